@@ -1,0 +1,1 @@
+"""Software-defined assets. Each is a sentence: read, call one function, write, return metadata."""

@@ -1,0 +1,263 @@
+"""Advertising money: Pulse, category pools, and what each video is paid from each pool (DESIGN section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from pipelines.assets.daily import Day, Metadata, daily_asset, yesterday_of
+from pipelines.policy import Ads, exact
+from pipelines.queries import query
+from solvers import InfeasibleError
+from solvers.ad_pool import PoolAllocation, allocate_pool
+from solvers.apportion import apportion
+from solvers.apportion_groups import apportion_groups
+from solvers.inequality import gini, top_share
+
+
+@daily_asset(group="ads", deps=["video_quality", "ad_revenue"])
+def pulse_payouts(run: Day) -> Metadata:
+    """Pulse videos and the split of the revenue next to them. The creator's part is rounded down to the micro."""
+    pulse = run.policy.pulse
+    (compliant,) = run.con.execute("SELECT count(*) FROM video_quality WHERE day = ? AND compliant", [run.day]).fetchall()[0]
+    share = exact(pulse.creator_share)
+    rows = run.con.execute(
+        query("pulse_payouts"),
+        {
+            "day": run.day,
+            "pulse_count": int(exact(pulse.top_fraction) * compliant),
+            "min_safety": pulse.min_safety,
+            "share_over": share.numerator,
+            "share_under": share.denominator,
+            "policy_hash": run.policy.hash,
+        },
+    ).fetch_arrow_table()
+    with run.write() as writer:
+        count = writer.replace("pulse_payouts", rows)
+    return {"rows": count, "revenue_micros": _total(rows["revenue_micros"]), "payout_micros": _total(rows["payout_micros"])}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One category's money of a day (micros) and what is done with it."""
+
+    category: str
+    revenue: int
+    platform: int
+    carry_in: int
+    videos: int
+    anybody_watched: bool
+    rule: str
+    pool: int
+    carry_out: int = 0
+    spread: int = 0
+
+
+def size_pool(ads: Ads, category: str, revenue: int, carry_in: int, videos: int, anybody_watched: bool) -> Pool:
+    """What the platform keeps, and whether the rest is split, split equally, carried or spread. Creators' part is rounded down.
+
+    >>> size_pool(Ads(), "music", 100, 0, 3, True)
+    Pool(category='music', revenue=100, platform=55, carry_in=0, videos=3, anybody_watched=True, rule='split', pool=45, carry_out=0, spread=0)
+    >>> size_pool(Ads(), "music", 100, 7, 0, False).carry_out
+    52
+    """
+    creators = int((1 - ads.platform_share_of(category)) * revenue)
+    rule = "split" if anybody_watched else ads.empty_pool if not videos else ads.zero_quality
+    money = creators + carry_in
+    paid, carried = (money, 0) if rule in ("split", "equal") else (0, money)
+    return Pool(category, revenue, revenue - creators, carry_in, videos, anybody_watched, rule, paid, carried)
+
+
+def spread_empty(pools: list[Pool]) -> list[Pool]:
+    """Give the money of pools with rule `spread` to the pools that pay, in proportion to them; with none that pays it is carried."""
+    homeless = sum(p.carry_out for p in pools if p.rule == "spread")
+    payers = [p for p in pools if p.rule in ("split", "equal") and p.pool > 0]
+    if not homeless or not payers:
+        return [replace(p, rule="carry") if p.rule == "spread" else p for p in pools]
+    parts = apportion([p.pool for p in payers], homeless, keys=[p.category for p in payers])
+    gained = {p.category: int(part) for p, part in zip(payers, parts, strict=True)}
+    return [
+        replace(p, spread=-p.carry_out, carry_out=0)
+        if p.rule == "spread"
+        else replace(p, spread=gained.get(p.category, 0), pool=p.pool + gained.get(p.category, 0))
+        for p in pools
+    ]
+
+
+@daily_asset(group="ads", deps=["pulse_payouts", "video_quality", "videos", "creators", "ad_revenue", yesterday_of("ad_pools")])
+def ad_pools(run: Day) -> Metadata:
+    """Money of each ad category: what came in, what the platform keeps, what is paid, what is carried to the next day."""
+    _candidates(run)
+    sizes = run.con.execute(query("pool_sizes"), {"day": run.day, "day_before": run.home.day_before(run.day)}).fetchall()
+    pools = spread_empty([size_pool(run.policy.ads, *row) for row in sizes])
+    columns: dict[str, list[Any]] = {
+        "category": [p.category for p in pools],
+        "revenue_micros": [p.revenue for p in pools],
+        "platform_micros": [p.platform for p in pools],
+        "carry_in_micros": [p.carry_in for p in pools],
+        "spread_micros": [p.spread for p in pools],
+        "pool_micros": [p.pool for p in pools],
+        "carry_out_micros": [p.carry_out for p in pools],
+        "videos": [p.videos for p in pools],
+        "rule": [p.rule for p in pools],
+    }
+    run.con.register("pools", pa.table(columns, schema=_POOL_COLUMNS))
+    with run.write() as writer:
+        rows = writer.replace(
+            "ad_pools",
+            f"""SELECT DATE '{run.day}' AS day, pools.*, '{run.policy.hash}' AS policy_hash, coalesce(units, 0) AS units FROM pools
+                LEFT JOIN (SELECT category, count(DISTINCT unit_id) AS units FROM ad_candidates GROUP BY category) USING (category)""",
+        )
+    return {
+        "rows": rows,
+        "revenue_micros": sum(p.revenue for p in pools),
+        "platform_micros": sum(p.platform for p in pools),
+        "pool_micros": sum(p.pool for p in pools),
+        "carry_in_micros": sum(p.carry_in for p in pools),
+        "carry_out_micros": sum(p.carry_out for p in pools),
+    }
+
+
+_POOL_COLUMNS = pa.schema(
+    [
+        ("category", pa.string()),
+        *((name, pa.int64()) for name in ("revenue_micros", "platform_micros", "carry_in_micros", "spread_micros", "pool_micros")),
+        ("carry_out_micros", pa.int64()),
+        ("videos", pa.int64()),
+        ("rule", pa.string()),
+    ]
+)
+
+
+@daily_asset(group="ads", deps=["ad_pools"], extra_tables=["ad_solutions"])
+def ad_payouts(run: Day) -> Metadata:
+    """What each video is paid from each pool: the optimum of the policy's objective, in integers that sum to the pool."""
+    _candidates(run)
+    paid: list[pa.Table] = []
+    solved: list[dict[str, Any]] = []
+    for category, pool, carry_in in run.con.execute(
+        "SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category", [run.day]
+    ).fetchall():
+        rows = run.con.execute(
+            "SELECT video_id, creator_id, unit_id, effective_views FROM ad_candidates WHERE category = ? ORDER BY video_id", [category]
+        ).fetch_arrow_table()
+        try:
+            split = split_pool(rows, pool, carry_in, run.policy.ads)
+        except InfeasibleError as error:
+            raise InfeasibleError(f"pool {category!r} on {run.day} under policy {run.policy.name}: {error}") from error
+        paid.append(split.rows.append_column("category", pa.array([category] * rows.num_rows, pa.string())))
+        solved.append({"category": category, **split.solution})
+    with run.write() as writer:
+        stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
+        run.con.register("paid", pa.concat_tables(paid) if paid else _NOBODY)
+        count = writer.replace("ad_payouts", f"SELECT {stamp}, * FROM paid")
+        run.con.register("solved", pa.Table.from_pylist(solved, schema=_SOLUTION_COLUMNS))
+        writer.replace("ad_solutions", f"SELECT {stamp}, * FROM solved")
+    by_creator = run.con.execute(
+        "SELECT sum(payout_micros)::BIGINT AS micros FROM ad_payouts WHERE day = ? GROUP BY creator_id ORDER BY 1", [run.day]
+    ).fetchnumpy()["micros"]
+    return {
+        "rows": count,
+        "payout_micros": int(by_creator.sum()),
+        "creators": len(by_creator),
+        "gini": gini(by_creator),
+        "top_1_percent_share": top_share(by_creator),
+        "largest_residual": max((s["residual"] for s in solved), default=0.0),
+    }
+
+
+@dataclass(frozen=True)
+class PoolSplit:
+    """One pool's payouts, a row a video, and how they were found."""
+
+    rows: pa.Table
+    solution: dict[str, Any]
+
+
+def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads) -> PoolSplit:
+    """Split `pool` micros over videos (columns video_id, creator_id, unit_id, effective_views; sorted by video_id).
+
+    The solver decides what each unit of fairness gets; inside a unit the money follows effective views. Floors and caps are
+    whole micros before the solver sees them, so rounding its answer cannot break them.
+
+    Raises
+    ------
+    InfeasibleError
+        The floors exceed the pool, or the caps do not exhaust it.
+    """
+    views = rows["effective_views"].to_numpy()
+    videos = rows["video_id"].to_pylist()
+    units, unit_of = np.unique(rows["unit_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    unit_views = np.bincount(unit_of, weights=views, minlength=units.size)
+    floor = ads.floor_micros
+    cap = min(ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool))
+    allocation: PoolAllocation = allocate_pool(
+        float(pool),
+        unit_views,
+        alpha=ads.alpha,
+        lambda_fair=ads.lambda_fair,
+        lambda_eff=ads.lambda_eff,
+        objective=ads.objective,
+        floor=float(floor) if floor else None,
+        cap=float(cap) if cap < pool else None,
+    )
+    by_unit = apportion(allocation.payout, pool, keys=units.tolist(), floor=floor, cap=cap)
+    payout = apportion_groups(views, by_unit, unit_of, keys=videos)
+    carried = apportion(payout, carry_in, keys=videos) if carry_in else np.zeros_like(payout)
+    total_views = views.sum()
+    paid = rows.drop_columns(["effective_views"])
+    for name, values in (
+        ("share", views / total_views if total_views > 0 else np.zeros_like(views)),
+        ("payout_micros", payout),
+        ("carried_micros", carried),
+    ):
+        paid = paid.append_column(name, pa.array(values))
+    solution = {
+        "objective": ads.objective,
+        "units": int(units.size),
+        "multiplier": float(allocation.multiplier),
+        "residual": float(allocation.residual),
+        "passes": int(allocation.passes),
+        "floor_micros": floor,
+        "cap_micros": cap,
+        "least_micros": int(by_unit.min()),
+        "most_micros": int(by_unit.max()),
+    }
+    return PoolSplit(paid, solution)
+
+
+_NOBODY = pa.table(
+    {
+        **{name: pa.array([], pa.string()) for name in ("category", "video_id", "creator_id", "unit_id")},
+        "share": pa.array([], pa.float64()),
+        "payout_micros": pa.array([], pa.int64()),
+        "carried_micros": pa.array([], pa.int64()),
+    }
+)
+_SOLUTION_COLUMNS = pa.schema(
+    [
+        ("category", pa.string()),
+        ("objective", pa.string()),
+        ("units", pa.int64()),
+        ("multiplier", pa.float64()),
+        ("residual", pa.float64()),
+        *((name, pa.int64()) for name in ("passes", "floor_micros", "cap_micros", "least_micros", "most_micros")),
+    ]
+)
+
+
+def _candidates(run: Day) -> None:
+    run.con.execute(
+        f"CREATE OR REPLACE TEMP TABLE ad_candidates AS {query('ad_candidates')}",
+        {"day": run.day, "fairness_unit": run.policy.ads.fairness_unit, "pulse_in_pools": run.policy.pulse.also_in_pools},
+    )
+
+
+def _total(column: pa.ChunkedArray) -> int:
+    return int(pa.compute.sum(column).as_py() or 0)

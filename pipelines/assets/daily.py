@@ -1,0 +1,119 @@
+"""What every daily asset shares: how a range of days runs, commits, is marked, and is reported.
+
+Dagster gives a single-run backfill one call with a range of days. Each day here commits by itself, in order, and is
+marked as materialised at once, so that a failure on day 12 leaves days 1 to 11 done and known to be done.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import dagster as dg
+
+from pipelines.partitions import DAYS
+from pipelines.policy import Policy
+from pipelines.settings import Home
+from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
+
+POOL = "warehouse"
+PROGRESS = logging.getLogger("earnings.progress")
+
+Metadata = Mapping[str, Any]
+
+
+class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
+    """Hands out the warehouse of a home; opens nothing by itself."""
+
+    home: str
+
+    def warehouse(self) -> Warehouse:
+        return Warehouse(Home.at(self.home))
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day of one asset: an open connection, the policy in force, and the transaction to write in."""
+
+    con: Connection
+    day: date
+    warehouse: Warehouse
+    policy: Policy
+
+    @property
+    def home(self) -> Home:
+        return self.warehouse.home
+
+    def write(self) -> AbstractContextManager[DayWriter]:
+        """The transaction that makes this asset's day visible."""
+        return self.warehouse.write_day(self.con, self.day)
+
+    def require(self, *tables: str) -> None:
+        """Refuse to go on from a table whose day was never written."""
+        for table in tables:
+            require_day(self.con, table, self.day)
+
+
+def daily_asset(
+    *,
+    group: str,
+    deps: Sequence[str | dg.AssetDep] = (),
+    extra_tables: Sequence[str] = (),
+    afterwards: Callable[[Warehouse], object] | None = None,
+) -> Callable[[Callable[[Day], Metadata]], dg.AssetsDefinition]:
+    """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy all of them have.
+
+    `deps` that are plain names must have been written for the day; the asset refuses to run otherwise. `afterwards` is
+    called once, when all days of the run are committed and the warehouse is closed.
+    """
+    required = [name for name in deps if isinstance(name, str)]
+
+    def decorate(function: Callable[[Day], Metadata]) -> dg.AssetsDefinition:
+        name = function.__name__
+
+        @dg.asset(
+            name=name,
+            description=function.__doc__,
+            deps=list(deps),
+            group_name=group,
+            partitions_def=DAYS,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            pool=POOL,
+            code_version=CODE_VERSION,
+            kinds={"duckdb"},
+            metadata={"tables": ", ".join((name, *extra_tables))},
+        )
+        def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
+            days = [date.fromisoformat(key) for key in context.partition_keys]
+            house = warehouse.warehouse()
+            policies = house.home.policies
+            with house.open() as con:
+                for n, day in enumerate(days, 1):
+                    began = time.monotonic()
+                    work = Day(con, day, house, policies.in_force(day))
+                    work.require(*required)
+                    metadata = dict(function(work))
+                    progress = {"asset": name, "day": day, "n": n, "of": len(days), "seconds": time.monotonic() - began, "metadata": metadata}
+                    PROGRESS.info("%s %s", name, day, extra=progress)
+                    context.add_asset_metadata(metadata, partition_key=day.isoformat())
+                    if n < len(days):  # the last one is marked by Dagster itself, when the asset returns
+                        context.log_event(dg.AssetMaterialization(name, partition=day.isoformat(), metadata=metadata))
+            if afterwards:
+                afterwards(house)
+
+        return asset
+
+    return decorate
+
+
+def yesterday_of(name: str) -> dg.AssetDep:
+    """The same asset one day earlier."""
+    return dg.AssetDep(name, partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
+
+
+def window(day: date, days: int) -> list[date]:
+    """The trailing window of `days` days that ends on `day`."""
+    return [day - timedelta(days=n) for n in reversed(range(days))]

@@ -1,0 +1,43 @@
+"""The end of the day: entries in the ledger, and what each creator earned."""
+
+from __future__ import annotations
+
+from pipelines.assets.daily import Day, Metadata, daily_asset
+from pipelines.ledger.entries import post_day
+from pipelines.queries import query
+from pipelines.warehouse import Warehouse
+from solvers.inequality import gini, top_share
+
+
+@daily_asset(group="earnings", deps=["pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"], extra_tables=["ledger_transactions"])
+def ledger_entries(run: Day) -> Metadata:
+    """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did not is left alone."""
+    with run.write() as writer:
+        posting = post_day(run.con, run.day, run.policy.hash)
+        writer.mark("ledger_entries")
+    return {"transaction": posting.txn_id, "revision": posting.revision, "outcome": posting.outcome, "entries": posting.entries}
+
+
+@daily_asset(group="earnings", deps=["ledger_entries"], afterwards=Warehouse.publish)
+def creator_earnings(run: Day) -> Metadata:
+    """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in money, coins."""
+    with run.write() as writer:
+        rows = writer.replace("creator_earnings", run.con.sql(query("creator_earnings"), params={"day": run.day, "policy_hash": run.policy.hash}))
+    totals = run.con.execute("SELECT total_micros FROM creator_earnings WHERE day = ? ORDER BY 1", [run.day]).fetchnumpy()["total_micros"]
+    gross, platform, carried = run.con.execute(
+        """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,
+                  coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
+                  coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
+           FROM ledger_entries WHERE day = ?""",
+        [run.day],
+    ).fetchall()[0]
+    return {
+        "rows": rows,
+        "creators_micros": int(totals.sum()),
+        "platform_micros": int(platform),
+        "carried_micros": int(carried),
+        "gross_micros": int(gross),
+        "gini": gini(totals),
+        "top_1_percent_share": top_share(totals),
+        "policy": f"{run.policy.name} {run.policy.hash}",
+    }

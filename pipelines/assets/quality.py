@@ -1,0 +1,31 @@
+"""Viewer events into quality scores."""
+
+from __future__ import annotations
+
+from pipelines.assets.daily import Day, Metadata, daily_asset, window
+from pipelines.scoring import score_videos
+from pipelines.warehouse import require_day
+
+
+@daily_asset(group="quality", deps=["viewer_events", "viewers", "videos"])
+def video_quality(run: Day) -> Metadata:
+    """Quality score and effective views of every video somebody watched in the window (DESIGN section 2)."""
+    landed = set(run.home.landing_days("viewer_events"))
+    for day in window(run.day, run.policy.quality.window_days):
+        if day in landed:
+            require_day(run.con, "viewer_events", day)
+    with run.write() as writer:
+        rows = writer.replace("video_quality", score_videos(run.con, run.day, run.policy))
+    views, effective, mean, zeros = run.con.execute(
+        """SELECT coalesce(sum(qualified_views), 0), coalesce(sum(effective_views), 0), coalesce(avg(quality), 0),
+                  coalesce(avg((quality = 0)::INT), 0) FROM video_quality WHERE day = ?""",
+        [run.day],
+    ).fetchall()[0]
+    return {
+        "rows": rows,
+        "qualified_views": float(views),
+        "effective_views": float(effective),
+        "mean_quality": float(mean),
+        "share_with_zero_quality": float(zeros),
+        "policy": f"{run.policy.name} {run.policy.hash}",
+    }

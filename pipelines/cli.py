@@ -1,0 +1,414 @@
+"""The `earnings` command: thin over the functions that the assets and the tests call.
+
+Output for people goes through rich; `--json` prints one JSON document on standard output instead, and progress goes to
+standard error. Exit codes: 0 done, 1 the data, the policy or the run is at fault (the message says where), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from pipelines.policy import PolicyError
+from pipelines.schema import LANDING, TABLES
+from pipelines.settings import PROJECT, SAMPLE, Home, SettingsError
+from pipelines.sources.errors import SourceError
+
+_WIDE = None if sys.stdout.isatty() else 180
+OUT = Console(highlight=False, width=_WIDE)
+ERR = Console(stderr=True, highlight=False, width=_WIDE)
+DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+class _Group(click.Group):
+    """Turns the errors that mean "your input" into one clear message and exit code 1."""
+
+    expected: ClassVar[tuple[str, ...]] = (
+        "PolicyError", "SettingsError", "SourceError", "CalendarError", "WarehouseLockedError", "MissingDayError", "InvariantError", "InfeasibleError",
+    )  # fmt: skip
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (PolicyError, SettingsError, SourceError) as error:
+            _fail(str(error))
+        except Exception as error:
+            if type(error).__name__ in self.expected:
+                _fail(str(error))
+            raise
+
+
+def _fail(message: str) -> None:
+    ERR.print(f"[bold red]error:[/] {escape(message)}")
+    raise SystemExit(1)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--home", type=click.Path(file_okay=False, path_type=Path), help="Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default: assets_data/ of the project, or $EARNINGS_HOME.")
+@click.option("--policy", help="Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened.")
+@click.version_option(package_name="creator-earnings", prog_name="earnings")
+@click.pass_context
+def main(ctx: click.Context, home: Path | None, policy: str | None) -> None:
+    """Viewer events of a short-video platform in, money owed to creators out.
+
+    \b
+    Start here:   earnings demo
+    Real data:    earnings --home my_platform import kuairand DIR
+                  earnings --home my_platform run
+    Watch it:     earnings status        earnings ui
+    """
+    if home:
+        os.environ["EARNINGS_HOME"] = str(home.resolve())
+    if policy:
+        os.environ["EARNINGS_POLICY"] = policy
+    ctx.obj = Home.here()
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+
+@main.command()
+@_json
+@click.pass_obj
+def demo(home: Home, as_json: bool) -> None:
+    """Run the main job on the bundled sample, and show what creators earned.
+
+    Copies assets_data/sample (14 made-up days) to landing/, materialises every day through Dagster, prints the result.
+    """
+    days = sorted(date.fromisoformat(p.name) for p in (SAMPLE / "viewer_events").iterdir() if p.is_dir())
+    for table in LANDING:
+        shutil.copytree(SAMPLE / table, home.landing / table, dirs_exist_ok=True)
+    _run(home, days[0], days[-1], (), as_json=as_json)
+    if not as_json:
+        OUT.print(
+            "\n[bold]Next[/]\n"
+            "  earnings status                 which days exist, and what is in quarantine and why\n"
+            "  earnings ui                     the same run in the browser: assets, checks, money per day\n"
+            f"  duckdb {_short(home.published)}   the tables; creator_earnings is the end of the line\n"
+            f"  cp -r {_short(SAMPLE / 'late')}/. {_short(home.landing)}/ && earnings run --from {days[0]} --to {days[-1]}\n"
+            "                                  late data arrive: changed days are reversed and reissued in the ledger"
+        )
+
+
+@main.command()
+@click.option("--from", "first", type=DAY, help="First day (UTC). Default: first day of the calendar.")
+@click.option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
+@click.option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
+@_json
+@click.pass_obj
+def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple[str, ...], as_json: bool) -> None:
+    """Materialise days through Dagster: landing files to creator earnings.
+
+    Running a day again is safe: equal results change nothing, different ones are reversed and reissued in the ledger.
+    """
+    begin, end = home.calendar()
+    _run(home, first.date() if first else begin, last.date() if last else end, assets, as_json=as_json)
+
+
+def _run(home: Home, first: date, last: date, assets: tuple[str, ...], *, as_json: bool) -> None:
+    from pipelines.running import run_days
+
+    home.policies.in_force(first)
+    if not as_json:
+        OUT.print(f"[bold]{first} to {last}[/] in {_short(home.root)}, policy {home.policies.in_force(last).name}")
+    with _progress(ERR if as_json else OUT):
+        outcome = run_days(home, first, last, assets=assets)
+    if not outcome.success:
+        for failure in outcome.failures:
+            ERR.print(f"[bold red]failed:[/] {escape(failure)}")
+        ERR.print(f"Days that were committed before stay. Dagster run {outcome.run_id} has the whole log: earnings ui")
+        raise SystemExit(1)
+    from pipelines.status import day_statuses
+
+    days = [s for s in day_statuses(home) if first <= s.day <= last]
+    if as_json:
+        _print_json({"run_id": outcome.run_id, "success": True, "days": [s.as_dict() for s in days]})
+        return
+    _print_days(days)
+    _print_creators(home, first, last)
+
+
+@main.command()
+@click.option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
+@_json
+@click.pass_obj
+def status(home: Home, details: bool, as_json: bool) -> None:
+    """Which days exist, are missing or stale; what they paid; what is in quarantine and why."""
+    from pipelines.status import day_statuses, quarantine
+
+    days, bad = day_statuses(home), quarantine(home)
+    if as_json:
+        begin, end = home.calendar()
+        _print_json({"home": str(home.root), "calendar": [str(begin), str(end)], "days": [d.as_dict() for d in days], "quarantine": bad})
+        return
+    if not days:
+        OUT.print(f"Nothing in {_short(home.landing)} yet. Try: earnings demo, earnings simulate, earnings import kuairand DIR")
+        return
+    _print_days(days)
+    _print_quarantine(bad, by_day=details)
+
+
+@main.group(name="import")
+def import_() -> None:
+    """Bring a data set into landing/."""
+
+
+@import_.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--seed", default=7, show_default=True, help="Seed of what is modelled: verified flag, advertising, gifts, safety.")
+@_json
+@click.pass_obj
+def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
+    """The KuaiRand files, as their owners publish them (Zenodo record 10439422).
+
+    What the data set lacks is modelled, seeded, and marked so in the column `source`; docs/data.md says how.
+    """
+    from pipelines.sources.kuairand import import_kuairand
+
+    summary = import_kuairand(folder, home.landing, seed=seed, progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"))
+    _print_summary(asdict(summary), as_json)
+    if not as_json:
+        OUT.print(f"\nNext: earnings{_home_option(home)} run --from {summary.first_day} --to {summary.last_day}")
+
+
+@main.command()
+@click.option("--from", "first", type=DAY, default="2026-03-01", show_default=True, help="First day.")
+@click.option("--days", default=14, show_default=True, type=click.IntRange(1))
+@click.option("--events", default=2_000, show_default=True, type=click.IntRange(1), help="Sessions a day, about.")
+@click.option("--viewers", default=1_200, show_default=True, type=click.IntRange(1))
+@click.option("--creators", default=80, show_default=True, type=click.IntRange(1))
+@click.option("--videos", default=400, show_default=True, type=click.IntRange(1))
+@click.option("--verified", default=0.35, show_default=True, type=click.FloatRange(0, 1), help="Share of viewers who are verified.")
+@click.option("--bots", default=0.03, show_default=True, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
+@click.option("--late", default=0.01, show_default=True, type=click.FloatRange(0, 0.9), help="Share of rows that arrive late, in late/ beside landing/.")
+@click.option("--rotten", default=0.005, show_default=True, type=click.FloatRange(0, 0.9), help="Share of rows that are broken on purpose.")
+@click.option("--seed", default=7, show_default=True)
+@click.option("--format", "file_format", type=click.Choice(["parquet", "csv.gz"]), default="parquet", show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Landing folder to write to. Default: landing/ of the home.")
+@_json
+@click.pass_obj
+def simulate(home: Home, first: datetime, out: Path | None, as_json: bool, **options: Any) -> None:
+    """A made-up platform: honest viewers, bots, gifts, advertising, late and rotten rows. Same seed, same bytes."""
+    from pipelines.sources.simulator import simulate as write
+
+    summary = write(
+        out or home.landing,
+        first_day=first.date(),
+        days=options["days"],
+        seed=options["seed"],
+        events_per_day=options["events"],
+        viewers=options["viewers"],
+        creators=options["creators"],
+        videos=options["videos"],
+        verified_share=options["verified"],
+        bot_share=options["bots"],
+        late_share=options["late"],
+        rotten_share=options["rotten"],
+        format=options["file_format"],
+        progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
+    )
+    _print_summary(asdict(summary), as_json)
+
+
+@main.command()
+@click.option("--day", type=DAY, help="The version in force on this day. Default: today.")
+@_json
+@click.pass_obj
+def policy(home: Home, day: datetime | None, as_json: bool) -> None:
+    """Check every policy file, and show the one in force with its hash."""
+    chosen = home.policies.in_force(day.date() if day else datetime.now(UTC).date())
+    if as_json:
+        _print_json({"hash": chosen.hash, **json.loads(chosen.model_dump_json())})
+        return
+    OUT.print(f"[bold]{chosen.name}[/] {chosen.hash}, in force from {chosen.effective_from}: {escape(chosen.description)}")
+    for section, values in chosen.model_dump(exclude={"name", "effective_from", "description"}).items():
+        for key, value in values.items():
+            OUT.print(f"  {section}.{key} = {value}")
+
+
+@main.command()
+@click.option("--port", default=3000, show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Never expose it without a reverse proxy that asks for a login.")
+@click.pass_obj
+def ui(home: Home, port: int, host: str) -> None:
+    """Dagster's web UI and daemon for this home: asset graph, backfills, checks, schedules. Stop with Ctrl-C."""
+    from pipelines.running import prepare_dagster_home
+
+    prepare_dagster_home(home)
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-w", str(PROJECT / "workspace.yaml"), "-h", host, "-p", str(port)]
+    OUT.print(f"http://{host}:{port}   home {_short(home.root)}")
+    raise SystemExit(subprocess.call(command, cwd=PROJECT))
+
+
+@main.command()
+@click.option("--keep-days", default=90, show_default=True, type=click.IntRange(1), help="Runs younger than this stay.")
+@click.option("--yes", is_flag=True, help="Do it; without, only say what would go.")
+@click.pass_obj
+def prune(home: Home, keep_days: int, yes: bool) -> None:
+    """Delete finished Dagster runs and their logs. Dagster itself keeps them for ever. No table is touched."""
+    from pipelines.running import prepare_dagster_home
+
+    prepare_dagster_home(home)
+    import dagster as dg
+
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    finished = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs(filters=dg.RunsFilter(statuses=finished, created_before=before))
+        for old in runs if yes else ():
+            instance.delete_run(old.run_id)
+    OUT.print(f"{'deleted' if yes else 'would delete'} {len(runs)} runs that began before {before:%Y-%m-%d}{'' if yes else '; add --yes to do it'}")
+
+
+@main.command()
+@click.argument("table", required=False, type=click.Choice(list(TABLES)))
+@_json
+def schema(table: str | None, as_json: bool) -> None:
+    """Columns of every table, with units and rules (docs/data.md is made from this, in Markdown)."""
+    from pipelines.schema import as_markdown
+
+    chosen = [TABLES[table]] if table else list(TABLES.values())
+    if as_json:
+        _print_json([asdict(t) for t in chosen])
+    else:
+        click.echo("\n".join(as_markdown(t) for t in chosen), nl=False)
+
+
+# ------------------------------------------------------------------------------------------------------------------ output
+
+
+class _ProgressLines(logging.Handler):
+    """One line an asset and day."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        data = record.__dict__
+        metadata = data["metadata"]
+        rows = metadata.get("rows", metadata.get("entries", ""))
+        note = f", {metadata['quarantined']} quarantined" if metadata.get("quarantined") else ""
+        note += f", {metadata['duplicates']} duplicates" if metadata.get("duplicates") else ""
+        note += f", {metadata['outcome']}" if "outcome" in metadata else ""
+        self.console.print(f"[dim]{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3} {data['seconds']:5.2f} s  {rows} rows{note}[/]")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[None]:
+    logger = logging.getLogger("earnings.progress")
+    handler = _ProgressLines(console)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def money(micros: int) -> str:
+    """Micros as currency units with all six digits.
+
+    >>> money(-1_234_567_890)
+    '-1,234.567890'
+    """
+    whole, rest = divmod(abs(micros), 1_000_000)
+    return f"{'-' if micros < 0 else ''}{whole:,}.{rest:06d}"
+
+
+def _print_days(days: list[Any]) -> None:
+    table = RichTable(title="Days (currency units, to the micro)", title_justify="left", box=None, pad_edge=False)
+    table.add_column("day")
+    table.add_column("state")
+    for name in ("events", "dup.", "quar.", "taken in", "creators get", "platform keeps", "carried", "creators", "rev."):
+        table.add_column(name, justify="right")
+    table.add_column("note")
+    for d in days:
+        colour = {"complete": "green", "stale": "yellow", "partial": "yellow"}.get(d.state, "dim")
+        table.add_row(
+            str(d.day), f"[{colour}]{d.state}[/]", f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
+            money(d.creators_micros), money(d.platform_micros), money(d.carry_micros), str(d.creators), str(d.revision), escape(d.note),
+        )  # fmt: skip
+    gross, creators, platform, carry = (sum(getattr(d, f"{n}_micros") for d in days) for n in ("gross", "creators", "platform", "carry"))
+    table.add_section()
+    table.add_row("all", "", f"{sum(d.events for d in days):,}", "", "", money(gross), money(creators), money(platform), money(carry))
+    OUT.print(table)
+    if days:
+        equal = "equals" if creators + platform + carry == gross else "[bold red]DIFFERS FROM[/]"
+        OUT.print(f"creators + platform + carried {equal} taken in, to the micro.")
+
+
+def _print_creators(home: Home, first: date, last: date, most: int = 10) -> None:
+    from pipelines.warehouse import Warehouse
+
+    with Warehouse(home).open(read_only=True) as con:
+        rows = con.execute(
+            """SELECT creator_id, sum(pulse_micros)::BIGINT, sum(ads_micros)::BIGINT, sum(carry_micros)::BIGINT, sum(coins_micros)::BIGINT,
+               sum(total_micros)::BIGINT AS total FROM creator_earnings WHERE day BETWEEN ? AND ?
+               GROUP BY creator_id ORDER BY total DESC, creator_id LIMIT ?""",
+            [first, last, most],
+        ).fetchall()
+    table = RichTable(title=f"\nWho earned most, {first} to {last}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("creator")
+    for name in ("Pulse", "ad pools", "carried in", "coins", "total"):
+        table.add_column(name, justify="right")
+    for creator, *parts in rows:
+        table.add_row(creator, *(money(p) for p in parts))
+    OUT.print(table)
+
+
+def _print_quarantine(bad: list[dict[str, Any]], *, by_day: bool) -> None:
+    if not bad:
+        OUT.print("\nNothing is in quarantine.")
+        return
+    if not by_day:
+        merged: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in bad:
+            kept = merged.setdefault((row["table"], row["reason"]), {**row, "day": "all", "rows": 0})
+            kept["rows"] += row["rows"]
+        bad = sorted(merged.values(), key=lambda r: -r["rows"])
+    table = RichTable(title="\nQuarantine", title_justify="left", box=None, pad_edge=False)
+    for name in ("day", "table", "reason", "rows", "first"):
+        table.add_column(name, justify="right" if name == "rows" else "left")
+    for row in bad:
+        table.add_row(*(escape(str(row[name])) for name in ("day", "table", "reason", "rows", "first")))
+    OUT.print(table)
+
+
+def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(summary)
+        return
+    for key, value in summary.items():
+        OUT.print(f"{key}: {escape(str(value))}")
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def _short(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _home_option(home: Home) -> str:
+    return "" if home.root == PROJECT / "assets_data" else f" --home {_short(home.root)}"

@@ -1,0 +1,247 @@
+"""What must hold of the tables on a day, as SQL that returns the rows for which it does not.
+
+Each is used three times: inside the transaction that writes a day (before it is visible), as a blocking asset check
+(after), and in tests. Amounts are integers, so every sum is compared exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import duckdb
+
+from pipelines.schema import DAILY, LANDING, TABLES, Table
+
+
+class InvariantError(RuntimeError):
+    """A promise about a day does not hold: names the promise and the first rows that break it."""
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """`sql` selects violating rows; it may use `$day` and `$quarantine_limit`."""
+
+    name: str
+    table: str
+    promise: str
+    sql: str
+
+    def violations(self, con: duckdb.DuckDBPyConnection, day: date, *, quarantine_limit: float, most: int = 5) -> list[dict[str, Any]]:
+        """The first `most` rows for which the promise does not hold on `day`."""
+        parameters: dict[str, Any] = {"day": day, "quarantine_limit": quarantine_limit}
+        used = {name: value for name, value in parameters.items() if f"${name}" in self.sql}
+        cursor = con.execute(f"SELECT * FROM ({self.sql}) LIMIT {most}", used)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def enforce(con: duckdb.DuckDBPyConnection, tables: Iterable[str], day: date, *, quarantine_limit: float) -> None:
+    """Raise InvariantError if any invariant of the tables is broken on `day`."""
+    for table in tables:
+        for invariant in of_table(table):
+            if rows := invariant.violations(con, day, quarantine_limit=quarantine_limit):
+                raise InvariantError(f"{table} {day}: {invariant.promise} ({invariant.name}) does not hold, first rows: {rows}")
+
+
+def of_table(table: str) -> tuple[Invariant, ...]:
+    """Invariants that are checked when `table` is written."""
+    return tuple(i for i in INVARIANTS if i.table == table)
+
+
+def _unique(table: Table) -> Invariant:
+    key = ", ".join(table.key)
+    return Invariant(
+        "unique_key",
+        table.name,
+        f"one row per {key}",
+        f"SELECT {key}, count(*) AS n FROM {table.name} WHERE day = $day GROUP BY ALL HAVING count(*) > 1",
+    )
+
+
+def _quarantine(table: Table) -> Invariant:
+    return Invariant(
+        "quarantine_share",
+        table.name,
+        "the share of rows in quarantine is under the limit (settings.toml: quarantine_limit)",
+        f"""SELECT f.rows, f.bad, round(f.bad / f.rows, 4) AS share, q.reasons, q.example FROM
+            (SELECT sum(rows)::BIGINT AS rows, sum(quarantined)::BIGINT AS bad FROM landing_files
+             WHERE table_name = '{table.name}' AND day = $day) f,
+            (SELECT histogram(regexp_extract(reason, '^[^(]*')) AS reasons, min(file || ':' || line || ' ' || reason) AS example
+             FROM quarantine WHERE table_name = '{table.name}' AND day = $day) q
+            WHERE f.rows > 0 AND f.bad / f.rows >= $quarantine_limit""",
+    )
+
+
+def _orphans(table: Table, column: str, target: str) -> Invariant:
+    key = TABLES[target].key[0]
+    return Invariant(
+        f"known_{column}",
+        table.name,
+        f"every {column} is in {target}",
+        f"""SELECT {table.key[0]}, {column} FROM {table.name}
+            WHERE day = $day AND {column} IS NOT NULL
+              AND {column} NOT IN (SELECT {key} FROM {target} WHERE day <= $day)""",
+    )
+
+
+_BY_HAND = (
+    Invariant(
+        "components_in_bounds",
+        "video_quality",
+        "W, E, D, R, S and Q lie in [0, 1], views and effective views are finite and not negative",
+        """SELECT video_id, watch, engagement, diversity, rewatch, safety, quality, qualified_views, effective_views FROM video_quality
+           WHERE day = $day AND NOT (watch BETWEEN 0 AND 1 AND engagement BETWEEN 0 AND 1 AND diversity BETWEEN 0 AND 1
+             AND rewatch BETWEEN 0 AND 1 AND safety BETWEEN 0 AND 1 AND quality BETWEEN 0 AND 1
+             AND qualified_views >= 0 AND isfinite(qualified_views) AND effective_views >= 0 AND isfinite(effective_views)
+             AND unverified_scale BETWEEN 0 AND 1)""",
+    ),
+    Invariant(
+        "compliance_gate",
+        "video_quality",
+        "a video that does not comply has Q = 0",
+        "SELECT video_id, quality FROM video_quality WHERE day = $day AND NOT compliant AND quality <> 0",
+    ),
+    Invariant(
+        "compliance_gate",
+        "pulse_payouts",
+        "only videos that comply are Pulse",
+        """SELECT video_id FROM pulse_payouts p WHERE day = $day
+           AND NOT EXISTS (FROM video_quality q WHERE q.day = $day AND q.video_id = p.video_id AND q.compliant)""",
+    ),
+    Invariant(
+        "within_revenue",
+        "pulse_payouts",
+        "0 <= payout <= revenue",
+        "SELECT video_id, payout_micros, revenue_micros FROM pulse_payouts WHERE day = $day AND NOT payout_micros BETWEEN 0 AND revenue_micros",
+    ),
+    Invariant(
+        "pool_balances",
+        "ad_pools",
+        "revenue + carried in + spread = platform + paid + carried out, nothing negative",
+        """SELECT * FROM ad_pools WHERE day = $day AND (
+             revenue_micros + carry_in_micros + spread_micros <> platform_micros + pool_micros + carry_out_micros
+             OR least(revenue_micros, platform_micros, carry_in_micros, pool_micros, carry_out_micros) < 0)""",
+    ),
+    Invariant(
+        "spread_sums_to_zero",
+        "ad_pools",
+        "what empty pools give away is what others take over",
+        "SELECT sum(spread_micros) AS spread FROM ad_pools WHERE day = $day HAVING sum(spread_micros) <> 0",
+    ),
+    Invariant(
+        "revenue_is_all_there",
+        "ad_pools",
+        "pool revenue and Pulse revenue add up to the day's advertising money",
+        """SELECT a.micros AS taken_in, p.micros AS pulse, c.micros AS pools FROM
+             (SELECT coalesce(sum(amount_micros), 0) AS micros FROM ad_revenue WHERE day = $day) a,
+             (SELECT coalesce(sum(revenue_micros), 0) AS micros FROM pulse_payouts WHERE day = $day) p,
+             (SELECT coalesce(sum(revenue_micros), 0) AS micros FROM ad_pools WHERE day = $day) c
+           WHERE a.micros <> p.micros + c.micros""",
+    ),
+    Invariant(
+        "pools_sum_exactly",
+        "ad_payouts",
+        "the payouts of every pool sum to it, to the micro",
+        """SELECT category, pool_micros, paid, carried FROM
+             (SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = $day) p
+             FULL JOIN (SELECT category, sum(payout_micros) AS paid, sum(carried_micros) AS carried FROM ad_payouts
+                        WHERE day = $day GROUP BY category) a USING (category)
+           WHERE coalesce(pool_micros, 0) <> coalesce(paid, 0)
+              OR (coalesce(paid, 0) > 0 AND coalesce(carried, 0) <> coalesce(carry_in_micros, 0))""",
+    ),
+    Invariant(
+        "bounds_kept",
+        "ad_payouts",
+        "every unit of fairness is paid at least its floor and at most its cap; no payout is negative",
+        """SELECT category, unit_id, paid, floor_micros, cap_micros FROM
+             (SELECT category, unit_id, sum(payout_micros) AS paid, min(payout_micros) AS least, bool_and(carried_micros BETWEEN 0 AND payout_micros)
+                AS carried_fits FROM ad_payouts WHERE day = $day GROUP BY ALL)
+             JOIN ad_solutions s USING (category)
+           WHERE s.day = $day AND (least < 0 OR NOT carried_fits OR paid < floor_micros OR paid > coalesce(cap_micros, paid))""",
+    ),
+    Invariant(
+        "compliance_gate",
+        "ad_payouts",
+        "only videos that comply are paid",
+        """SELECT video_id, payout_micros FROM ad_payouts p WHERE day = $day AND payout_micros > 0
+           AND NOT EXISTS (FROM video_quality q WHERE q.day = $day AND q.video_id = p.video_id AND q.compliant)""",
+    ),
+    Invariant(
+        "coins_are_all_there",
+        "donation_splits",
+        "the coins of all splits are the coins of all gifts",
+        """SELECT s.coins AS split, g.coins AS gifted FROM
+             (SELECT coalesce(sum(normal_coins + premium_coins), 0) AS coins FROM donation_splits WHERE day = $day) s,
+             (SELECT coalesce(sum(coins), 0) AS coins FROM gifts WHERE day = $day) g
+           WHERE s.coins <> g.coins""",
+    ),
+    Invariant(
+        "within_revenue",
+        "donation_splits",
+        "0 <= payout <= value of the coins, shares in [0, 1], nothing for a video that does not comply",
+        """SELECT video_id, payout_micros, revenue_micros FROM donation_splits WHERE day = $day AND (
+             NOT payout_micros BETWEEN 0 AND revenue_micros OR NOT normal_share BETWEEN 0 AND 1 OR NOT premium_share BETWEEN 0 AND 1
+             OR (NOT compliant AND payout_micros > 0))""",
+    ),
+    Invariant(
+        "entries_sum_to_zero",
+        "ledger_entries",
+        "every transaction sums to zero, in total and part by part",
+        """SELECT txn_id, part, sum(amount_micros) AS off FROM ledger_entries WHERE day = $day
+           GROUP BY txn_id, part HAVING sum(amount_micros) <> 0""",
+    ),
+    Invariant(
+        "pools_are_emptied",
+        "ledger_entries",
+        "no money stays in a pool: it is paid or carried",
+        """SELECT account, sum(amount_micros) AS left FROM ledger_entries WHERE day = $day AND starts_with(account, 'pool:')
+           GROUP BY account HAVING sum(amount_micros) <> 0""",
+    ),
+    Invariant(
+        "gross_is_owed_to_somebody",
+        "ledger_entries",
+        "creators + platform + carry = gross taken in, to the micro",
+        """SELECT gross, owed FROM
+             (SELECT (SELECT coalesce(sum(amount_micros), 0) FROM ad_revenue WHERE day = $day)
+                   + (SELECT coalesce(sum(revenue_micros), 0) FROM donation_splits WHERE day = $day) AS gross),
+             (SELECT coalesce(sum(amount_micros), 0) AS owed FROM ledger_entries
+              WHERE day = $day AND (account = 'platform' OR starts_with(account, 'creator:') OR starts_with(account, 'carry:')))
+           WHERE gross <> owed""",
+    ),
+    Invariant(
+        "chain_unbroken",
+        "ledger_entries",
+        "every transaction carries the hash of the one before it",
+        """SELECT seq, prev_hash, before FROM
+             (SELECT seq, day, prev_hash, coalesce(lag(hash) OVER (ORDER BY seq), '') AS before FROM ledger_transactions)
+           WHERE day = $day AND prev_hash <> before""",
+    ),
+    Invariant(
+        "parts_sum_to_total",
+        "creator_earnings",
+        "the parts of every creator's earnings sum to the total, and the categories to the ads part",
+        """SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day AND (
+             pulse_micros + ads_micros + carry_micros + coins_micros <> total_micros
+             OR coalesce(list_sum(map_values(ads_by_category)), 0) <> ads_micros)""",
+    ),
+    Invariant(
+        "agrees_with_ledger",
+        "creator_earnings",
+        "every creator's total is the balance of the creator's account for the day",
+        """SELECT creator_id, total_micros, balance FROM
+             (SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day)
+             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS balance FROM ledger_entries
+                        WHERE day = $day AND starts_with(account, 'creator:') GROUP BY account) USING (creator_id)
+           WHERE coalesce(total_micros, 0) <> coalesce(balance, 0)""",
+    ),
+)
+
+INVARIANTS: tuple[Invariant, ...] = (
+    *(_unique(t) for t in TABLES.values() if t.kind != "log"),
+    *(_quarantine(t) for t in LANDING.values()),
+    *(_orphans(t, column, target) for t in (*DAILY, TABLES["videos"]) for column, target in t.references),
+    *_BY_HAND,
+)

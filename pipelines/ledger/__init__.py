@@ -1,0 +1,1 @@
+"""The flow of the money: entries, balances and their history."""

@@ -1,0 +1,265 @@
+"""The policy: every number that decides who gets what, read from TOML, checked, hashed, and dated.
+
+What belongs here: names, defaults, ranges and the choice of the policy in force on a day. No formula is computed here.
+
+A folder of policies holds one or more files; files with the same `name` are versions of one policy, and the
+version in force on a day is the one with the latest `effective_from` not after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Micros = Annotated[int, Field(ge=0, le=10**18)]
+
+
+class PolicyError(ValueError):
+    """A policy file that cannot be used: says which file, which key and why."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ActionWeights(_Section):
+    """beta of sources/001 section 4: what each action adds to the engagement rate."""
+
+    like: Unit = 0.1
+    comment: Unit = 0.2
+    share: Unit = 0.4
+    follow: Unit = 0.3
+
+    @model_validator(mode="after")
+    def _sum(self) -> ActionWeights:
+        if not math.isclose(total := self.like + self.comment + self.share + self.follow, 1, abs_tol=1e-9):
+            raise ValueError(f"must sum to 1, they sum to {total:g}")
+        return self
+
+
+class Exponents(_Section):
+    """phi of sources/001 section 4: exponents of the geometric aggregation."""
+
+    watch: Unit = 0.35
+    engagement: Unit = 0.25
+    diversity: Unit = 0.15
+    rewatch: Unit = 0.10
+    safety: Unit = 0.15
+
+    @model_validator(mode="after")
+    def _sum(self) -> Exponents:
+        total = self.watch + self.engagement + self.diversity + self.rewatch + self.safety
+        if not math.isclose(total, 1, abs_tol=1e-9):
+            raise ValueError(f"must sum to 1, they sum to {total:g}")
+        return self
+
+
+class Quality(_Section):
+    """The score Q of a video (sources/001 section 4; DESIGN section 2)."""
+
+    window_days: Annotated[int, Field(ge=1, le=366)] = Field(1, description="trailing days that Q looks at")
+    trust_verified: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="alpha_ver")
+    trust_unverified: Annotated[float, Field(gt=0, le=1)] = Field(0.8, description="alpha_unver")
+    action_weights: ActionWeights = ActionWeights()
+    exponents: Exponents = Exponents()
+    toxicity_penalty: Unit = Field(0.5, description="tau")
+    prior_mass: NonNegative = Field(0.0, description="m: how many viewers' worth of the platform's own rates is mixed in; 0 as printed")
+    unverified_cap: Annotated[float, Field(gt=0)] = Field(
+        math.inf, description="kappa: unverified trust may be at most kappa rho (V + v0); inf as printed"
+    )
+    unverified_allowance: NonNegative = Field(2.0, description="v0: verified viewers' worth a video is granted before the cap bites")
+    neutral_s_plus: Unit = Field(0.7, description="s_plus of a video nobody scored")
+    neutral_s_tox: Unit = Field(0.0, description="s_tox of a video nobody scored")
+
+    @model_validator(mode="after")
+    def _tiers(self) -> Quality:
+        if self.trust_unverified > self.trust_verified:
+            raise ValueError(f"trust_unverified = {self.trust_unverified:g} is above trust_verified = {self.trust_verified:g}")
+        return self
+
+
+class Views(_Section):
+    """What counts as a view (DESIGN section 2)."""
+
+    count: Literal["heads", "trust"] = Field("heads", description="a qualified viewer counts as one, or as their trust")
+    min_watch_seconds: NonNegative = Field(0.0, description="least watch time of a qualified view, or the whole video if that is shorter")
+    min_watch_fraction: Unit = Field(0.0, description="least watched fraction of the video")
+
+
+class Pulse(_Section):
+    """Premium inventory (sources/001 section 2; DESIGN section 3)."""
+
+    top_fraction: Unit = Field(0.04, description="share of compliant videos, best Q first")
+    creator_share: Unit = Field(0.5, description="creator's part of the revenue next to a Pulse video")
+    min_safety: Unit = Field(0.5, description="least S of a Pulse video")
+    also_in_pools: bool = Field(True, description="Pulse videos compete in the category pools too")
+
+
+class Ads(_Section):
+    """Category pools of non-Pulse revenue (sources/001 section 3; DESIGN section 3)."""
+
+    objective: Literal["blend", "linear"] = "blend"
+    alpha: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="fairness shaping, w = s^alpha")
+    lambda_fair: NonNegative = 0.5
+    lambda_eff: NonNegative = 0.5
+    platform_share: Unit = 0.55
+    platform_share_by_category: dict[str, Unit] = {}
+    floor_micros: Micros = Field(0, description="least pay of a unit of fairness in a pool")
+    cap_micros: Micros | None = Field(None, description="most pay of a unit of fairness in a pool")
+    cap_fraction: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="most pay of a unit of fairness as a fraction of the pool")
+    fairness_unit: Literal["creator", "video"] = "creator"
+    empty_pool: Literal["carry", "spread"] = Field("carry", description="a pool with money and no eligible video")
+    zero_quality: Literal["carry", "equal"] = Field("carry", description="a pool whose videos all have Q = 0")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Ads:
+        if self.lambda_fair + self.lambda_eff <= 0:
+            raise ValueError("lambda_fair and lambda_eff are both 0: nothing is maximised")
+        if self.cap_micros is not None and self.floor_micros > self.cap_micros:
+            raise ValueError(f"floor_micros = {self.floor_micros} is above cap_micros = {self.cap_micros}")
+        return self
+
+    def platform_share_of(self, category: str) -> Fraction:
+        """Platform's share of a category as the exact decimal that stands in the file."""
+        return exact(self.platform_share_by_category.get(category, self.platform_share))
+
+
+class Coins(_Section):
+    """Split of gifted coins, video by video (sources/000 section 4; DESIGN section 4)."""
+
+    scope: Literal["video"] = Field("video", description="each video is its own problem")
+    coin_micros: Annotated[int, Field(gt=0, le=10**9)] = Field(10_000, description="value of one coin in micros")
+    normal_max: Unit = Field(0.6, description="x_n max")
+    premium_max: Unit = Field(0.8, description="x_p max")
+    min_gap: Unit = Field(0.05, description="delta")
+    max_gap: Unit = Field(0.4, description="Delta")
+    theta: NonNegative = Field(0.5, description="f(Q) = 1 + theta Q")
+    lambda_rev: NonNegative = 0.4
+    lambda_util: NonNegative = 0.4
+    lambda_inc: NonNegative = 0.2
+    epsilon: Positive = Field(1.0, description="coins; u = log(1 + pay/epsilon)")
+    utility: Literal["log", "linear"] = "log"
+    revenue_floor: Unit = Field(0.1, description="R_min as a fraction of the video's coins")
+
+    @model_validator(mode="after")
+    def _feasible(self) -> Coins:
+        if self.min_gap > min(self.premium_max, self.max_gap):
+            raise ValueError(f"min_gap = {self.min_gap:g} is above premium_max = {self.premium_max:g} or max_gap = {self.max_gap:g}")
+        if self.min_gap > 1 - self.revenue_floor:
+            raise ValueError(f"min_gap = {self.min_gap:g} leaves the platform less than revenue_floor = {self.revenue_floor:g}")
+        return self
+
+
+class Epochs(_Section):
+    """Adaptive epochs (sources/003 Algorithm 1; DESIGN section 6). This release pays with every group weight at 1."""
+
+    mechanism: Literal["none"] = Field("none", description="`none` keeps every weight at 1")
+    rate: NonNegative = Field(0.5, description="alpha of Algorithm 1: step of the weights")
+    clip: tuple[Positive, Positive] = Field((0.2, 5.0), description="weights stay within these")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Epochs:
+        if not self.clip[0] <= 1 <= self.clip[1]:
+            raise ValueError(f"clip = {list(self.clip)} must hold 1 between its ends")
+        return self
+
+
+class Policy(_Section):
+    """One version of a policy."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    effective_from: date
+    description: str = ""
+    quality: Quality = Quality()
+    views: Views = Views()
+    pulse: Pulse = Pulse()
+    ads: Ads = Ads()
+    coins: Coins = Coins()
+    epochs: Epochs = Epochs()
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the SHA-256 of everything that decides an amount; name, date and prose are left out.
+
+        >>> Policy(name="a", effective_from=date(2026, 1, 1)).hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
+        True
+        """
+        payload = self.model_dump(mode="json", exclude={"name", "effective_from", "description"})
+        return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def exact(value: float) -> Fraction:
+    """The decimal a person wrote, not the nearest double.
+
+    >>> exact(0.55)
+    Fraction(11, 20)
+    """
+    return Fraction(repr(value))
+
+
+def read_policy(path: Path) -> Policy:
+    """Read one TOML file.
+
+    Raises
+    ------
+    PolicyError
+        The file cannot be read or parsed, or has an unknown key or an impossible value; names file, key and reason.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyError(f"{path}: {error}") from error
+    try:
+        return Policy.model_validate(data)
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'policy'}: {_reason(e)}" for e in error.errors()]
+        raise PolicyError("\n".join(lines)) from error
+
+
+def _reason(error: Mapping[str, object]) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message if error["type"] in ("missing", "value_error") else f"{message} (it is {error['input']!r})"
+
+
+@dataclass(frozen=True)
+class PolicyBook:
+    """Versions of one policy, oldest first."""
+
+    versions: tuple[Policy, ...]
+
+    @classmethod
+    def read(cls, folder: Path, name: str) -> PolicyBook:
+        """All versions called `name` in `folder`. Every file there is checked, so a typo is found before it is needed."""
+        policies = {path: read_policy(path) for path in sorted(folder.glob("*.toml"))}
+        chosen = sorted((p for p in policies.values() if p.name == name), key=lambda p: p.effective_from)
+        if not chosen:
+            known = ", ".join(sorted({p.name for p in policies.values()})) or "none"
+            raise PolicyError(f"{folder}: no policy is called {name!r}; there is {known}")
+        for before, after in zip(chosen, chosen[1:], strict=False):
+            if before.effective_from == after.effective_from:
+                files = ", ".join(str(path) for path, p in policies.items() if p in (before, after))
+                raise PolicyError(f"{files}: two versions of {name!r} with effective_from = {after.effective_from}")
+        return cls(tuple(chosen))
+
+    def in_force(self, day: date) -> Policy:
+        """The version in force on `day`."""
+        for policy in reversed(self.versions):
+            if policy.effective_from <= day:
+                return policy
+        first = self.versions[0]
+        raise PolicyError(f"no version of policy {first.name!r} is in force on {day}; the first has effective_from = {first.effective_from}")

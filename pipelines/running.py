@@ -1,0 +1,96 @@
+"""Runs of the daily job from outside Dagster: a range of days in this process, recorded in the home's Dagster instance."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from pipelines.settings import PROJECT, Home
+
+RANGE_START = "dagster/asset_partition_range_start"
+RANGE_END = "dagster/asset_partition_range_end"
+
+
+class CalendarError(ValueError):
+    """Days that the home's calendar does not have."""
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended. `failures` says, for each asset or check that failed, why."""
+
+    run_id: str
+    success: bool
+    failures: tuple[str, ...]
+
+
+def prepare_dagster_home(home: Home) -> Path:
+    """Create `<home>/.dagster` with the project's dagster.yaml and point DAGSTER_HOME and EARNINGS_HOME at this home."""
+    home.dagster.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "dagster.yaml", home.dagster / "dagster.yaml")
+    os.environ["DAGSTER_HOME"] = str(home.dagster)
+    os.environ["EARNINGS_HOME"] = str(home.root)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    return home.dagster
+
+
+def check_days(home: Home, first: date, last: date) -> None:
+    """Raise CalendarError unless first <= last are both in the calendar."""
+    begin, end = home.calendar()
+    if first > last:
+        raise CalendarError(f"--from {first} is after --to {last}")
+    if first < begin or last > end:
+        raise CalendarError(
+            f"{first} to {last} is not within the calendar of {home.root}, {begin} to {end}."
+            f" Land files for the missing days, or set first_day/last_day in {home.root / 'settings.toml'}."
+        )
+
+
+def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ()) -> RunOutcome:
+    """Materialise a range of days, asset by asset, through Dagster in this process.
+
+    Parameters
+    ----------
+    assets
+        Names to materialise; all of them when empty.
+
+    Raises
+    ------
+    CalendarError
+        The days are not in the calendar.
+    """
+    check_days(home, first, last)
+    prepare_dagster_home(home)
+    import dagster as dg
+
+    from pipelines.definitions import build_definitions
+
+    job = build_definitions(home).resolve_job_def("daily")
+    known = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
+    if unknown := sorted(set(assets) - known):
+        raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(known))}")
+    with dg.DagsterInstance.get() as instance:
+        result = job.execute_in_process(
+            instance=instance,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={RANGE_START: str(first), RANGE_END: str(last)},
+            asset_selection=[dg.AssetKey(name) for name in assets] or None,
+            raise_on_error=False,
+        )
+    failures = []
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            while error and error.cause:
+                error = error.cause
+            failures.append(f"{event.step_key}: {error.message.strip() if error else 'failed'}")
+        elif event.event_type_value == "ASSET_CHECK_EVALUATION":
+            check = event.asset_check_evaluation_data
+            if not check.passed:
+                broken = check.metadata.get("broken")
+                failures.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {broken.value if broken else 'failed'}")
+    return RunOutcome(result.run_id, result.success and not failures, tuple(failures))

@@ -1,0 +1,470 @@
+"""Every table: its columns, what they mean, and the rules a landing row must keep. All DDL comes from here.
+
+`docs/data.md` is written from this module (`earnings schema`), so a column is described in one place.
+What does not belong here: reading files (`sources/landing.py`), writing tables (`warehouse.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["daily", "snapshot", "derived", "log"]
+
+ABSURD_WATCH_MS = 86_400_000
+ABSURD_COINS = 1_000_000_000
+ABSURD_MICROS = 1_000_000_000_000_000
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `rule` is SQL that must hold for a landing row; the row is quarantined with `name: complaint` if it does not."""
+
+    name: str
+    type: str
+    meaning: str
+    required: bool = True
+    default: str | None = None
+    rule: str | None = None
+    complaint: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it."""
+
+    name: str
+    kind: Kind
+    meaning: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    references: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def landing_columns(self) -> tuple[Column, ...]:
+        """Columns a landing file may have (the day comes from the folder)."""
+        return tuple(c for c in self.columns if c.name != "day")
+
+    def ddl(self) -> str:
+        """`CREATE TABLE IF NOT EXISTS` for this table."""
+        lines = [f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns]
+        return f"CREATE TABLE IF NOT EXISTS {self.name} (\n    " + ",\n    ".join(lines) + "\n)"
+
+
+def _source() -> Column:
+    return Column(
+        "source",
+        "VARCHAR",
+        "who says so: `landing` unless the file says otherwise; `modelled` marks made-up values",
+        default="'landing'",
+    )
+
+
+def _day(meaning: str = "UTC day") -> Column:
+    return Column("day", "DATE", meaning)
+
+
+def _id(name: str, meaning: str) -> Column:
+    return Column(name, "VARCHAR", meaning)
+
+
+def _flag(name: str, meaning: str) -> Column:
+    return Column(name, "BOOLEAN", meaning)
+
+
+def _micros(name: str, meaning: str) -> Column:
+    return Column(name, "BIGINT", meaning + " (micros: millionths of the currency unit)")
+
+
+def _real(name: str, meaning: str) -> Column:
+    return Column(name, "DOUBLE", meaning)
+
+
+def _count(name: str, meaning: str) -> Column:
+    return Column(name, "BIGINT", meaning)
+
+
+def _unit(name: str, meaning: str, *, required: bool = False, default: str | None = None) -> Column:
+    return Column(name, "DOUBLE", meaning, required, default, f"{name} BETWEEN 0 AND 1", "outside [0, 1]")
+
+
+_POLICY_HASH = Column("policy_hash", "VARCHAR", "policy that was in force, see `earnings policy`")
+
+VIEWERS = Table(
+    "viewers",
+    "snapshot",
+    "Viewers as known from a day on. A viewer no snapshot knows counts as unverified with trust 1.",
+    (
+        _day("first day on which this row holds"),
+        _id("viewer_id", "viewer"),
+        _flag("verified", "identity verified"),
+        _unit("trust", "the viewer's own trust score", required=True, default="1.0"),
+        Column("region", "VARCHAR", "region", required=False),
+        Column("device", "VARCHAR", "device", required=False),
+        Column("activity", "VARCHAR", "how active the viewer is, any scale", required=False),
+        Column("tenure_days", "BIGINT", "days since registration", required=False, rule="tenure_days >= 0", complaint="negative"),
+        _source(),
+    ),
+    key=("viewer_id",),
+)
+
+CREATORS = Table(
+    "creators",
+    "snapshot",
+    "Creators as known from a day on.",
+    (
+        _day("first day on which this row holds"),
+        _id("creator_id", "creator, the account that is paid"),
+        Column(
+            "identity_id",
+            "VARCHAR",
+            "verified identity behind the account; accounts that share one are one unit of fairness",
+            required=False,
+        ),
+        Column("followers", "BIGINT", "followers", required=False, rule="followers >= 0", complaint="negative"),
+        _source(),
+    ),
+    key=("creator_id",),
+)
+
+VIDEOS = Table(
+    "videos",
+    "snapshot",
+    "Videos as known from a day on.",
+    (
+        _day("first day on which this row holds"),
+        _id("video_id", "video"),
+        _id("creator_id", "creator who is paid for it"),
+        Column("length_ms", "BIGINT", "length in milliseconds", rule="length_ms > 0", complaint="length <= 0"),
+        Column(
+            "categories",
+            "VARCHAR[]",
+            "ad categories it is labelled with; in CSV separated by `;`. None: it competes in no pool",
+            default="[]",
+        ),
+        _flag("compliant", "passes the compliance gate C"),
+        _unit("s_plus", "positive/educational score of a moderation service; the policy's neutral value where missing"),
+        _unit("s_tox", "toxicity score of a moderation service; the policy's neutral value where missing"),
+        _source(),
+    ),
+    key=("video_id",),
+    references=(("creator_id", "creators"),),
+)
+
+VIEWER_EVENTS = Table(
+    "viewer_events",
+    "daily",
+    "One row per session: one viewer, one video, once.",
+    (
+        _day(),
+        _id("event_id", "identifies the event; the same id with other content is a conflict"),
+        Column("ts", "TIMESTAMP", "when it began, UTC (ISO 8601; an offset is honoured)"),
+        _id("viewer_id", "viewer"),
+        _id("video_id", "video"),
+        Column(
+            "watch_ms",
+            "BIGINT",
+            "time watched in this session, milliseconds; more than the length is rewatching",
+            rule=f"watch_ms BETWEEN 0 AND {ABSURD_WATCH_MS}",
+            complaint="negative or longer than a day",
+        ),
+        _flag("liked", "liked in this session"),
+        _flag("commented", "commented"),
+        _flag("shared", "shared"),
+        _flag("followed", "followed the creator"),
+        Column(
+            "length_ms",
+            "BIGINT",
+            "length the player reported, where it reports one; only checked, the score uses `videos.length_ms`",
+            required=False,
+            rule="length_ms > 0",
+            complaint="length <= 0",
+        ),
+        _source(),
+    ),
+    key=("event_id",),
+    references=(("video_id", "videos"),),
+)
+
+GIFTS = Table(
+    "gifts",
+    "daily",
+    "Coins a viewer gave on a video.",
+    (
+        _day(),
+        _id("gift_id", "identifies the gift"),
+        Column("ts", "TIMESTAMP", "when, UTC"),
+        _id("viewer_id", "viewer who gave"),
+        _id("video_id", "video it was given on"),
+        Column("coins", "BIGINT", "coins", rule=f"coins BETWEEN 1 AND {ABSURD_COINS}", complaint=f"not between 1 and {ABSURD_COINS}"),
+        _flag("premium", "paid from a verified wallet (premium coins); otherwise normal coins"),
+        _source(),
+    ),
+    key=("gift_id",),
+    references=(("video_id", "videos"),),
+)
+
+AD_REVENUE = Table(
+    "ad_revenue",
+    "daily",
+    "Advertising money taken in.",
+    (
+        _day(),
+        _id("ad_id", "identifies the booking"),
+        Column("ts", "TIMESTAMP", "when, UTC"),
+        _id("category", "ad category: the pool it belongs to"),
+        Column("video_id", "VARCHAR", "video the ad ran next to, where known", required=False),
+        Column(
+            "amount_micros",
+            "BIGINT",
+            "revenue in micros (millionths of the currency unit)",
+            rule=f"amount_micros BETWEEN 0 AND {ABSURD_MICROS}",
+            complaint=f"not between 0 and {ABSURD_MICROS}",
+        ),
+        _source(),
+    ),
+    key=("ad_id",),
+    references=(("video_id", "videos"),),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "log",
+    "Landing rows that were refused, with the reason. Nothing is lost: `raw` is the row as it came.",
+    (
+        Column("table_name", "VARCHAR", "table the row was meant for"),
+        _day("day of the folder it lay in"),
+        Column("file", "VARCHAR", "file, relative to the landing folder"),
+        _count("line", "line of the file, header and blank lines not skipped in CSV; row number from 1 in Parquet"),
+        Column("reason", "VARCHAR", "why it was refused"),
+        Column("raw", "VARCHAR", "the row: JSON by column name, or the line itself where it could not be split"),
+    ),
+    key=("table_name", "file", "line"),
+)
+
+LANDING_FILES = Table(
+    "landing_files",
+    "log",
+    "Files a table's day was loaded from.",
+    (
+        Column("table_name", "VARCHAR", "table"),
+        _day("day of the folder"),
+        Column("file", "VARCHAR", "file, relative to the landing folder"),
+        Column("sha256", "VARCHAR", "hash of its bytes"),
+        _count("bytes", "size"),
+        _count("rows", "rows read, good and bad"),
+        _count("loaded", "rows that are in the table"),
+        _count("duplicates", "exact duplicates dropped"),
+        _count("quarantined", "rows sent to quarantine"),
+        Column("ignored_columns", "VARCHAR[]", "columns the table does not have"),
+    ),
+    key=("table_name", "day", "file"),
+)
+
+VIDEO_QUALITY = Table(
+    "video_quality",
+    "derived",
+    "Quality score of every video somebody watched in the window.",
+    (
+        _day(),
+        _id("video_id", "video"),
+        _id("creator_id", "creator"),
+        Column("compliant", "BOOLEAN", "C"),
+        _count("viewers", "distinct viewers in the window"),
+        _real("qualified_views", "qualified views of the day: heads or trust mass (policy `views.count`), times group weight"),
+        _real("trust_mass", "trust of all viewers in the window, after the unverified cap"),
+        _real("unverified_scale", "what the cap leaves of each unverified viewer's trust, in [0, 1]"),
+        _real("group_weight", "mean weight of the viewers' groups that was applied (1: no reweighting)"),
+        _real("watch", "W, watch completion"),
+        _real("engagement", "E, engagement rate"),
+        _real("diversity", "D, engagement diversity"),
+        _real("rewatch", "R, rewatch rate"),
+        _real("safety", "S, safety"),
+        _real("quality", "Q"),
+        _real("effective_views", "M = qualified views times Q"),
+        Column("safety_source", "VARCHAR", "`given`, or `neutral` where the policy's neutral value was used"),
+        _POLICY_HASH,
+    ),
+    key=("video_id",),
+)
+
+PULSE_PAYOUTS = Table(
+    "pulse_payouts",
+    "derived",
+    "Pulse videos and the split of the revenue next to them.",
+    (
+        _day(),
+        _id("video_id", "Pulse video"),
+        _id("creator_id", "creator"),
+        _real("quality", "Q"),
+        _real("safety", "S"),
+        _micros("revenue_micros", "revenue of ads next to the video"),
+        _micros("payout_micros", "creator's part, rounded down"),
+        _POLICY_HASH,
+    ),
+    key=("video_id",),
+)
+
+AD_POOLS = Table(
+    "ad_pools",
+    "derived",
+    "Money of each ad category: what came in, what the platform keeps, what is paid, what is carried.",
+    (
+        _day(),
+        _id("category", "ad category"),
+        _micros("revenue_micros", "revenue next to no Pulse video"),
+        _micros("platform_micros", "kept by the platform: the rest after the creators' part was rounded down"),
+        _micros("carry_in_micros", "carried in from the day before"),
+        _micros("spread_micros", "taken over from pools nobody could be paid from (negative: given away)"),
+        _micros("pool_micros", "paid to creators"),
+        _micros("carry_out_micros", "carried to the next day"),
+        _count("videos", "eligible videos"),
+        _count("units", "units of fairness that were paid from it"),
+        Column("rule", "VARCHAR", "`split`, `equal`, `carry` or `spread`"),
+        _POLICY_HASH,
+    ),
+    key=("category",),
+)
+
+AD_PAYOUTS = Table(
+    "ad_payouts",
+    "derived",
+    "What each video is paid from each ad category.",
+    (
+        _day(),
+        _id("category", "ad category"),
+        _id("video_id", "video"),
+        _id("creator_id", "creator"),
+        _id("unit_id", "unit of fairness: the video, or the creator's identity"),
+        _real("share", "s, share of the pool's effective views"),
+        _micros("payout_micros", "payout"),
+        _micros("carried_micros", "the part of it that came from `carry_in_micros`"),
+        _POLICY_HASH,
+    ),
+    key=("category", "video_id"),
+)
+
+AD_SOLUTIONS = Table(
+    "ad_solutions",
+    "derived",
+    "How each pool was solved: the numbers behind the certificate.",
+    (
+        _day(),
+        _id("category", "ad category"),
+        Column("objective", "VARCHAR", "`blend` or `linear`"),
+        _count("units", "units of fairness"),
+        _real("multiplier", "multiplier of the budget"),
+        _real("residual", "largest violation of the optimality conditions, relative"),
+        _count("passes", "passes over the arrays"),
+        _micros("floor_micros", "least pay that was asked for any unit"),
+        Column("cap_micros", "BIGINT", "most pay that was allowed any unit (micros)", required=False),
+        _micros("least_micros", "least pay of any unit"),
+        _micros("most_micros", "most pay of any unit"),
+        _POLICY_HASH,
+    ),
+    key=("category",),
+)
+
+DONATION_SPLITS = Table(
+    "donation_splits",
+    "derived",
+    "Gifted coins of each video and how they are split.",
+    (
+        _day(),
+        _id("video_id", "video"),
+        _id("creator_id", "creator"),
+        Column("compliant", "BOOLEAN", "C; a video that does not comply earns its creator nothing"),
+        _count("normal_coins", "coins from unverified wallets"),
+        _count("premium_coins", "coins from verified wallets"),
+        _real("quality", "Q (0 where nobody watched it that day)"),
+        _real("normal_share", "x_n, creator's share of normal coins"),
+        _real("premium_share", "x_p, creator's share of premium coins"),
+        _micros("revenue_micros", "value of the coins"),
+        _micros("payout_micros", "creator's part, rounded to the nearest micro, never breaking the platform's floor"),
+        _POLICY_HASH,
+    ),
+    key=("video_id",),
+)
+
+WRITTEN_DAYS = Table(
+    "written_days",
+    "log",
+    "Which day of which table has been written; a day without rows is written too.",
+    (
+        Column("table_name", "VARCHAR", "table"),
+        _day(),
+        _count("rows", "rows the day has"),
+        Column("written_at", "TIMESTAMP", "when it was committed last, UTC"),
+        Column("code_version", "VARCHAR", "version of this software that wrote it"),
+    ),
+    key=("table_name", "day"),
+)
+
+LEDGER_TRANSACTIONS = Table(
+    "ledger_transactions",
+    "log",
+    "Append-only. A changed day is reversed and reissued, never updated.",
+    (
+        _count("seq", "position in the chain, from 1"),
+        Column("txn_id", "VARCHAR", "a function of day, kind and revision"),
+        _day("day the money belongs to"),
+        Column("kind", "VARCHAR", "`payout`, or `reversal` of an earlier one"),
+        _count("revision", "1 for a day's first payout, one more each time it is reissued"),
+        Column("input_hash", "VARCHAR", "hash of the landing files the day was made from"),
+        _POLICY_HASH,
+        Column("code_version", "VARCHAR", "version of this software"),
+        Column("entries_hash", "VARCHAR", "hash of the transaction's entries"),
+        Column("prev_hash", "VARCHAR", "hash of the transaction before it"),
+        Column("hash", "VARCHAR", "hash of this row and prev_hash"),
+    ),
+    key=("txn_id",),
+)
+
+LEDGER_ENTRIES = Table(
+    "ledger_entries",
+    "log",
+    "Every transaction's entries sum to zero. Money enters from `revenue:ads` and `revenue:coins` (negative entries).",
+    (
+        Column("txn_id", "VARCHAR", "transaction"),
+        _day("day the money belongs to"),
+        Column("account", "VARCHAR", "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`"),
+        Column("part", "VARCHAR", "`pulse`, `ads:<category>`, `carry:<category>` or `coins`"),
+        _micros("amount_micros", "amount; positive is owed to the account"),
+    ),
+    key=("txn_id", "account", "part"),
+)
+
+CREATOR_EARNINGS = Table(
+    "creator_earnings",
+    "derived",
+    "What each creator earned on the day, by part. The parts add up to the total.",
+    (
+        _day(),
+        _id("creator_id", "creator"),
+        _micros("pulse_micros", "from ads next to Pulse videos"),
+        _micros("ads_micros", "from ad pools, money of the day"),
+        _micros("carry_micros", "from ad pools, money carried in from earlier days"),
+        _micros("coins_micros", "from gifts"),
+        _micros("total_micros", "sum of the parts"),
+        Column("ads_by_category", "MAP(VARCHAR, BIGINT)", "`ads_micros` taken apart by category (micros)"),
+        _POLICY_HASH,
+    ),
+    key=("creator_id",),
+)
+
+SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS)
+DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
+DERIVED = (VIDEO_QUALITY, PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, DONATION_SPLITS, CREATOR_EARNINGS)
+LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES)
+TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}
+LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
+
+
+def as_markdown(table: Table) -> str:
+    """The table's section of docs/data.md."""
+    lines = [f"### `{table.name}`", "", table.meaning, "", "| column | type | required | meaning | rule |", "| --- | --- | --- | --- | --- |"]
+    for c in table.columns:
+        required = f"no, {c.default.strip(chr(39)) if c.default else 'may be empty'}" if c.default or not c.required else "yes"
+        lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {c.rule or ''} |")
+    lines += ["", f"Key within a day: {', '.join(f'`{k}`' for k in table.key)}.", ""]
+    return "\n".join(lines) + "\n"

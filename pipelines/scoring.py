@@ -1,0 +1,88 @@
+"""Events to quality scores: the parameters of `queries/video_quality.sql` and the call that runs it.
+
+The formula itself is SQL and stands there once. What belongs here: turning a policy into its parameters.
+What does not: creating or writing tables (`warehouse.py`), paying anybody (`assets/`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+
+import duckdb
+
+from pipelines.policy import Policy, exact
+from pipelines.queries import query
+
+Parameter = date | float | int | str | bool | Decimal | None
+
+
+@dataclass(frozen=True)
+class Query:
+    """One statement and its named parameters: `con.execute("INSERT INTO video_quality BY NAME " + q.sql, dict(q.parameters))`."""
+
+    sql: str
+    parameters: Mapping[str, Parameter]
+
+
+def score_query(day: date, policy: Policy) -> Query:
+    r"""The query that scores every video watched in the window `[day - window_days + 1, day]`.
+
+    With one row per viewer $i$ of video $v$ ($t_i$ longest session, actions OR-ed, $r_i = 1$ where the total exceeds the
+    length $L$), trust $w_i = \alpha \cdot \text{trust}_i$, and $w_i$ of the unverified scaled by $k$:
+
+    $$ W = \frac{\sum w_i \min(1, t_i/L) + m W_0}{\sum w_i + m}, \quad
+       A_a = \frac{\sum w_i 1_a + m A_{0a}}{\sum w_i + m}, \quad
+       R = \frac{\sum w_i r_i + m R_0}{\sum w_i + m} $$
+    $$ E = \sum_a \beta_a A_a, \quad D = -\sum_a p_a \log p_a / \log 4,\; p_a = A_a / \sum_b A_b, \quad
+       S = \max(0, s^+ - \tau s^{tox}) $$
+    $$ Q = C \min(1, W^{\phi_W} E^{\phi_E} D^{\phi_D} R^{\phi_R} S^{\phi_S}), \quad M = \text{views} \cdot Q $$
+    $$ k = \min\bigl(1, \kappa \rho (V + v_0 \alpha_{ver}) / U\bigr) $$
+
+    $V$, $U$ are the video's verified and unverified trust in viewers' worth, $\rho$ the platform's $\sum U / \sum V$, and
+    $W_0, A_0, R_0$ the platform's rates, all over the window and before the cap. Source: sources/001 section 4; the four
+    knobs $m$, $\kappa$, trust-weighted views and the watch minimum: DESIGN section 2.
+
+    Units: trust is rounded to millionths, watch time is integer milliseconds; results are viewers' worth and rates in [0, 1].
+    Same rows in any order and on any number of threads: the same bits.
+
+    >>> q = score_query(date(2026, 1, 7), Policy(name="weekly", effective_from=date(2026, 1, 1), quality={"window_days": 7}))
+    >>> q.parameters["first_day"], q.parameters["unverified_cap"]
+    (datetime.date(2026, 1, 1), None)
+    """
+    q, views = policy.quality, policy.views
+    return Query(
+        query("video_quality"),
+        {
+            "day": day,
+            "first_day": day - timedelta(days=q.window_days - 1),
+            "trust_verified": q.trust_verified,
+            "trust_unverified": q.trust_unverified,
+            "unknown_trust": round(q.trust_unverified * 1e6),
+            "prior_mass": q.prior_mass,
+            # NULL, not infinity: infinity times a video without verified viewers is not a number
+            "unverified_cap": None if math.isinf(q.unverified_cap) else q.unverified_cap,
+            "unverified_allowance": q.unverified_allowance,
+            "toxicity_penalty": q.toxicity_penalty,
+            "neutral_s_plus": q.neutral_s_plus,
+            "neutral_s_tox": q.neutral_s_tox,
+            "min_watch_ms": math.ceil(exact(views.min_watch_seconds) * 1000),
+            "min_watch_fraction": Decimal(repr(views.min_watch_fraction)),
+            "views_by_trust": views.count == "trust",
+            **{f"beta_{name}": value for name, value in q.action_weights},
+            **{f"phi_{name}": value for name, value in q.exponents},
+            "policy_hash": policy.hash,
+        },
+    )
+
+
+def score_videos(con: duckdb.DuckDBPyConnection, day: date, policy: Policy) -> duckdb.DuckDBPyRelation:
+    """Score the videos watched in the window that ends on `day`; the columns are those of `schema.VIDEO_QUALITY`.
+
+    Reads `viewer_events`, `viewers` and `videos` of `con`, writes nothing. See `score_query` for the mathematics.
+    """
+    scoring = score_query(day, policy)
+    return con.sql(scoring.sql, params=dict(scoring.parameters))

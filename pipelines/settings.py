@@ -1,0 +1,134 @@
+"""Where things are, and the handful of settings a home may have.
+
+A home is one folder with everything of one platform: `landing/`, `warehouse.duckdb`, its own `policies/` if it has
+any, and an optional `settings.toml`. The default home is `assets_data/`; `EARNINGS_HOME` or `earnings --home` names another.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipelines.policy import PolicyBook
+from pipelines.schema import DAILY
+
+PROJECT = Path(__file__).resolve().parent.parent
+SAMPLE = PROJECT / "assets_data" / "sample"
+
+
+class SettingsError(ValueError):
+    """A settings file that cannot be used: says which file, which key and why."""
+
+
+class Settings(BaseModel):
+    """Contents of `settings.toml`; every key may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str = Field("hardened", description="name of the policy that pays")
+    first_day: date | None = Field(None, description="first day of the calendar; left out: the earliest day in landing/")
+    last_day: date | Literal["open"] | None = Field(
+        None, description="last day; `open`: yesterday, for a platform that goes on; left out: the latest day in landing/"
+    )
+    quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="a table's day is refused from this share of bad rows on")
+    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for a warehouse another process writes to")
+    threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
+    memory_limit: str | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
+    publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")
+
+
+@dataclass(frozen=True)
+class Home:
+    """One platform's folder."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: str | Path) -> Home:
+        """The home in a folder."""
+        return cls(Path(root).resolve())
+
+    @classmethod
+    def here(cls) -> Home:
+        """The home `EARNINGS_HOME` names, or `assets_data/` of the project."""
+        return cls.at(os.environ.get("EARNINGS_HOME") or PROJECT / "assets_data")
+
+    @property
+    def landing(self) -> Path:
+        return self.root / "landing"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        return self.root / "warehouse-readonly.duckdb"
+
+    @property
+    def dagster(self) -> Path:
+        return self.root / ".dagster"
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Settings of this home.
+
+        Raises
+        ------
+        SettingsError
+            `settings.toml` cannot be parsed, or has an unknown key or an impossible value.
+        """
+        path = self.root / "settings.toml"
+        if not path.exists():
+            return Settings()
+        try:
+            return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{path}: {error}") from error
+        except ValidationError as error:
+            reasons = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise SettingsError("\n".join(reasons)) from error
+
+    @property
+    def policies(self) -> PolicyBook:
+        """Versions of the policy that pays, from the home's own `policies/` or else the ones that ship."""
+        own = self.root / "policies"
+        folder = own if own.is_dir() else PROJECT / "assets_data" / "policies"
+        return PolicyBook.read(folder, os.environ.get("EARNINGS_POLICY") or self.settings.policy)
+
+    def landing_days(self, table: str) -> list[date]:
+        """Days for which a table has a landing folder, in order."""
+        folder = self.landing / table
+        if not folder.is_dir():
+            return []
+        return sorted(day for path in folder.iterdir() if path.is_dir() and (day := _as_day(path.name)))
+
+    def calendar(self) -> tuple[date, date]:
+        """First and last day that can be run.
+
+        The settings decide; where they are silent the days in `landing/` do, and with an empty landing folder it is yesterday.
+        """
+        yesterday = datetime.now(UTC).date() - timedelta(days=1)
+        days = [day for table in DAILY for day in self.landing_days(table.name)] or [yesterday]
+        first = self.settings.first_day or min(days)
+        last = self.settings.last_day or max(days)
+        return first, max(first, yesterday if last == "open" else last)
+
+    def day_before(self, day: date) -> date | None:
+        """The latest earlier day of the calendar for which any daily table has a landing folder; None for the first."""
+        first, _ = self.calendar()
+        return max((d for table in DAILY for d in self.landing_days(table.name) if first <= d < day), default=None)
+
+
+def _as_day(name: str) -> date | None:
+    try:
+        return date.fromisoformat(name)
+    except ValueError:
+        return None

@@ -1,0 +1,139 @@
+"""What is there: days, money, quarantine, and what is missing or stale. Reads only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, Literal
+
+from pipelines.schema import DAILY, DERIVED
+from pipelines.settings import Home
+from pipelines.warehouse import Connection, Warehouse
+
+State = Literal["complete", "partial", "stale", "landed", "no data"]
+
+_STAGES = (*(t.name for t in DAILY), *(t.name for t in DERIVED), "ledger_entries")
+
+
+@dataclass(frozen=True)
+class DayStatus:
+    """One day. Money in micros."""
+
+    day: date
+    state: State
+    note: str
+    events: int
+    duplicates: int
+    quarantined: int
+    creators: int
+    gross_micros: int
+    creators_micros: int
+    platform_micros: int
+    carry_micros: int
+    revision: int
+    policy_hash: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "day": self.day.isoformat()}
+
+
+def day_statuses(home: Home) -> list[DayStatus]:
+    """Every day that has landed or is in the warehouse, in order."""
+    landed = {day for table in DAILY for day in home.landing_days(table.name)}
+    if not home.warehouse.exists():
+        return [_status(day, landed, {}, {}, {}, {}, {}) for day in sorted(landed)]
+    with Warehouse(home).open(read_only=True) as con:
+        written: dict[date, dict[str, Any]] = {}
+        for table, day, at in con.execute("SELECT table_name, day, written_at FROM written_days").fetchall():
+            written.setdefault(day, {})[table] = at
+        loads = _by_day(
+            con,
+            """SELECT day, sum(duplicates)::BIGINT AS duplicates, sum(quarantined)::BIGINT AS quarantined,
+               sum(loaded) FILTER (table_name = 'viewer_events')::BIGINT AS events FROM landing_files
+               WHERE table_name IN ('viewer_events', 'gifts', 'ad_revenue') GROUP BY day""",
+        )
+        money = _by_day(
+            con,
+            """SELECT day, -sum(amount_micros) FILTER (starts_with(account, 'revenue:'))::BIGINT AS gross,
+               sum(amount_micros) FILTER (starts_with(account, 'creator:'))::BIGINT AS creators,
+               sum(amount_micros) FILTER (account = 'platform')::BIGINT AS platform,
+               sum(amount_micros) FILTER (starts_with(account, 'carry:'))::BIGINT AS carry FROM ledger_entries GROUP BY day""",
+        )
+        paid = _by_day(con, "SELECT day, count(*) AS n, any_value(policy_hash) AS policy FROM creator_earnings GROUP BY day")
+        revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions GROUP BY day")
+        carries = _broken_carries(con, home)
+    return [
+        _status(day, landed, written.get(day, {}), loads.get(day, {}), money.get(day, {}), {**paid.get(day, {}), **revisions.get(day, {})}, carries)
+        for day in sorted(landed | (written.keys() & (loads.keys() | money.keys())))
+    ]
+
+
+def quarantine(home: Home) -> list[dict[str, Any]]:
+    """Rows in quarantine by day, table and reason, with one example of where to look."""
+    if not home.warehouse.exists():
+        return []
+    with Warehouse(home).open(read_only=True) as con:
+        cursor = con.execute(
+            """SELECT day, table_name, reason, count(*) AS rows, arg_min(file, (file, line)) || ':' || arg_min(line, (file, line)) AS first
+               FROM quarantine GROUP BY ALL ORDER BY day, table_name, rows DESC, reason"""
+        )
+        return [{"day": str(d), "table": t, "reason": r, "rows": n, "first": f} for d, t, r, n, f in cursor.fetchall()]
+
+
+def _status(
+    day: date,
+    landed: set[date],
+    written: dict[str, Any],
+    loads: dict[str, Any],
+    money: dict[str, Any],
+    paid: dict[str, Any],
+    carries: dict[date, str],
+) -> DayStatus:
+    missing = [stage for stage in _STAGES if stage not in written]
+    state: State
+    if not written:
+        state, note = "landed", f"earnings run --from {day} --to {day}"
+    elif missing:
+        state, note = "partial", f"lacks {', '.join(missing)}"
+    elif newer := [stage for stage in _STAGES if written[stage] > written["creator_earnings"]]:
+        state, note = "stale", f"{', '.join(newer)} changed after the earnings were made"
+    elif day in carries:
+        state, note = "stale", carries[day]
+    else:
+        state, note = "complete", ""
+    return DayStatus(
+        day=day,
+        state=state,
+        note=note,
+        events=loads.get("events") or 0,
+        duplicates=loads.get("duplicates") or 0,
+        quarantined=loads.get("quarantined") or 0,
+        creators=paid.get("n") or 0,
+        gross_micros=money.get("gross") or 0,
+        creators_micros=money.get("creators") or 0,
+        platform_micros=money.get("platform") or 0,
+        carry_micros=money.get("carry") or 0,
+        revision=paid.get("revision") or 0,
+        policy_hash=paid.get("policy") or "",
+    )
+
+
+def _broken_carries(con: Connection, home: Home) -> dict[date, str]:
+    """Days whose carried-in money is not what the day before carries out now."""
+    rows = con.execute(
+        "SELECT day, sum(carry_in_micros)::BIGINT, sum(carry_out_micros)::BIGINT FROM ad_pools GROUP BY day ORDER BY day"
+    ).fetchall()
+    carried_out = {day: out for day, _, out in rows}
+    broken = {}
+    for day, carried_in, _ in rows:
+        before = home.day_before(day)
+        expected = carried_out.get(before, 0) if before else 0
+        if carried_in != expected:
+            broken[day] = f"took {carried_in} micros over from {before}, which carries {expected} now; run it again"
+    return broken
+
+
+def _by_day(con: Connection, sql: str) -> dict[date, dict[str, Any]]:
+    cursor = con.execute(sql)
+    names = [column[0] for column in cursor.description or ()]
+    return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}

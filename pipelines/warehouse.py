@@ -1,0 +1,157 @@
+"""The warehouse: one DuckDB file, opened late and closed always, with one way to write a day.
+
+What belongs here: connections, the lock, the write primitive, the published copy. What a table looks like is in
+`schema.py`; what must hold of it is in `invariants.py`; what goes into it is decided by the assets.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.invariants import enforce
+from pipelines.schema import TABLES
+from pipelines.settings import Home
+
+Connection = duckdb.DuckDBPyConnection
+CODE_VERSION = version("creator-earnings")
+
+
+class WarehouseLockedError(RuntimeError):
+    """Another process writes to the warehouse and did not finish in time."""
+
+
+class MissingDayError(LookupError):
+    """A day that should be in the warehouse is not: names the table, the day and the command that makes it."""
+
+
+@dataclass(frozen=True)
+class DayWriter:
+    """Replaces a day of some tables inside one transaction."""
+
+    con: Connection
+    day: date
+    written: set[str] = field(default_factory=set)
+
+    def replace(self, table: str, rows: duckdb.DuckDBPyRelation | pa.Table | str) -> int:
+        """Make `rows` (a relation, an Arrow table or SQL) the table's day, by column name; returns how many there are."""
+        columns = {c.name for c in TABLES[table].columns}
+        self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
+        relation = self.con.sql(rows) if isinstance(rows, str) else self.con.from_arrow(rows) if isinstance(rows, pa.Table) else rows
+        if missing := columns - set(relation.columns):
+            raise ValueError(f"{table} {self.day}: rows lack {', '.join(sorted(missing))}")
+        relation.select(*sorted(columns)).create_view("incoming_rows", replace=True)
+        self.con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
+        self.con.execute("DROP VIEW incoming_rows")
+        return self.mark(table)
+
+    def mark(self, table: str) -> int:
+        """Note that the table's day is written, for tables that are appended to by other means than `replace`."""
+        self.written.add(table)
+        rows = count(self.con, table, self.day)
+        self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", [table, self.day])
+        self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, now()::TIMESTAMP, ?)", [table, self.day, rows, CODE_VERSION])
+        return rows
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The DuckDB file of one home."""
+
+    home: Home
+
+    @contextmanager
+    def open(self, *, read_only: bool = False) -> Iterator[Connection]:
+        """A connection; all tables exist. Waits for another writer up to the home's `lock_timeout_seconds`.
+
+        Raises
+        ------
+        WarehouseLockedError
+            The file is still locked after that time; names the holder.
+        """
+        con = self._connect(read_only)
+        try:
+            con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+            if not read_only:
+                con.execute(";\n".join(t.ddl() for t in TABLES.values()))
+            yield con
+        finally:
+            con.close()
+
+    def _connect(self, read_only: bool) -> Connection:
+        settings = self.home.settings
+        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
+        if settings.threads:
+            config["threads"] = settings.threads
+        if settings.memory_limit:
+            config["memory_limit"] = settings.memory_limit
+        self.home.root.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + settings.lock_timeout_seconds
+        while True:
+            try:
+                return duckdb.connect(str(self.home.warehouse), read_only=read_only, config=config)
+            except duckdb.IOException as error:
+                if "lock" not in str(error).lower():
+                    raise
+                if time.monotonic() >= deadline:
+                    raise WarehouseLockedError(
+                        f"{self.home.warehouse}: {_holder(str(error))} writes to it and did not finish within"
+                        f" {settings.lock_timeout_seconds:g} s. Wait for that run, or stop it, and start again; nothing was changed."
+                    ) from error
+                time.sleep(0.2)
+
+    @contextmanager
+    def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
+        """One transaction: everything that is replaced inside becomes visible together, or not at all.
+
+        Before the commit the invariants of every table written are checked on that day; a violation rolls back.
+        """
+        con.begin()
+        try:
+            writer = DayWriter(con, day)
+            yield writer
+            enforce(con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit)
+            con.commit()
+        except BaseException:
+            con.rollback()
+            raise
+
+    def publish(self) -> Path | None:
+        """Copy the closed warehouse beside itself, by write and rename, so that readers never meet a run."""
+        if not self.home.settings.publish:
+            return None
+        partial = self.home.published.with_suffix(f".{os.getpid()}.partial")
+        with self.open() as con:
+            con.execute("CHECKPOINT")
+            shutil.copyfile(self.home.warehouse, partial)
+        os.replace(partial, self.home.published)
+        return self.home.published
+
+
+def count(con: Connection, table: str, day: date) -> int:
+    """Rows a table holds for a day."""
+    row = con.execute(f"SELECT count(*) FROM {table} WHERE day = ?", [day]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def require_day(con: Connection, table: str, day: date) -> None:
+    """Raise MissingDayError if the table's day was never written."""
+    if not con.execute("SELECT 1 FROM written_days WHERE table_name = ? AND day = ?", [table, day]).fetchone():
+        raise MissingDayError(f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day} --to {day}")
+
+
+def _holder(message: str) -> str:
+    found = re.search(r"held in (.+?) \(PID (\d+)\)", message)
+    return f"process {found[2]} ({found[1]})" if found else "another process"
