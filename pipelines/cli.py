@@ -12,12 +12,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
@@ -26,8 +26,9 @@ from rich.table import Table as RichTable
 
 from pipelines.policy import PolicyError
 from pipelines.schema import LANDING, TABLES
-from pipelines.settings import PROJECT, SAMPLE, Home, SettingsError
+from pipelines.settings import PROJECT, SAMPLE, CalendarError, Home, SettingsError
 from pipelines.sources.errors import SourceError
+from pipelines.warehouse import WarehouseLockedError
 
 _WIDE = None if sys.stdout.isatty() else 180
 OUT = Console(highlight=False, width=_WIDE)
@@ -38,29 +39,29 @@ DAY = click.DateTime(formats=["%Y-%m-%d"])
 class _Group(click.Group):
     """Turns the errors that mean "your input" into one clear message and exit code 1."""
 
-    expected: ClassVar[tuple[str, ...]] = (
-        "PolicyError", "SettingsError", "SourceError", "CalendarError", "WarehouseLockedError", "MissingDayError", "InvariantError", "InfeasibleError",
-    )  # fmt: skip
-
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (PolicyError, SettingsError, SourceError) as error:
-            _fail(str(error))
-        except Exception as error:
-            if type(error).__name__ in self.expected:
-                _fail(str(error))
-            raise
+        except (PolicyError, SettingsError, SourceError, CalendarError, WarehouseLockedError) as error:
+            ERR.print(f"[bold red]error:[/] {escape(str(error))}")
+            raise SystemExit(1) from error
 
 
-def _fail(message: str) -> None:
-    ERR.print(f"[bold red]error:[/] {escape(message)}")
-    raise SystemExit(1)
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _option(*names: str, **keywords: Any) -> Callable[[_F], _F]:
+    """`click.option` that shows its default, if it has one."""
+    return click.option(*names, show_default="default" in keywords, **keywords)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--home", type=click.Path(file_okay=False, path_type=Path), help="Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default: assets_data/ of the project, or $EARNINGS_HOME.")
-@click.option("--policy", help="Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened.")
+@_option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default: $EARNINGS_HOME, or assets_data/.",
+)
+@_option("--policy", help="Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened.")
 @click.version_option(package_name="creator-earnings", prog_name="earnings")
 @click.pass_context
 def main(ctx: click.Context, home: Path | None, policy: str | None) -> None:
@@ -106,9 +107,9 @@ def demo(home: Home, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--from", "first", type=DAY, help="First day (UTC). Default: first day of the calendar.")
-@click.option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
-@click.option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
+@_option("--from", "first", type=DAY, help="First day (UTC). Default: first day of the calendar.")
+@_option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
+@_option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
 @_json
 @click.pass_obj
 def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple[str, ...], as_json: bool) -> None:
@@ -144,7 +145,7 @@ def _run(home: Home, first: date, last: date, assets: tuple[str, ...], *, as_jso
 
 
 @main.command()
-@click.option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
+@_option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
 @_json
 @click.pass_obj
 def status(home: Home, details: bool, as_json: bool) -> None:
@@ -170,7 +171,7 @@ def import_() -> None:
 
 @import_.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--seed", default=7, show_default=True, help="Seed of what is modelled: verified flag, advertising, gifts, safety.")
+@_option("--seed", default=7, help="Seed of what is modelled: verified flag, advertising, gifts, safety.")
 @_json
 @click.pass_obj
 def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
@@ -187,22 +188,28 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--from", "first", type=DAY, default="2026-03-01", show_default=True, help="First day.")
-@click.option("--days", default=14, show_default=True, type=click.IntRange(1))
-@click.option("--events", default=2_000, show_default=True, type=click.IntRange(1), help="Sessions a day, about.")
-@click.option("--viewers", default=1_200, show_default=True, type=click.IntRange(1))
-@click.option("--creators", default=80, show_default=True, type=click.IntRange(1))
-@click.option("--videos", default=400, show_default=True, type=click.IntRange(1))
-@click.option("--verified", default=0.35, show_default=True, type=click.FloatRange(0, 1), help="Share of viewers who are verified.")
-@click.option("--bots", default=0.03, show_default=True, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
-@click.option("--late", default=0.01, show_default=True, type=click.FloatRange(0, 0.9), help="Share of rows that arrive late, in late/ beside landing/.")
-@click.option("--rotten", default=0.005, show_default=True, type=click.FloatRange(0, 0.9), help="Share of rows that are broken on purpose.")
-@click.option("--seed", default=7, show_default=True)
-@click.option("--format", "file_format", type=click.Choice(["parquet", "csv.gz"]), default="parquet", show_default=True)
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Landing folder to write to. Default: landing/ of the home.")
+@_option("--from", "first", type=DAY, default="2026-03-01", help="First day.")
+@_option("--days", default=14, type=click.IntRange(1))
+@_option("--events", default=2_200, type=click.IntRange(1), help="Sessions a day, about.")
+@_option("--viewers", default=1_200, type=click.IntRange(1))
+@_option("--creators", default=80, type=click.IntRange(1))
+@_option("--videos", default=320, type=click.IntRange(1))
+@_option("--verified", default=0.35, type=click.FloatRange(0, 1), help="Share of viewers who are verified.")
+@_option("--bots", default=0.03, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
+@_option(
+    "--late",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the late delivery. Default: late/ beside landing.",
+)
+@_option("--late-share", default=0.01, type=click.FloatRange(0, 0.9), help="Share of a day's rows that arrive late.")
+@_option("--late-day", "late_days", type=DAY, multiple=True, help="Only these days have late rows; may be given more than once.")
+@_option("--rotten", default=0.005, type=click.FloatRange(0, 0.9), help="Share of rows that are broken on purpose.")
+@_option("--seed", default=7)
+@_option("--format", "file_format", type=click.Choice(["parquet", "csv.gz"]), default="parquet")
+@_option("--out", type=click.Path(file_okay=False, path_type=Path), help="Landing folder to write to. Default: landing/ of the home.")
 @_json
 @click.pass_obj
-def simulate(home: Home, first: datetime, out: Path | None, as_json: bool, **options: Any) -> None:
+def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **options: Any) -> None:
     """A made-up platform: honest viewers, bots, gifts, advertising, late and rotten rows. Same seed, same bytes."""
     from pipelines.sources.simulator import simulate as write
 
@@ -217,7 +224,9 @@ def simulate(home: Home, first: datetime, out: Path | None, as_json: bool, **opt
         videos=options["videos"],
         verified_share=options["verified"],
         bot_share=options["bots"],
-        late_share=options["late"],
+        late=options["late"],
+        late_share=options["late_share"],
+        late_days={d.date() for d in options["late_days"]} or None,
         rotten_share=options["rotten"],
         format=options["file_format"],
         progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
@@ -226,7 +235,7 @@ def simulate(home: Home, first: datetime, out: Path | None, as_json: bool, **opt
 
 
 @main.command()
-@click.option("--day", type=DAY, help="The version in force on this day. Default: today.")
+@_option("--day", type=DAY, help="The version in force on this day. Default: today.")
 @_json
 @click.pass_obj
 def policy(home: Home, day: datetime | None, as_json: bool) -> None:
@@ -242,8 +251,8 @@ def policy(home: Home, day: datetime | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--port", default=3000, show_default=True)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Never expose it without a reverse proxy that asks for a login.")
+@_option("--port", default=3000)
+@_option("--host", default="127.0.0.1", help="Never expose it without a reverse proxy that asks for a login.")
 @click.pass_obj
 def ui(home: Home, port: int, host: str) -> None:
     """Dagster's web UI and daemon for this home: asset graph, backfills, checks, schedules. Stop with Ctrl-C."""
@@ -256,8 +265,8 @@ def ui(home: Home, port: int, host: str) -> None:
 
 
 @main.command()
-@click.option("--keep-days", default=90, show_default=True, type=click.IntRange(1), help="Runs younger than this stay.")
-@click.option("--yes", is_flag=True, help="Do it; without, only say what would go.")
+@_option("--keep-days", default=90, type=click.IntRange(1), help="Runs younger than this stay.")
+@_option("--yes", is_flag=True, help="Do it; without, only say what would go.")
 @click.pass_obj
 def prune(home: Home, keep_days: int, yes: bool) -> None:
     """Delete finished Dagster runs and their logs. Dagster itself keeps them for ever. No table is touched."""
@@ -272,7 +281,8 @@ def prune(home: Home, keep_days: int, yes: bool) -> None:
         runs = instance.get_runs(filters=dg.RunsFilter(statuses=finished, created_before=before))
         for old in runs if yes else ():
             instance.delete_run(old.run_id)
-    OUT.print(f"{'deleted' if yes else 'would delete'} {len(runs)} runs that began before {before:%Y-%m-%d}{'' if yes else '; add --yes to do it'}")
+    done, hint = ("deleted", "") if yes else ("would delete", "; add --yes to do it")
+    OUT.print(f"{done} {len(runs)} runs that began before {before:%Y-%m-%d}{hint}")
 
 
 @main.command()
@@ -306,7 +316,8 @@ class _ProgressLines(logging.Handler):
         note = f", {metadata['quarantined']} quarantined" if metadata.get("quarantined") else ""
         note += f", {metadata['duplicates']} duplicates" if metadata.get("duplicates") else ""
         note += f", {metadata['outcome']}" if "outcome" in metadata else ""
-        self.console.print(f"[dim]{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3} {data['seconds']:5.2f} s  {rows} rows{note}[/]")
+        place = f"{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3}"
+        self.console.print(f"[dim]{place} {data['seconds']:5.2f} s  {rows} rows{note}[/]")
 
 
 @contextmanager

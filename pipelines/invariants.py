@@ -115,7 +115,8 @@ _BY_HAND = (
         "within_revenue",
         "pulse_payouts",
         "0 <= payout <= revenue",
-        "SELECT video_id, payout_micros, revenue_micros FROM pulse_payouts WHERE day = $day AND NOT payout_micros BETWEEN 0 AND revenue_micros",
+        """SELECT video_id, payout_micros, revenue_micros FROM pulse_payouts
+           WHERE day = $day AND NOT payout_micros BETWEEN 0 AND revenue_micros""",
     ),
     Invariant(
         "pool_balances",
@@ -157,8 +158,8 @@ _BY_HAND = (
         "ad_payouts",
         "every unit of fairness is paid at least its floor and at most its cap; no payout is negative",
         """SELECT category, unit_id, paid, floor_micros, cap_micros FROM
-             (SELECT category, unit_id, sum(payout_micros) AS paid, min(payout_micros) AS least, bool_and(carried_micros BETWEEN 0 AND payout_micros)
-                AS carried_fits FROM ad_payouts WHERE day = $day GROUP BY ALL)
+             (SELECT category, unit_id, sum(payout_micros) AS paid, min(payout_micros) AS least,
+                bool_and(carried_micros BETWEEN 0 AND payout_micros) AS carried_fits FROM ad_payouts WHERE day = $day GROUP BY ALL)
              JOIN ad_solutions s USING (category)
            WHERE s.day = $day AND (least < 0 OR NOT carried_fits OR paid < floor_micros OR paid > coalesce(cap_micros, paid))""",
     ),

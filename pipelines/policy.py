@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -250,7 +251,7 @@ class PolicyBook:
         if not chosen:
             known = ", ".join(sorted({p.name for p in policies.values()})) or "none"
             raise PolicyError(f"{folder}: no policy is called {name!r}; there is {known}")
-        for before, after in zip(chosen, chosen[1:], strict=False):
+        for before, after in pairwise(chosen):
             if before.effective_from == after.effective_from:
                 files = ", ".join(str(path) for path, p in policies.items() if p in (before, after))
                 raise PolicyError(f"{files}: two versions of {name!r} with effective_from = {after.effective_from}")
@@ -262,4 +263,4 @@ class PolicyBook:
             if policy.effective_from <= day:
                 return policy
         first = self.versions[0]
-        raise PolicyError(f"no version of policy {first.name!r} is in force on {day}; the first has effective_from = {first.effective_from}")
+        raise PolicyError(f"policy {first.name!r}: no version is in force on {day}; the first has effective_from = {first.effective_from}")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from pipelines.settings import PROJECT, Home
+from pipelines.settings import PROJECT, CalendarError, Home
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
-
-
-class CalendarError(ValueError):
-    """Days that the home's calendar does not have."""
+_ERROR_CLASS = re.compile(r"^[\w.]+: ")
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,8 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
     for event in result.all_events:
         if event.is_step_failure:
             error = event.step_failure_data.error
-            while error and error.cause:
-                error = error.cause
-            failures.append(f"{event.step_key}: {error.message.strip() if error else 'failed'}")
+            raised = error and (error.cause or error)  # Dagster wraps what the asset raised in an error of its own
+            failures.append(f"{event.step_key}: {_ERROR_CLASS.sub('', raised.message).strip() if raised else 'failed'}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
             if not check.passed:

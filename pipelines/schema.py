@@ -235,7 +235,7 @@ QUARANTINE = Table(
         Column("table_name", "VARCHAR", "table the row was meant for"),
         _day("day of the folder it lay in"),
         Column("file", "VARCHAR", "file, relative to the landing folder"),
-        _count("line", "line of the file, header and blank lines not skipped in CSV; row number from 1 in Parquet"),
+        _count("line", "line of the file on which the row begins, from 1; in Parquet the number of the row, from 1"),
         Column("reason", "VARCHAR", "why it was refused"),
         Column("raw", "VARCHAR", "the row: JSON by column name, or the line itself where it could not be split"),
     ),
@@ -462,7 +462,8 @@ LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
 
 def as_markdown(table: Table) -> str:
     """The table's section of docs/data.md."""
-    lines = [f"### `{table.name}`", "", table.meaning, "", "| column | type | required | meaning | rule |", "| --- | --- | --- | --- | --- |"]
+    lines = [f"### `{table.name}`", "", table.meaning, ""]
+    lines += ["| column | type | required | meaning | rule |", "| --- | --- | --- | --- | --- |"]
     for c in table.columns:
         required = f"no, {c.default.strip(chr(39)) if c.default else 'may be empty'}" if c.default or not c.required else "yes"
         lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {c.rule or ''} |")

@@ -27,6 +27,10 @@ class SettingsError(ValueError):
     """A settings file that cannot be used: says which file, which key and why."""
 
 
+class CalendarError(ValueError):
+    """Days, or assets of a day, that a home does not have."""
+
+
 class Settings(BaseModel):
     """Contents of `settings.toml`; every key may be left out."""
 
@@ -37,8 +41,8 @@ class Settings(BaseModel):
     last_day: date | Literal["open"] | None = Field(
         None, description="last day; `open`: yesterday, for a platform that goes on; left out: the latest day in landing/"
     )
-    quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="a table's day is refused from this share of bad rows on")
-    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for a warehouse another process writes to")
+    quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="share of bad rows from which a day is refused")
+    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer")
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
     memory_limit: str | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
     publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")

@@ -63,7 +63,15 @@ def day_statuses(home: Home) -> list[DayStatus]:
         revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions GROUP BY day")
         carries = _broken_carries(con, home)
     return [
-        _status(day, landed, written.get(day, {}), loads.get(day, {}), money.get(day, {}), {**paid.get(day, {}), **revisions.get(day, {})}, carries)
+        _status(
+            day,
+            landed,
+            written.get(day, {}),
+            loads.get(day, {}),
+            money.get(day, {}),
+            paid.get(day, {}) | revisions.get(day, {}),
+            carries,
+        )
         for day in sorted(landed | (written.keys() & (loads.keys() | money.keys())))
     ]
 

@@ -105,7 +105,9 @@ def allocate_pool(
     >>> allocate_pool(100.0, [1, 4, 16], lambda_eff=0.0, cap=50.0).payout.round(2).tolist()
     [16.67, 33.33, 50.0]
     """
-    pool, shares, lo, hi = _checked(pool, share, alpha, lambda_fair, lambda_eff, objective, floor, cap)
+    pool, shares, lo, hi = _checked(
+        pool, share, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective, floor=floor, cap=cap
+    )
     n = shares.size
     floors, caps = _sum_near(lo, pool), _sum_near(hi, pool)
     if floors > pool * (1 + _ROUNDING):
@@ -148,7 +150,7 @@ def allocate_pool(
         room = math.fsum(np.append(-lo, pool))
     every = bool(earns.all())
     a_, s_, lo_, hi_ = (x if every else x[earns] for x in (a, s, lo, hi))
-    found = _search(pool * a_, b, s_, lo_, hi_, room) if a.any() else _greedy(b, s_, lo_, hi_, room)
+    found = _search(pool * a_, b, s_, lo_, hi_, room=room) if a.any() else _greedy(b, s_, lo_, hi_, room)
     payout[earns] = found.payout
     return _result(payout, found.multiplier, (pool, s, a, b, lo, hi), passes + found.passes * a_.size / n)
 
@@ -159,6 +161,7 @@ def allocate_pool(
 def _checked(
     pool: float,
     share: npt.ArrayLike,
+    *,
     alpha: float,
     lambda_fair: float,
     lambda_eff: float,
@@ -212,9 +215,7 @@ def _sum_near(values: Floats, target: float) -> float:
     return math.fsum(values) if abs(total - target) <= 1e-9 * target else total
 
 
-def _terms(
-    share: Floats, alpha: float, lambda_fair: float, lambda_eff: float, objective: str
-) -> tuple[Floats, Floats, float]:
+def _terms(share: Floats, alpha: float, lambda_fair: float, lambda_eff: float, objective: str) -> tuple[Floats, Floats, float]:
     """Normalised share s, weight a of the logarithm, and b, the weight of the linear term s p / pool."""
     top = float(share.max())
     if top == 0:
@@ -237,7 +238,7 @@ class _Found:
     passes: float
 
 
-def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, room: float) -> _Found:
+def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, *, room: float) -> _Found:
     """Payouts p = clip(a / (nu - b s), lo, hi) with sum(p - lo) = room; needs a > 0 and 0 < room < sum(hi - lo).
 
     Works in d = nu - b s_ref: nu itself agrees with b s_ref in nearly all digits when b is large. The reference is the largest
@@ -248,19 +249,19 @@ def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, room: float)
     probes: list[float] = []
     for _ in range(_MAX_REFERENCES):
         c = b * (reference - s)
-        d, used = _bracketed_newton(a, c, lo, hi, room, probes)
+        d, least, largest, used = _bracketed_newton(a, c, lo, hi, room=room, probes=probes)
         passes += used
         if d > 0:
             break
-        blur = 8 * _EPS * abs(d)
+        settled, least, largest = least == largest, least - 8 * _EPS * abs(least), largest + 8 * _EPS * abs(largest)
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-            unsettled = (a / hi - c <= d + blur) & ~(a / lo - c < d - blur)
+            unsettled = (a / hi - c <= largest) & ~(a / lo - c < least)
         highest = float(s[unsettled].max(initial=0.0))
         shift = b * (reference - highest)
         passes += 1
-        if shift <= 0 or not unsettled.any() or d + shift > 1e-3 * shift:
+        if shift <= 0 or not unsettled.any() or (settled and d + shift > 1e-3 * shift):
             break
-        reference, probes = highest, [d + shift - blur, d + shift + blur]
+        reference, probes = highest, [least + shift, largest + shift]
     with np.errstate(divide="ignore", over="ignore"):
         wish = np.where(d + c > 0, a / np.maximum(d + c, 0.0), math.inf)
     payout = np.clip(wish, lo, hi)
@@ -275,13 +276,15 @@ def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, room: float)
     return _Found(payout, d + b * reference, passes + 2)
 
 
-def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, room: float, probes: list[float]) -> tuple[float, float]:
-    """The d with sum(clip(a / (d + c), lo, hi) - lo) = room, and the passes used.
+def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: float, probes: list[float]) -> tuple[float, ...]:
+    """The d with sum(clip(a / (d + c), lo, hi) - lo) = room, a bracket around it, and the passes used.
 
     The sum falls in d; its kinks are where a row leaves its cap and where it reaches its floor. Between kinks 1 / sum(a / (d + c)) is
     concave, so Newton's method on it never jumps over the root, and for c = 0 it is exact. A row is dropped as soon as the
-    bracket shows at which bound it ends. Whenever Newton does not bring the gap down by a factor of 4, the next point is the median of
-    the kinks still open, which halves them.
+    bracket shows at which bound it ends. Where Newton does not bring the gap down by a factor of 4, medians of the kinks still open
+    take over, each of which halves them; the more often Newton fails, the more of them. `probes` are tried first, last one first.
+
+    Below 0 the reference is capped and digits cancel: there, where Newton leaves a bracket without kinks, the bracket is the answer.
     """
     n, passes = a.size, 1.0
     with np.errstate(divide="ignore", over="ignore"):
@@ -337,6 +340,8 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, room: float,
             medians -= 1
         elif left < following < right:
             newton = True
+        elif right <= 0:
+            return d, left, right, passes
         else:
             following = _between(left, right)
         if not left <= following < right or following == d:
@@ -344,20 +349,18 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, room: float,
         d = following
     else:
         raise ArithmeticError(f"the multiplier search did not settle in {_MAX_STEPS} steps: between {left!r} and {right!r}")
-    return d, passes
+    return d, d, d, passes
 
 
 def _between(left: float, right: float) -> float:
-    if left < 0 < right:
+    if left < 0:
         return 0.0
-    if left == 0 or right == 0:
-        return (left + right) * 1e-9
-    return math.copysign(math.sqrt(abs(left)) * math.sqrt(abs(right)), left)
+    return math.sqrt(left) * math.sqrt(right) if left > 0 else 1e-9 * right
 
 
 def _equal(lo: Floats, hi: Floats, room: float) -> _Found:
     ones = np.ones(lo.size)
-    return _search(ones, 0.0, ones, lo, hi, room)
+    return _search(ones, 0.0, ones, lo, hi, room=room)
 
 
 def _greedy(b: float, s: Floats, lo: Floats, hi: Floats, room: float) -> _Found:

@@ -104,7 +104,7 @@ def apportion(
     if units:
         able = np.flatnonzero(_shifted(whole, shift + 1, lo, hi) > given)
         error = _REMAINDER_ERROR + 2 * _QUOTA_ERROR * float(whole.max())
-        given[_largest(remainder, able, units, error, values, rule, ids)] += 1
+        given[_largest(remainder, able, units, error=error, values=values, rule=rule, ids=ids)] += 1
     return given
 
 
@@ -276,7 +276,7 @@ def _shift(whole: Ints, lo: Ints, hi: Ints, total: int) -> int:
 
 
 def _largest(
-    remainder: Floats, able: Rows, units: int, error: float, values: Amounts, rule: _QuotaRule, ids: npt.NDArray[np.object_] | None
+    remainder: Floats, able: Rows, units: int, *, error: float, values: Amounts, rule: _QuotaRule, ids: npt.NDArray[np.object_] | None
 ) -> Rows:
     """The `units` rows of `able` with the largest remainders; `error` is how far apart two equal ones can look."""
     ahead = remainder[able]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 
 def gini(amounts: ArrayLike) -> float:
@@ -53,8 +53,8 @@ def top_share(amounts: ArrayLike, fraction: float = 0.01) -> float:
     return math.fsum(x[-max(1, math.floor(fraction * x.size)) :]) / total
 
 
-def _checked(amounts: ArrayLike) -> np.ndarray:
+def _checked(amounts: ArrayLike) -> NDArray[np.float64]:
     x = np.sort(np.asarray(amounts, dtype=float))
-    if x.size and not x[0] >= 0 or np.isnan(x).any():
+    if x.size and (np.isnan(x).any() or x[0] < 0):
         raise ValueError(f"amounts must not be negative or NaN, the least is {x[0]}")
     return x

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from pipelines.assets.daily import Day, Metadata, daily_asset, yesterday_of
 from pipelines.policy import Ads, exact
@@ -37,7 +34,7 @@ def pulse_payouts(run: Day) -> Metadata:
             "share_under": share.denominator,
             "policy_hash": run.policy.hash,
         },
-    ).fetch_arrow_table()
+    ).to_arrow_table()
     with run.write() as writer:
         count = writer.replace("pulse_payouts", rows)
     return {"rows": count, "revenue_micros": _total(rows["revenue_micros"]), "payout_micros": _total(rows["payout_micros"])}
@@ -62,8 +59,9 @@ class Pool:
 def size_pool(ads: Ads, category: str, revenue: int, carry_in: int, videos: int, anybody_watched: bool) -> Pool:
     """What the platform keeps, and whether the rest is split, split equally, carried or spread. Creators' part is rounded down.
 
-    >>> size_pool(Ads(), "music", 100, 0, 3, True)
-    Pool(category='music', revenue=100, platform=55, carry_in=0, videos=3, anybody_watched=True, rule='split', pool=45, carry_out=0, spread=0)
+    >>> pool = size_pool(Ads(), "music", 100, 0, 3, True)
+    >>> pool.platform, pool.pool, pool.rule
+    (55, 45, 'split')
     >>> size_pool(Ads(), "music", 100, 7, 0, False).carry_out
     52
     """
@@ -141,12 +139,14 @@ def ad_payouts(run: Day) -> Metadata:
     _candidates(run)
     paid: list[pa.Table] = []
     solved: list[dict[str, Any]] = []
-    for category, pool, carry_in in run.con.execute(
-        "SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category", [run.day]
-    ).fetchall():
+    pools = run.con.execute(
+        "SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category",
+        [run.day],
+    )
+    for category, pool, carry_in in pools.fetchall():
         rows = run.con.execute(
             "SELECT video_id, creator_id, unit_id, effective_views FROM ad_candidates WHERE category = ? ORDER BY video_id", [category]
-        ).fetch_arrow_table()
+        ).to_arrow_table()
         try:
             split = split_pool(rows, pool, carry_in, run.policy.ads)
         except InfeasibleError as error:

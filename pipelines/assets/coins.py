@@ -15,7 +15,7 @@ from solvers.coin_split import split_videos
 @daily_asset(group="coins", deps=["gifts", "video_quality", "videos"])
 def donation_splits(run: Day) -> Metadata:
     """Coins gifted on each video, the shares x_n and x_p its creator keeps, and what that is in money."""
-    gifts = run.con.execute(query("gifts_by_video"), {"day": run.day}).fetch_arrow_table()
+    gifts = run.con.execute(query("gifts_by_video"), {"day": run.day}).to_arrow_table()
     splits = split_coins(gifts, run.policy.coins)
     run.con.register("splits", splits)
     with run.write() as writer:

@@ -96,7 +96,14 @@ def daily_asset(
                     work = Day(con, day, house, policies.in_force(day))
                     work.require(*required)
                     metadata = dict(function(work))
-                    progress = {"asset": name, "day": day, "n": n, "of": len(days), "seconds": time.monotonic() - began, "metadata": metadata}
+                    progress = {
+                        "asset": name,
+                        "day": day,
+                        "n": n,
+                        "of": len(days),
+                        "seconds": time.monotonic() - began,
+                        "metadata": metadata,
+                    }
                     PROGRESS.info("%s %s", name, day, extra=progress)
                     context.add_asset_metadata(metadata, partition_key=day.isoformat())
                     if n < len(days):  # the last one is marked by Dagster itself, when the asset returns

@@ -22,7 +22,8 @@ def ledger_entries(run: Day) -> Metadata:
 def creator_earnings(run: Day) -> Metadata:
     """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in money, coins."""
     with run.write() as writer:
-        rows = writer.replace("creator_earnings", run.con.sql(query("creator_earnings"), params={"day": run.day, "policy_hash": run.policy.hash}))
+        earned = run.con.sql(query("creator_earnings"), params={"day": run.day, "policy_hash": run.policy.hash})
+        rows = writer.replace("creator_earnings", earned)
     totals = run.con.execute("SELECT total_micros FROM creator_earnings WHERE day = ? ORDER BY 1", [run.day]).fetchnumpy()["total_micros"]
     gross, platform, carried = run.con.execute(
         """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,

@@ -37,7 +37,8 @@ def _snapshot(table: Table) -> dg.AssetsDefinition:
         """Load the day's snapshot, and earlier ones that are not in the warehouse yet."""
         landed = [day for day in run.home.landing_days(table.name) if day <= run.day]
         if not landed:
-            raise SourceError(f"{run.home.landing / table.name}: no snapshot of {table.name} on or before {run.day}; docs/data.md says how to make one")
+            folder = run.home.landing / table.name
+            raise SourceError(f"{folder}: no snapshot of {table.name} on or before {run.day}; docs/data.md says how to make one")
         known = {row[0] for row in run.con.execute("SELECT DISTINCT day FROM landing_files WHERE table_name = ?", [table.name]).fetchall()}
         for day in landed:
             if day < run.day and day not in known:

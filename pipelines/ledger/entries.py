@@ -36,7 +36,8 @@ def post_day(con: Connection, day: date, policy_hash: str) -> Posting:
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
     entries_hash, entries = con.execute(f"SELECT {_ENTRIES_HASH}, count(*) FROM posting").fetchall()[0]
     latest = con.execute(
-        "SELECT txn_id, revision, entries_hash FROM ledger_transactions WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1", [day]
+        "SELECT txn_id, revision, entries_hash FROM ledger_transactions WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1",
+        [day],
     ).fetchone()
     if latest and latest[2] == entries_hash:
         return Posting(latest[0], latest[1], "unchanged", entries)
@@ -44,7 +45,11 @@ def post_day(con: Connection, day: date, policy_hash: str) -> Posting:
     revision = 1
     if latest:
         revision = latest[1] + 1
-        con.execute("CREATE OR REPLACE TEMP TABLE undone AS SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ?", [latest[0]])
+        con.execute(
+            """CREATE OR REPLACE TEMP TABLE undone AS
+               SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ?""",
+            [latest[0]],
+        )
         _append(con, "undone", day, "reversal", latest[1], inputs, policy_hash)
     txn_id = _append(con, "posting", day, "payout", revision, inputs, policy_hash)
     return Posting(txn_id, revision, "reissued" if latest else "posted", entries)
@@ -67,7 +72,8 @@ def _append(con: Connection, entries: str, day: date, kind: str, revision: int, 
     digest = hashlib.sha256("\n".join(map(str, row)).encode()).hexdigest()
     con.execute("INSERT INTO ledger_transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*row, digest])
     con.execute(
-        f"INSERT INTO ledger_entries BY NAME SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries} ORDER BY account, part",
+        f"""INSERT INTO ledger_entries BY NAME
+            SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries} ORDER BY account, part""",
         [txn_id, day],
     )
     return txn_id

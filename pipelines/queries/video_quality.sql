@@ -23,8 +23,11 @@ video AS (
         v.creator_id,
         v.length_ms,
         v.compliant,
-        -- S = max(0, s_plus - tau s_tox)
-        greatest(0e0, coalesce(v.s_plus, $neutral_s_plus) - $toxicity_penalty * coalesce(v.s_tox, $neutral_s_tox)) AS safety,
+        -- S = max(0, s_plus - tau s_tox); rounded, because 0.07 - 0.1 * 0.7 leaves 1e-17, whose power is far from 0
+        greatest(
+            0e0,
+            round(coalesce(v.s_plus, $neutral_s_plus) - $toxicity_penalty * coalesce(v.s_tox, $neutral_s_tox), 15)
+        ) AS safety,
         CASE WHEN v.s_plus IS NULL OR v.s_tox IS NULL THEN 'neutral' ELSE 'given' END AS safety_source,
         -- least watch time of a qualified view; decimal, because 0.1 * 30 is not 3 in binary
         greatest(
@@ -62,7 +65,12 @@ weighted AS (
         coalesce(v.trust, $unknown_trust) AS trust,
         least(e.longest_ms, d.length_ms) AS watched_ms,
         e.total_ms > d.length_ms AS rewatched,
-        coalesce(e.longest_today_ms >= d.qualifying_ms, FALSE) AS qualified,
+        -- what the viewer adds to the day's qualified views, in millionths; UIR's group weight would multiply it here
+        CASE
+            WHEN e.longest_today_ms >= d.qualifying_ms
+                THEN CASE WHEN $views_by_trust THEN coalesce(v.trust, $unknown_trust) ELSE 1000000 END
+            ELSE 0
+        END AS counted,
         e.liked,
         e.commented,
         e.shared,
@@ -86,8 +94,7 @@ tier AS (
         sum(CASE WHEN shared THEN trust ELSE 0 END) AS shared,
         sum(CASE WHEN followed THEN trust ELSE 0 END) AS followed,
         sum(CASE WHEN rewatched THEN trust ELSE 0 END) AS rewatched,
-        sum(CASE WHEN qualified THEN 1 ELSE 0 END) AS qualified_heads,
-        sum(CASE WHEN qualified THEN trust ELSE 0 END) AS qualified_mass,
+        sum(counted) AS counted,
         max(length_ms) AS length_ms
     FROM weighted
     GROUP BY video_id, verified
@@ -106,7 +113,7 @@ mass AS (
         CAST(shared AS DOUBLE) / 1e6 AS shared,
         CAST(followed AS DOUBLE) / 1e6 AS followed,
         CAST(rewatched AS DOUBLE) / 1e6 AS rewatched,
-        CASE WHEN $views_by_trust THEN CAST(qualified_mass AS DOUBLE) / 1e6 ELSE CAST(qualified_heads AS DOUBLE) END AS qualified
+        CAST(counted AS DOUBLE) / 1e6 AS qualified
     FROM tier
 ),
 
@@ -269,7 +276,6 @@ SELECT
     a.qualified AS qualified_views,
     a.mass AS trust_mass,
     a.unverified_scale,
-    -- UIR would weight each viewer's contribution to `qualified` in `tier`; this is the mean that was applied.
     1e0 AS group_weight,
     q.watch,
     q.engagement,

@@ -142,8 +142,8 @@ def _read(con: duckdb.DuckDBPyConnection, table: str, paths: Sequence[Path], col
 
 def _header(path: Path, columns: dict[str, str]) -> list[str]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            header = next(csv.reader(lines), [])
+        with path.open("rb") as lines:
+            header = next(csv.reader([lines.readline().decode("utf-8-sig")]), [])
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
     if missing := [name for name in columns if name not in header]:
@@ -173,7 +173,7 @@ def _explained(con: duckdb.DuckDBPyConnection, path: Path, source: str, columns:
         except duckdb.Error:
             break
         if found:
-            return SourceError(f"{path}: line {found[0]}: column {name} is {found[1]!r}, not {kind}")
+            return SourceError(f"{path}: line {found[0]}: column {name} is {found[1] or ''!r}, not {kind}")
     message = str(error).splitlines()
     return SourceError(f"{path}: cannot be read: {' '.join(message[:3])}")
 

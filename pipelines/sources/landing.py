@@ -149,7 +149,9 @@ def _scan(con: Connection, path: Path) -> _Scan:
     if path.name.endswith(".parquet"):
         described = con.execute(f"DESCRIBE FROM read_parquet({literal})").fetchall()
         types = {str(row[0]): str(row[1]) for row in described}
-        relation = f"(SELECT * EXCLUDE (file_row_number), file_row_number + 1 AS _record FROM read_parquet({literal}, file_row_number = true))"
+        relation = (
+            f"(SELECT * EXCLUDE (file_row_number), file_row_number + 1 AS _record FROM read_parquet({literal}, file_row_number = true))"
+        )
         return _Scan(path, relation, types, _raw_json(types))
     if path.name.endswith(".jsonl"):
         relation = f"(SELECT text, row_number() OVER () AS _record FROM {_read_text(literal, ['text'], delimiter='chr(31)', quote='')})"
@@ -366,10 +368,11 @@ def _record(con: Connection, table: Table, day: date, paths: list[Path], landing
     ).fetchall()
     con.execute("DROP TABLE stage; DROP TABLE unsplit; DROP TABLE repeated; DROP TABLE kept")
     rows, duplicates, quarantined = (int(n) for n in totals)
-    return LoadReport(table.name, day, len(paths), rows, loaded, duplicates, quarantined, {str(r): int(n) for r, n in reasons}, tuple(ignored))
+    return LoadReport(
+        table.name, day, len(paths), rows, loaded, duplicates, quarantined, {str(r): int(n) for r, n in reasons}, tuple(ignored)
+    )
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-

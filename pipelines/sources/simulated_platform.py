@@ -2,7 +2,8 @@
 
 How it behaves, in one place:
 
-- **creators** are heavy-tailed: reach is Pareto with exponent 2. One account in twenty shares its identity with another.
+- **creators** are heavy-tailed: reach is Pareto with exponent 2. One account in twenty shares its verified identity with another,
+  three in ten have none.
 - **videos** carry one to three of six ad categories and a latent quality q ~ Beta(2, 2) that nobody downstream sees. It drives
   completion, rewatching, likes, comments, shares, follows and gifts, so a score that works ranks videos by it. A moderation service
   has scored most of them; 3 % do not comply.
@@ -34,11 +35,13 @@ Frame = dict[str, Array]
 
 CPM = {"beauty": 60, "comedy": 18, "cooking": 32, "education": 45, "gaming": 26, "sport": 22}
 """Ad categories and what a thousand ads cost, in currency units."""
-GROUPS = 6
 AD_LOAD = 0.5
 NEAR_SHARE = 0.4
+GROUPS = 6
 GROWTH = {"viewers": 0.01, "creators": 0.005, "videos": 0.02}
+"""Newcomers a day, as a fraction of those who are there."""
 WEEK = (0.94, 0.93, 0.95, 0.97, 1.02, 1.1, 1.09)
+"""Sessions of Monday to Sunday, over the average."""
 DAY_MS = 86_400_000
 HONEST, FARM, MIMIC = 0, 1, 2
 
@@ -105,8 +108,8 @@ class Platform:
 
     def _new_videos(self, day: date, n: int) -> Frame:
         rng = generator(self.seed, day, Stream.VIDEOS)
-        reach = self.creators["reach"]
-        owner = rng.choice(len(reach), n, p=reach / reach.sum())
+        # Whoever reaches more does not upload more: reach and number together would make one creator the platform.
+        owner = rng.integers(0, len(self.creators["reach"]), n)
         # Whoever has just joined has something to show.
         owner[: min(n, len(self.joined))] = self.joined[:n]
         quality = rng.beta(2, 2, n)
@@ -193,7 +196,7 @@ class Platform:
         bots = int(self.bot_share * n + rng.random()) if len(self.boosted) else 0
         honest = n - bots
         reach = np.cumsum(self.viewers["weight"])
-        viewer = np.searchsorted(reach, rng.random(honest) * reach[-1], side="right")
+        viewer = np.minimum(np.searchsorted(reach, rng.random(honest) * reach[-1], side="right"), len(reach) - 1)
         group = self.viewers["group"][viewer]
         video = self._choose_videos(rng, group, (day - self.first_day).days)
         hours = np.cumsum(self.hours / self.hours.sum(axis=1, keepdims=True), axis=1)[:, :-1]
@@ -298,14 +301,17 @@ class Platform:
 
 
 def generator(seed: int, day: date, stream: Stream) -> np.random.Generator:
+    """The generator of one purpose on one day."""
     return np.random.default_rng(np.random.SeedSequence([seed, day.toordinal(), stream]))
 
 
 def ids(prefix: str, numbers: Array, width: int) -> pa.Array:
+    """Ids like `v0000042`."""
     return pc.binary_join_element_wise(prefix, pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0"), "")
 
 
 def moments(day: date, ms: Array) -> pa.Array:
+    """Timestamps from milliseconds after midnight UTC."""
     midnight = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()) * 1000
     return pa.array(midnight + ms.astype(np.int64)).cast(pa.timestamp("ms"))
 

@@ -54,7 +54,7 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` wrote, and what only the simulator knows: which videos bots push, and how hard."""
+    """What `simulate` wrote, and what only the simulator knows: how many accounts are bots, and which videos they push."""
 
     first_day: date
     days: int
@@ -72,10 +72,10 @@ def simulate(
     first_day: date,
     days: int,
     seed: int = 7,
-    events_per_day: int = 2_000,
+    events_per_day: int = 2_200,
     viewers: int = 1_200,
     creators: int = 80,
-    videos: int = 400,
+    videos: int = 320,
     verified_share: float = 0.35,
     bot_share: float = 0.03,
     late_share: float = 0.01,
@@ -101,7 +101,7 @@ def simulate(
     viewers, creators, videos
         How many there are on the first day.
     verified_share, bot_share
-        Fraction of viewers who are verified; fraction of accounts, and of sessions, that are bots'.
+        Fraction of viewers who are verified (bots never are); fraction of accounts, and of sessions, that are bots'.
     late_share
         Fraction of the good rows of a day's events, gifts and ads that are written below `late` instead.
     rotten_share, duplicate_share
@@ -213,7 +213,7 @@ class _Output:
             if path.suffix == ".parquet":
                 pq.write_table(rows, temporary, compression="zstd", compression_level=3)
             else:
-                with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) if path.suffix == ".gz" else raw as sink:
+                with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw as sink:
                     sink.write((",".join(rows.column_names) + "\n").encode())
                     # In one chunk: after an empty one, write_csv writes whatever lay in its buffer (apache/arrow#36889).
                     pacsv.write_csv(rows.combine_chunks(), sink, pacsv.WriteOptions(include_header=False, quoting_style="none"))

@@ -165,42 +165,38 @@ def test_several_logs_are_one(source: Path, tmp_path: Path) -> None:
     assert (tmp_path / "landing/viewers/2022-04-23/kuairand.parquet").exists()
 
 
-@pytest.mark.parametrize(
-    ("name", "header", "row", "message"),
-    [
-        (
-            "log_standard_4_25_to_5_08_pure.csv",
-            LOG,
-            event(play_time_ms="long"),
-            r"pure.csv: line 4: column play_time_ms is 'long', not a whole number",
-        ),
-        ("log_standard_4_25_to_5_08_pure.csv", LOG, event(is_like=-124), r"line 4: column is_like is '-124', not 0 or 1"),
-        ("log_standard_4_25_to_5_08_pure.csv", LOG, event(time_ms=""), r"line 4: column time_ms is None, not milliseconds"),
-        ("log_standard_4_25_to_5_08_pure.csv", LOG.replace("time_ms", "time", 1), event(), r"pure.csv: line 1: column time_ms is missing"),
-        ("log_standard_4_25_to_5_08_pure.csv", LOG, event() + ",1", r"pure.csv: cannot be read: .*Line: 4"),
-        ("log_standard_4_25_to_5_08_pure.csv", LOG, "1,2", r"pure.csv: cannot be read: .*Line: 4"),
-        ("log_standard_4_25_to_5_08_pure.csv", "", "", r"line 1: column user_id"),
-        (
-            "user_features_pure.csv",
-            USERS.replace("register_days", "user_id"),
-            "1,2,3,4,5,6",
-            r"user_features_pure.csv: line 1: column register_days",
-        ),
-        ("user_features_pure.csv", USERS + ",user_id", "1,2,3,4,5,6,7", r"user_features_pure.csv: line 1: column user_id appears twice"),
-        (
-            "video_features_basic_pure.csv",
-            VIDEOS,
-            "1,2,NORMAL,d,u,0.0,12.5,m,3",
-            r"line 4: column video_duration is '12.5', not a whole number",
-        ),
-    ],
-)
-def test_unreadable_files_are_named(source: Path, tmp_path: Path, name: str, header: str, row: str, message: str) -> None:
+EVENTS, PEOPLE, CLIPS = "log_standard_4_25_to_5_08_pure.csv", "user_features_pure.csv", "video_features_basic_pure.csv"
+BROKEN = {  # message: file, header, line 4
+    "pure.csv: line 4: column play_time_ms is 'long', not a whole number": (EVENTS, LOG, event(play_time_ms="long")),
+    "line 4: column is_like is '-124', not 0 or 1": (EVENTS, LOG, event(is_like=-124)),
+    "line 4: column time_ms is '', not milliseconds": (EVENTS, LOG, event(time_ms="")),
+    "pure.csv: line 1: column time_ms is missing": (EVENTS, LOG.replace("time_ms", "time", 1), event()),
+    "pure.csv: cannot be read: .*Line: 4.*5,6": (EVENTS, LOG, event() + ",5,6"),
+    "pure.csv: cannot be read: .*Line: 4.*1,2": (EVENTS, LOG, "1,2"),
+    "line 1: column user_id": (EVENTS, "", ""),
+    "user_features_pure.csv: line 1: column register_days": (PEOPLE, USERS.replace("register_days", "user_id"), "1,2,3,4,5,6"),
+    "user_features_pure.csv: line 1: column user_id appears twice": (PEOPLE, USERS + ",user_id", "1,2,3,4,5,6,7"),
+    "line 4: column video_duration is '12.5', not a whole number": (CLIPS, VIDEOS, "1,2,NORMAL,d,u,0.0,12.5,m,3"),
+}
+
+
+@pytest.mark.parametrize("message", BROKEN)
+def test_unreadable_files_are_named(source: Path, tmp_path: Path, message: str) -> None:
+    name, header, last = BROKEN[message]
     good = {LOG: event(), USERS: "1,2,3,4,5,6", VIDEOS: "1,2,NORMAL,d,u,0.0,12.0,m,3"}.get(header, "")
-    write(source, name, header, good, good, row)
+    write(source, name, header, good, good, last)
     with pytest.raises(SourceError, match=message):
         import_kuairand(source, tmp_path / "landing")
-    assert not [p for p in (tmp_path / "landing").rglob("*")], "nothing is left behind"
+    assert not list((tmp_path / "landing").rglob("*")), "nothing is left behind"
+
+
+def test_windows_line_ends_and_a_byte_order_mark_change_nothing(source: Path, tmp_path: Path) -> None:
+    import_kuairand(source, tmp_path / "unix")
+    for path in source.iterdir():
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    import_kuairand(source, tmp_path / "windows")
+    for table in LANDING:
+        assert rows(tmp_path / "unix", table, "*") == rows(tmp_path / "windows", table, "*")
 
 
 @pytest.mark.parametrize("pattern", ["log_standard", "user_features", "video_features_basic"])

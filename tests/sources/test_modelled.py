@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+
 import duckdb
 import pytest
 
@@ -35,14 +38,14 @@ def test_uniform_is_uniform_and_depends_on_every_part(con: duckdb.DuckDBPyConnec
 
 def test_the_numbers_of_one_id_are_pinned(con: duckdb.DuckDBPyConnection) -> None:
     """Another DuckDB must not change what was paid: MD5 is MD5."""
-    import hashlib  # noqa: PLC0415
-
-    number = int.from_bytes(hashlib.md5(b"7:verified:42").digest()[:8], "little")
-    assert con.sql(f"SELECT {modelled.uniform(7, 'verified', chr(39) + '42' + chr(39))}").fetchall()[0][0] == (number >> 11) / 2**53
+    number = int.from_bytes(hashlib.md5(b"7:verified:42").digest()[8:], "little")
+    assert con.sql(f"""SELECT {modelled.uniform(7, "verified", "'42'")}""").fetchall() == [((number >> 11) / 2**53,)]
 
 
 @pytest.mark.parametrize("make", [modelled.gifts, modelled.ad_revenue])
-def test_a_row_depends_neither_on_order_nor_on_other_rows(con: duckdb.DuckDBPyConnection, make) -> None:  # type: ignore[no-untyped-def]
+def test_a_row_depends_neither_on_order_nor_on_other_rows(
+    con: duckdb.DuckDBPyConnection, make: Callable[[duckdb.DuckDBPyRelation, int], duckdb.DuckDBPyRelation]
+) -> None:
     events = con.sql(EVENTS.format(n=4000))
     whole = set(make(events, 7).fetchall())
     reverse = set(make(events.order("event_id DESC"), 7).fetchall())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import shutil
 from datetime import date, timedelta
@@ -244,6 +245,17 @@ def test_impossible_parameters_are_named(tmp_path: Path, changes: dict[str, Any]
     with pytest.raises(ValueError, match=message):
         run(tmp_path, **changes)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_bundled_sample_is_what_its_readme_says(tmp_path: Path) -> None:
+    bundled = Path(__file__).parents[2] / "assets_data" / "sample"
+    march = [date(2026, 3, 5), date(2026, 3, 6)]
+    simulate(tmp_path, first_day=FIRST, days=14, seed=7, format="csv.gz", late=tmp_path / "late", late_share=0.1, late_days=march)
+    files = [p.relative_to(bundled) for p in sorted(bundled.rglob("*.csv.gz"))]
+    assert files == [p.relative_to(tmp_path) for p in sorted(tmp_path.rglob("*.csv.gz"))]
+    # What is in the files: compressors differ from one machine to the next.
+    assert [p for p in files if gzip.decompress((bundled / p).read_bytes()) != gzip.decompress((tmp_path / p).read_bytes())] == []
+    assert sum(p.stat().st_size for p in bundled.rglob("*")) < 1_600_000
 
 
 _SHARE = st.floats(0, 0.5)

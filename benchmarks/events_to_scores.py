@@ -1,0 +1,194 @@
+"""Events to quality scores, against DuckDB's own scan + one group-by-sum per video of the same columns, and against pandas.
+
+    python -m benchmarks.events_to_scores --events 1e6 1e7 5e7 --memory-limit 4GB --json scores.json
+
+Each size runs in its own process, so that peak memory is that size's own. Contestants take turns within a run, and a ratio is
+between medians of one run: on a shared machine only ratios mean something. CPU seconds are given beside wall-clock seconds
+because other work on the machine moves them less. Data: honest audience with Zipf-like popularity, 7 in 100 sessions are repeats.
+What does not belong here: checking the numbers (`tests/test_scoring.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from pipelines import schema
+from pipelines.policy import read_policy
+from pipelines.scoring import score_query
+
+DAY = date(2026, 2, 1)
+POLICIES = Path(__file__).parent.parent / "assets_data" / "policies"
+
+BASELINE = """CREATE OR REPLACE TEMP TABLE baseline AS
+SELECT video_id, count(viewer_id), sum(watch_ms), sum(liked::INT), sum(commented::INT), sum(shared::INT), sum(followed::INT)
+FROM viewer_events WHERE day = DATE '2026-02-01' GROUP BY video_id"""
+
+
+def make(con: duckdb.DuckDBPyConnection, events: int) -> None:
+    """`events` sessions of one day in random order: 50 a viewer, 200 a video on average."""
+    for table in (schema.VIEWERS, schema.VIDEOS, schema.VIEWER_EVENTS):
+        con.execute(table.ddl())
+    viewers, videos, first = max(1000, events // 50), max(200, events // 200), events * 93 // 100
+    con.execute(
+        f"""INSERT INTO viewers BY NAME SELECT DATE '2026-01-01' AS day, 'u' || i AS viewer_id, i % 5 = 0 AS verified,
+            CASE WHEN i % 3 = 0 THEN (i % 100) / 100.0 ELSE 1 END AS trust, 'modelled' AS source FROM range({viewers}) t(i)"""
+    )
+    con.execute(
+        f"""INSERT INTO videos BY NAME SELECT DATE '2026-01-01' AS day, 'v' || i AS video_id, 'c' || (i // 10) AS creator_id,
+            5000 + i * 37 % 55000 AS length_ms, [] AS categories, i % 50 <> 0 AS compliant, 0.8 AS s_plus, 0.1 AS s_tox,
+            'modelled' AS source FROM range({videos}) t(i)"""
+    )
+    # the last 7 % of the sessions repeat the pairs of the first; a multiplier coprime to the count shuffles without sorting
+    con.execute(
+        f"""INSERT INTO viewer_events BY NAME
+            WITH shuffled AS (SELECT (i * 7919) % {events} AS i FROM range({events}) t(i)),
+            pair AS (SELECT i, CASE WHEN i < {first} THEN i ELSE i - {first} END AS p, i >= {first} OR i < {events - first} AS twice FROM shuffled)
+            SELECT DATE '2026-02-01' AS day, 'e' || i AS event_id, TIMESTAMP '2026-02-01' + INTERVAL (i % 86400) SECOND AS ts,
+                   'u' || (hash(p * 3 + 1) % {viewers}) AS viewer_id,
+                   'v' || CAST(floor({videos} * pow((hash(p + 77) % 1000003) / 1000003.0, 3)) AS BIGINT) AS video_id,
+                   hash(i + 5) % 60000 AS watch_ms, hash(i + 6) % 10 = 0 AS liked, hash(i + 7) % 50 = 0 AS commented,
+                   hash(i + 8) % 60 = 0 AS shared, hash(i + 9) % 100 = 0 AS followed, 'modelled' AS source
+            FROM pair"""
+    )
+
+
+def in_pandas(con: duckdb.DuckDBPyConnection) -> Callable[[], Any]:
+    """The roll-up and the trust-weighted sums in pandas; reading the frame is not timed."""
+    frame = con.sql("SELECT video_id, viewer_id, watch_ms, liked, commented, shared, followed FROM viewer_events").df()
+    viewers = con.sql("SELECT viewer_id, (CASE WHEN verified THEN 1.0 ELSE 0.8 END) * trust AS w, verified FROM viewers").df()
+    videos = con.sql("SELECT video_id, length_ms FROM videos").df()
+    flags = ["liked", "commented", "shared", "followed"]
+
+    def run() -> Any:
+        pairs = frame.groupby(["video_id", "viewer_id"], sort=False).agg(
+            longest=("watch_ms", "max"), total=("watch_ms", "sum"), **{f: (f, "max") for f in flags}
+        )
+        pairs = pairs.reset_index().merge(viewers, on="viewer_id", how="left").merge(videos, on="video_id")
+        parts = {f: pairs["w"] * pairs[f] for f in flags}
+        parts["watched"] = pairs["w"] * (pairs["longest"] / pairs["length_ms"]).clip(upper=1)
+        parts["rewatched"] = pairs["w"] * (pairs["total"] > pairs["length_ms"])
+        return pairs.assign(**parts).groupby(["video_id", "verified"], sort=False)[["w", *parts]].sum()
+
+    return run
+
+
+def resident() -> int:
+    """Bytes this process has in memory now (Linux)."""
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def peak_during(call: Callable[[], Any]) -> int:
+    """Largest resident size while `call` runs, sampled every 20 ms."""
+    peak, done = resident(), threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not done.wait(0.02):
+            peak = max(peak, resident())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        call()
+    finally:
+        done.set()
+        thread.join()
+    return max(peak, resident())
+
+
+def cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pandas: bool) -> dict[str, Any]:
+    """One size, in this process."""
+    policy = read_policy(POLICIES / "hardened.toml")
+    query = score_query(DAY, policy)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "events.duckdb")
+        with duckdb.connect(path) as con:
+            con.execute(f"SET threads = {threads}; SET memory_limit = '{memory_limit}'; SET preserve_insertion_order = false")
+            make(con, events)
+        with duckdb.connect(path) as con:
+            con.execute(f"SET threads = {threads}; SET memory_limit = '{memory_limit}'; SET preserve_insertion_order = false")
+            contestants: dict[str, Callable[[], Any]] = {
+                "scan and sum": lambda: con.execute(BASELINE),
+                "score": lambda: con.execute("CREATE OR REPLACE TEMP TABLE scored AS " + query.sql, dict(query.parameters)),
+            }
+            start = resident()
+            peaks = {name: peak_during(call) for name, call in contestants.items()}  # also warms the file up
+            if with_pandas:
+                contestants["pandas"] = in_pandas(con)
+                peaks["pandas"] = peak_during(contestants["pandas"])
+            wall: dict[str, list[float]] = {name: [] for name in contestants}
+            busy: dict[str, list[float]] = {name: [] for name in contestants}
+            for _ in range(rounds):
+                for name, call in contestants.items():
+                    if name == "pandas" and wall["pandas"]:
+                        continue
+                    before, began = cpu(), time.perf_counter()
+                    call()
+                    wall[name].append(time.perf_counter() - began)
+                    busy[name].append(cpu() - before)
+            videos = con.sql("SELECT count(*) FROM scored").fetchall()[0][0]
+    seconds = {name: statistics.median(times) for name, times in wall.items()}
+    cpu_seconds = {name: statistics.median(times) for name, times in busy.items()}
+    return {
+        "events": events,
+        "videos": videos,
+        "threads": threads,
+        "memory_limit": memory_limit,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+        "ratio": {name: s / seconds["scan and sum"] for name, s in seconds.items()},
+        "cpu_ratio": {name: s / cpu_seconds["scan and sum"] for name, s in cpu_seconds.items()},
+        "peak_mb": {name: round(p / 2**20) for name, p in peaks.items()},
+        "start_mb": round(start / 2**20),
+    }
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=lambda s: int(float(s)), nargs="+", default=[10**6, 10**7])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--memory-limit", default="4GB", help="DuckDB's memory_limit; it spills to disk above it")
+    parser.add_argument("--pandas-up-to", type=lambda s: int(float(s)), default=10**7, help="pandas needs about 200 bytes an event")
+    parser.add_argument("--json", type=Path, help="write the measurements here too")
+    options = parser.parse_args(argv)
+    results = []
+    print(f"{'events':>12} {'what':>13} {'seconds':>8} {'ratio':>6} {'cpu s':>8} {'ratio':>6} {'peak MB':>8}")
+    for events in options.events:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            arguments = (events, options.rounds, options.threads, options.memory_limit, events <= options.pandas_up_to)
+            result = pool.apply(measure, arguments)
+        results.append(result)
+        for name in result["seconds"]:
+            print(
+                f"{events:>12,} {name:>13} {result['seconds'][name]:>8.2f} {result['ratio'][name]:>6.2f} "
+                f"{result['cpu_seconds'][name]:>8.2f} {result['cpu_ratio'][name]:>6.2f} {result['peak_mb'][name]:>8,}",
+                flush=True,
+            )
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

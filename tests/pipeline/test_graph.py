@@ -1,0 +1,62 @@
+"""The asset graph as a snapshot, so that a changed edge shows in review."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from pipelines.definitions import build_definitions
+from pipelines.settings import Home
+
+EDGES = {
+    "viewers": set(),
+    "creators": set(),
+    "videos": {"creators"},
+    "viewer_events": {"videos"},
+    "gifts": {"videos"},
+    "ad_revenue": {"videos"},
+    "video_quality": {"viewer_events", "viewers", "videos"},
+    "pulse_payouts": {"video_quality", "ad_revenue"},
+    "ad_pools": {"ad_pools", "pulse_payouts", "video_quality", "videos", "creators", "ad_revenue"},
+    "ad_payouts": {"ad_pools"},
+    "donation_splits": {"gifts", "video_quality", "videos"},
+    "ledger_entries": {"pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"},
+    "creator_earnings": {"ledger_entries"},
+}
+CHECKS = {
+    "ad_payouts": {"bounds_kept", "compliance_gate", "pools_sum_exactly", "unique_key", "ad_solutions_unique_key"},
+    "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
+    "viewer_events": {"known_video_id", "quarantine_share", "unique_key"},
+}
+
+
+def _graph() -> dg.AssetGraph:
+    return build_definitions(Home.here()).resolve_asset_graph()
+
+
+def test_edges() -> None:
+    graph = _graph()
+    found = {node.key.to_user_string(): {p.to_user_string() for p in node.parent_keys} for node in graph.asset_nodes}
+    assert found == EDGES
+
+
+def test_every_asset_is_daily_with_one_backfill_policy_and_one_pool() -> None:
+    graph = _graph()
+    partitions = {node.partitions_def for node in graph.asset_nodes}
+    assert len(partitions) == 1
+    assert isinstance(partitions.pop(), dg.DailyPartitionsDefinition)
+    assert {node.backfill_policy for node in graph.asset_nodes} == {dg.BackfillPolicy.single_run()}
+    assert {tuple(node.pools or ()) for node in graph.asset_nodes} == {("warehouse",)}
+
+
+def test_checks_block() -> None:
+    graph = _graph()
+    for asset, names in CHECKS.items():
+        keys = [key for key in graph.asset_check_keys if key.asset_key == dg.AssetKey(asset)]
+        assert {key.name for key in keys} == names
+        assert all(graph.get_check_spec(key).blocking for key in keys)
+
+
+def test_job_and_schedule_load() -> None:
+    definitions = build_definitions(Home.here())
+    dg.Definitions.validate_loadable(definitions)
+    assert definitions.resolve_schedule_def("every_day").job_name == "daily"
