@@ -296,7 +296,7 @@ def schema(table: str | None, as_json: bool) -> None:
     if as_json:
         _print_json([asdict(t) for t in chosen])
     else:
-        click.echo("\n".join(as_markdown(t) for t in chosen), nl=False)
+        click.echo("\n".join(as_markdown(t) for t in chosen))
 
 
 # ------------------------------------------------------------------------------------------------------------------ output

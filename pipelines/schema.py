@@ -428,7 +428,7 @@ LEDGER_ENTRIES = Table(
         Column("txn_id", "VARCHAR", "transaction"),
         _day("day the money belongs to"),
         Column("account", "VARCHAR", "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`"),
-        Column("part", "VARCHAR", "`pulse`, `ads:<category>`, `carry:<category>` or `coins`"),
+        Column("part", "VARCHAR", "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category, `spread`, `pulse`, `coins`"),
         _micros("amount_micros", "amount; positive is owed to the account"),
     ),
     key=("txn_id", "account", "part"),
@@ -468,4 +468,4 @@ def as_markdown(table: Table) -> str:
         required = f"no, {c.default.strip(chr(39)) if c.default else 'may be empty'}" if c.default or not c.required else "yes"
         lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {c.rule or ''} |")
     lines += ["", f"Key within a day: {', '.join(f'`{k}`' for k in table.key)}.", ""]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)

@@ -6,6 +6,7 @@ marked as materialised at once, so that a failure on day 12 leaves days 1 to 11 
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from pipelines.partitions import DAYS
 from pipelines.policy import Policy
 from pipelines.settings import Home
 from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
+
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)  # beta in 1.13, which is pinned
 
 POOL = "warehouse"
 PROGRESS = logging.getLogger("earnings.progress")

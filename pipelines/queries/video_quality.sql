@@ -60,7 +60,6 @@ viewing AS (
 weighted AS (
     SELECT
         e.video_id,
-        d.length_ms,
         coalesce(v.verified, FALSE) AS verified,
         coalesce(v.trust, $unknown_trust) AS trust,
         least(e.longest_ms, d.length_ms) AS watched_ms,
@@ -89,13 +88,12 @@ tier AS (
         sum(trust) AS mass,
         -- DECIMAL: millionths times milliseconds outgrow 64 bits
         sum(CAST(CAST(trust AS BIGINT) * watched_ms AS DECIMAL(18, 0))) AS watched,
-        sum(CASE WHEN liked THEN trust ELSE 0 END) AS liked,
-        sum(CASE WHEN commented THEN trust ELSE 0 END) AS commented,
-        sum(CASE WHEN shared THEN trust ELSE 0 END) AS shared,
-        sum(CASE WHEN followed THEN trust ELSE 0 END) AS followed,
-        sum(CASE WHEN rewatched THEN trust ELSE 0 END) AS rewatched,
-        sum(counted) AS counted,
-        max(length_ms) AS length_ms
+        coalesce(sum(trust) FILTER (WHERE liked), 0) AS liked,
+        coalesce(sum(trust) FILTER (WHERE commented), 0) AS commented,
+        coalesce(sum(trust) FILTER (WHERE shared), 0) AS shared,
+        coalesce(sum(trust) FILTER (WHERE followed), 0) AS followed,
+        coalesce(sum(trust) FILTER (WHERE rewatched), 0) AS rewatched,
+        sum(counted) AS counted
     FROM weighted
     GROUP BY video_id, verified
 ),
@@ -103,11 +101,11 @@ tier AS (
 -- From here on a trust is a DOUBLE in viewers' worth: 1 is one fully trusted viewer.
 mass AS (
     SELECT
-        video_id,
-        verified,
-        viewers,
+        tier.video_id,
+        tier.verified,
+        tier.viewers,
         CAST(mass AS DOUBLE) / 1e6 AS mass,
-        CAST(watched AS DOUBLE) / CAST(length_ms AS DOUBLE) / 1e6 AS watched,
+        CAST(watched AS DOUBLE) / CAST(video.length_ms AS DOUBLE) / 1e6 AS watched,
         CAST(liked AS DOUBLE) / 1e6 AS liked,
         CAST(commented AS DOUBLE) / 1e6 AS commented,
         CAST(shared AS DOUBLE) / 1e6 AS shared,
@@ -115,6 +113,7 @@ mass AS (
         CAST(rewatched AS DOUBLE) / 1e6 AS rewatched,
         CAST(counted AS DOUBLE) / 1e6 AS qualified
     FROM tier
+    JOIN video ON video.video_id = tier.video_id
 ),
 
 -- The platform's own rates over the window, before the cap: the priors W0, A0, R0, and rho.
@@ -134,13 +133,14 @@ platform AS (
             CAST(sum(CASE WHEN verified THEN mass ELSE 0 END) AS DOUBLE) AS verified_mass,
             CAST(sum(CASE WHEN verified THEN 0 ELSE mass END) AS DOUBLE) AS unverified_mass,
             nullif(CAST(sum(mass) AS DOUBLE), 0e0) AS mass,
-            CAST(sum(CAST(round(1e3 * CAST(watched AS DOUBLE) / CAST(length_ms AS DOUBLE)) AS DECIMAL(18, 0))) AS DOUBLE) AS completed,
+            CAST(sum(CAST(round(1e3 * CAST(watched AS DOUBLE) / CAST(video.length_ms AS DOUBLE)) AS DECIMAL(18, 0))) AS DOUBLE) AS completed,
             CAST(sum(liked) AS DOUBLE) AS liked,
             CAST(sum(commented) AS DOUBLE) AS commented,
             CAST(sum(shared) AS DOUBLE) AS shared,
             CAST(sum(followed) AS DOUBLE) AS followed,
             CAST(sum(rewatched) AS DOUBLE) AS rewatched
         FROM tier
+        JOIN video ON video.video_id = tier.video_id
     ) AS total
 ),
 

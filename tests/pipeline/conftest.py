@@ -30,13 +30,11 @@ SETTINGS = "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds 
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A landing folder of three days, with bots, duplicates and rotten rows, and a late delivery beside it."""
     root = tmp_path_factory.mktemp("platform")
-    simulate(
-        root / "landing", first_day=FIRST, days=3, seed=11, events_per_day=1500, viewers=500, creators=40, videos=150, late_share=0.05
-    )
+    simulate(root / "landing", first_day=FIRST, days=3, seed=11, events_per_day=1500, viewers=500, creators=40, videos=150, late_share=0.05)
     return root
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_home(platform: Path, tmp_path: Path) -> Callable[..., Home]:
     """Makes homes with a copy of the platform's landing folder: `make_home("name", settings="threads = 1")`."""
 
@@ -64,7 +62,7 @@ def finished(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home.at(root)
 
 
-@pytest.fixture()
+@pytest.fixture
 def copy_of(tmp_path: Path) -> Callable[[Home], Home]:
     """Copies a home, Dagster's records included."""
 

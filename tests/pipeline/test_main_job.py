@@ -197,7 +197,10 @@ def test_a_check_by_itself_finds_what_was_changed_behind_its_back(finished: Home
 
     home = copy_of(finished)
     with Warehouse(home).open() as con:
-        con.execute("UPDATE ad_payouts SET payout_micros = payout_micros + 1 WHERE day = ? AND payout_micros = (SELECT max(payout_micros) FROM ad_payouts WHERE day = ?)", [FIRST, FIRST])
+        con.execute(
+            "UPDATE ad_payouts SET payout_micros = payout_micros + 1 WHERE day = ? AND payout_micros = (SELECT max(payout_micros) FROM ad_payouts WHERE day = ?)",
+            [FIRST, FIRST],
+        )
     prepare_dagster_home(home)
     checks = next(c for c in CHECKS if c.node_def.name == "ad_payouts_checks")
     result = dg.materialize(

@@ -30,7 +30,8 @@ def quotas(amounts: list[float], total: int) -> list[Fraction]:
     exact = [Fraction(x) for x in amounts]
     if not any(exact):
         exact = [Fraction(1)] * len(exact)
-    return [x * total / sum(exact) for x in exact]
+    scale = total / sum(exact)
+    return [x * scale for x in exact]
 
 
 def by_definition(amounts: list[float], total: int, keys: list[Any]) -> list[int]:
@@ -97,7 +98,7 @@ def test_order_of_rows_does_not_matter_with_keys(amounts, total, random):
 
 def test_many_rows_agree_with_the_definition():
     rng = np.random.default_rng(4)
-    n = 5000
+    n = 1000
     keys = [f"v{i}" for i in range(n)]
     for amounts, total in (
         (rng.pareto(1.2, n) * 1e3, 10**12),
@@ -111,8 +112,8 @@ def test_many_rows_agree_with_the_definition():
 
 def test_halving_whole_amounts_is_all_ties():
     rng = np.random.default_rng(6)
-    amounts = 2 * rng.integers(0, 10**15, 2000) + 1
-    keys = [f"v{i}" for i in range(2000)]
+    amounts = 2 * rng.integers(0, 10**15, 1000) + 1
+    keys = [f"v{i}" for i in range(1000)]
     total = int(amounts.sum()) // 2
     assert apportion(amounts, total, keys).tolist() == by_definition(amounts.tolist(), total, keys)
 

@@ -131,8 +131,7 @@ def test_rows_are_independent_of_each_other():
 # -------------------------------------------------------------------------------------------------------------- optimality
 
 coins = st.one_of(st.just(0.0), st.floats(1e-3, 1e6))
-unit = st.floats(0.0, 1.0)
-weights = st.one_of(st.just(0.0), unit)
+unit = st.one_of(st.just(0.0), st.floats(1e-6, 1.0))
 videos = st.fixed_dictionaries(
     {
         "normal": coins,
@@ -141,12 +140,12 @@ videos = st.fixed_dictionaries(
         "theta": st.floats(0, 3),
         "normal_max": unit,
         "premium_max": unit,
-        "min_gap": st.floats(0, 0.3),
-        "max_gap": st.floats(0.0, 1.0),
+        "min_gap": st.one_of(st.just(0.0), st.floats(1e-6, 0.3)),
+        "max_gap": unit,
         "revenue_floor": unit,
-        "lambda_rev": weights,
-        "lambda_util": weights,
-        "lambda_inc": weights,
+        "lambda_rev": unit,
+        "lambda_util": unit,
+        "lambda_inc": unit,
         "epsilon": st.sampled_from([1e-3, 1.0, 10.0]),
     }
 )

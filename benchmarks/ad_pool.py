@@ -1,0 +1,111 @@
+"""How the ad pool scales with the number of videos, against the same program in CVXPY with Clarabel.
+
+python -m benchmarks.ad_pool --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from solvers.ad_pool import allocate_pool
+
+Floats = npt.NDArray[np.float64]
+POOL = 1e9
+
+
+def problem(videos: int, seed: int) -> tuple[Floats, Floats, Floats]:
+    """Heavy-tailed shares, with floors under half of the videos and caps over a third of them."""
+    rng = np.random.default_rng(seed)
+    share = rng.pareto(1.2, videos) + 1e-6
+    share /= share.sum()
+    fair = POOL * np.sqrt(share) / np.sqrt(share).sum()
+    floor = fair * rng.uniform(0.1, 0.9, videos) * (rng.random(videos) < 0.5)
+    cap = np.where(rng.random(videos) < 1 / 3, fair * rng.uniform(1.0, 3.0, videos), np.inf)
+    return share, floor, cap
+
+
+def best_time(call: Callable[[], object], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def cvxpy_time(objective: str, share: Floats, floor: Floats, cap: Floats, eff: float) -> tuple[float, str]:
+    """Seconds that CVXPY needs to build and solve the same program, with the mean payout as the unit, and how it ended."""
+    cvxpy: Any = import_module("cvxpy")
+    start, n = time.perf_counter(), share.size
+    w = np.sqrt(share)
+    a, b = ((1 - eff) * w, eff * share) if objective == "linear" else ((1 - eff) * w / w.sum() + eff * share, 0 * share)
+    y, capped = cvxpy.Variable(n), np.flatnonzero(np.isfinite(cap))
+    rules = [cvxpy.sum(y) == n, y >= floor * (n / POOL), y[capped] <= cap[capped] * (n / POOL)]
+    model = cvxpy.Problem(cvxpy.Maximize(a @ cvxpy.log(y) + b @ y / n), rules)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            model.solve(solver="CLARABEL")
+            status = str(model.status)
+        except cvxpy.error.SolverError:
+            status = "failed"
+    return time.perf_counter() - start, status
+
+
+def measure(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for videos in arguments.videos:
+        share, floor, cap = problem(videos, arguments.seed)
+        for objective in ("blend", "linear"):
+            for eff in arguments.lambda_eff:
+
+                def solve(
+                    objective: str = objective, eff: float = eff, share: Floats = share, floor: Floats = floor, cap: Floats = cap
+                ) -> Any:
+                    return allocate_pool(POOL, share, lambda_fair=1 - eff, lambda_eff=eff, objective=objective, floor=floor, cap=cap)  # type: ignore[arg-type]
+
+                found = solve()
+                row = {"videos": videos, "objective": objective, "lambda_eff": eff, "passes": found.passes, "residual": found.residual}
+                row["seconds"] = best_time(solve, arguments.repeats)
+                compare = videos <= arguments.cvxpy_up_to and eff == arguments.lambda_eff[0]
+                row["cvxpy_seconds"], row["cvxpy_status"] = cvxpy_time(objective, share, floor, cap, eff) if compare else (None, None)
+                yield row
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print one line per size, objective and weight."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--videos", type=int, nargs="+", default=[10**3, 10**4, 10**5, 10**6, 10**7])
+    parser.add_argument("--lambda-eff", type=float, nargs="+", default=[0.5, 0.99999], help="the first one is also given to CVXPY")
+    parser.add_argument("--cvxpy-up-to", type=int, default=10**5, help="largest number of videos to give to CVXPY")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
+    options = parser.parse_args(arguments)
+    if not options.json:
+        print(
+            f"{'videos':>9} {'objective':>9} {'eff':>8} {'passes':>6} {'residual':>9} {'ms':>9} {'ns/video':>9} {'CVXPY s':>9} {'ratio':>8}"
+        )
+    for row in measure(options):
+        if options.json:
+            print(json.dumps(row), flush=True)
+            continue
+        other = row["cvxpy_seconds"]
+        against = f"{other:>9.2f} {other / row['seconds']:>7.0f}x  {row['cvxpy_status']}" if other else f"{'-':>9} {'-':>8}"
+        print(
+            f"{row['videos']:>9} {row['objective']:>9} {row['lambda_eff']:>8g} {row['passes']:>6} {row['residual']:>9.1e} "
+            f"{row['seconds'] * 1e3:>9.2f} {row['seconds'] / row['videos'] * 1e9:>9.1f} {against}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

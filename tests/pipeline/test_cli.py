@@ -1,0 +1,156 @@
+"""The command line as a person and as a program uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from click.testing import CliRunner
+
+from pipelines.cli import main, money
+from pipelines.schema import TABLES, as_markdown
+from pipelines.settings import Home
+from pipelines.warehouse import Warehouse
+from tests.pipeline.conftest import FIRST, LAST, contents
+
+PROJECT = Path(__file__).parents[2]
+EARNINGS = str(Path(sys.executable).parent / "earnings")
+
+
+def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, on a home."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("EARNINGS_", "DAGSTER_"))}
+    return subprocess.run([EARNINGS, "--home", str(home.root), *arguments], capture_output=True, text=True, check=False, env=environment)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [[], ["demo"], ["run"], ["status"], ["import"], ["import", "kuairand"], ["simulate"], ["policy"], ["ui"], ["prune"], ["schema"]],
+)
+def test_help_teaches(command: list[str]) -> None:
+    result = CliRunner().invoke(main, [*command, "--help"])
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert CliRunner().invoke(main, ["run", "--from", "yesterday"]).exit_code == 2
+    assert CliRunner().invoke(main, ["no-such-command"]).exit_code == 2
+
+
+def test_demo_pays_creators_from_nothing(tmp_path: Path) -> None:
+    home = Home.at(tmp_path / "demo")
+    result = earnings(home, "demo")
+    assert result.returncode == 0, result.stderr
+    assert "creators + platform + carried equals taken in, to the micro." in result.stdout
+    assert "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr
+    with duckdb.connect(str(home.published), read_only=True) as con:
+        days, creators, paid = con.execute(
+            "SELECT count(DISTINCT day), count(DISTINCT creator_id), sum(total_micros) FROM creator_earnings"
+        ).fetchall()[0]
+    assert (days, creators > 60, paid > 0) == (14, True, True)
+    report = json.loads(earnings(home, "status", "--json").stdout)
+    assert {day["state"] for day in report["days"]} == {"complete"}
+    assert sum(day["creators_micros"] for day in report["days"]) == paid
+    assert all(day["gross_micros"] == day["creators_micros"] + day["platform_micros"] + day["carry_micros"] for day in report["days"])
+
+
+def test_run_prints_one_json_document(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+    home = copy_of(finished)
+    result = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST), "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["success"]
+    assert [day["day"] for day in document["days"]] == [str(FIRST)]
+
+
+def test_status_shows_landed_stale_and_quarantine(finished: Home, copy_of: Callable[[Home], Home], make_home: Callable[..., Home]) -> None:
+    fresh = json.loads(earnings(make_home("fresh"), "status", "--json").stdout)
+    assert {day["state"] for day in fresh["days"]} == {"landed"}
+    home = copy_of(finished)
+    assert earnings(home, "run", "--asset", "gifts", "--from", str(LAST), "--to", str(LAST)).returncode == 0
+    days = {day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]}
+    assert days[str(LAST)]["state"] == "stale"
+    assert "gifts" in days[str(LAST)]["note"]
+    text = earnings(home, "status", "--quarantine").stdout
+    assert "watch_ms: negative or longer than a day" in text
+
+
+def test_a_policy_with_a_typo_names_file_and_key_and_changes_nothing(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+    home = copy_of(finished)
+    shutil.copytree(PROJECT / "assets_data" / "policies", home.root / "policies")
+    path = home.root / "policies" / "hardened.toml"
+    path.write_text(path.read_text().replace("platform_share = 0.55", "platfrom_share = 0.55"))
+    before = contents(home)
+    result = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))
+    assert result.returncode == 1
+    assert f"{path}: ads.platfrom_share: unknown key" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert contents(home) == before
+
+
+def test_a_second_run_while_one_writes_fails_with_the_holders_pid(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+    home = copy_of(finished)
+    before = contents(home)
+    with Warehouse(home).open():
+        result = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))
+    assert result.returncode == 1
+    assert f"process {os.getpid()}" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert contents(home) == before
+
+
+def test_days_outside_the_calendar_say_what_the_calendar_is(finished: Home) -> None:
+    result = earnings(finished, "run", "--from", "2020-01-01", "--to", "2020-01-02")
+    assert result.returncode == 1
+    assert "2026-02-01 to 2026-12-31" in result.stderr
+
+
+def test_prune_only_says_what_it_would_do(finished: Home) -> None:
+    assert "would delete 0 runs" in earnings(finished, "prune").stdout
+
+
+def test_simulate_makes_the_bundled_sample_again(tmp_path: Path) -> None:
+    readme = (PROJECT / "assets_data" / "sample" / "README.md").read_text()
+    call = re.search(r"    earnings (simulate (?:.*\\\n)*.*)\n", readme)
+    assert call
+    words = call[1].replace("\\\n", " ").replace("assets_data/sample", str(tmp_path / "sample")).split()
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    for path in sorted((PROJECT / "assets_data" / "sample").rglob("*.csv.gz")):
+        assert path.read_bytes() == (tmp_path / "sample" / path.relative_to(PROJECT / "assets_data" / "sample")).read_bytes(), path
+
+
+def test_docs_data_holds_what_schema_prints() -> None:
+    printed = "\n".join(as_markdown(t) for t in TABLES.values())
+    assert (PROJECT / "docs" / "data.md").read_text().rstrip("\n").endswith(printed.rstrip("\n"))
+
+
+def test_commands_in_the_documents_exist() -> None:
+    """Every `earnings ...` line in README and docs names a command and options that are there."""
+    for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))):
+        for line in re.findall(r"^    earnings (.+)$", page.read_text(), re.MULTILINE):
+            words = line.split("#")[0].split()
+            help_text = CliRunner().invoke(main, [*_command(words), "--help"])
+            assert help_text.exit_code == 0, (page, line)
+            for option in (w for w in words if w.startswith("--") and w not in ("--home", "--policy")):
+                assert option in help_text.output, (page, line, option)
+
+
+def _command(words: list[str]) -> list[str]:
+    while words and words[0].startswith("--"):
+        words = words[2:]
+    return words[:2] if words[0] == "import" else words[:1]
+
+
+def test_money_keeps_every_micro() -> None:
+    assert [money(0), money(1), money(-1), money(10**15)] == ["0.000000", "0.000001", "-0.000001", "1,000,000,000.000000"]
