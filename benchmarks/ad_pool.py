@@ -23,9 +23,9 @@ POOL = 1e9
 
 
 def problem(videos: int, seed: int) -> tuple[Floats, Floats, Floats]:
-    """Heavy-tailed shares, with floors under half of the videos and caps over a third of them."""
+    """Log-normal shares, with floors under half of the videos and caps over a third of them."""
     rng = np.random.default_rng(seed)
-    share = rng.pareto(1.2, videos) + 1e-6
+    share = np.exp(rng.normal(0.0, 1.0, videos))
     share /= share.sum()
     fair = POOL * np.sqrt(share) / np.sqrt(share).sum()
     floor = fair * rng.uniform(0.1, 0.9, videos) * (rng.random(videos) < 0.5)

@@ -57,7 +57,7 @@ def make(con: duckdb.DuckDBPyConnection, events: int) -> None:
     con.execute(
         f"""INSERT INTO viewer_events BY NAME
             WITH shuffled AS (SELECT (i * 7919) % {events} AS i FROM range({events}) t(i)),
-            pair AS (SELECT i, CASE WHEN i < {first} THEN i ELSE i - {first} END AS p, i >= {first} OR i < {events - first} AS twice FROM shuffled)
+            pair AS (SELECT i, CASE WHEN i < {first} THEN i ELSE i - {first} END AS p FROM shuffled)
             SELECT DATE '2026-02-01' AS day, 'e' || i AS event_id, TIMESTAMP '2026-02-01' + INTERVAL (i % 86400) SECOND AS ts,
                    'u' || (hash(p * 3 + 1) % {viewers}) AS viewer_id,
                    'v' || CAST(floor({videos} * pow((hash(p + 77) % 1000003) / 1000003.0, 3)) AS BIGINT) AS video_id,
@@ -121,13 +121,15 @@ def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pand
     """One size, in this process."""
     policy = read_policy(POLICIES / "hardened.toml")
     query = score_query(DAY, policy)
+    session = f"""SET threads = {threads}; SET memory_limit = '{memory_limit}';
+                  SET preserve_insertion_order = false; SET enable_progress_bar = false"""
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "events.duckdb")
         with duckdb.connect(path) as con:
-            con.execute(f"SET threads = {threads}; SET memory_limit = '{memory_limit}'; SET preserve_insertion_order = false")
+            con.execute(session)
             make(con, events)
         with duckdb.connect(path) as con:
-            con.execute(f"SET threads = {threads}; SET memory_limit = '{memory_limit}'; SET preserve_insertion_order = false")
+            con.execute(session)
             contestants: dict[str, Callable[[], Any]] = {
                 "scan and sum": lambda: con.execute(BASELINE),
                 "score": lambda: con.execute("CREATE OR REPLACE TEMP TABLE scored AS " + query.sql, dict(query.parameters)),

@@ -377,7 +377,7 @@ def mimic_bots() -> Finding:
         for policy, base, found in zip(policies, before, attacked, strict=True):
             mass, q, m = (float(found[x][0] / base[x][0]) for x in ("trust_mass", "quality", "effective_views"))
             rows.append((policy.name, count, found["unverified_scale"][0], mass, q, m, (m - 1) * 100 / count))
-    rows.sort(key=lambda row: row[0], reverse=True)
+    rows.sort(key=lambda row: str(row[0]), reverse=True)
     return Finding(
         "printed, a mimic earns what several real viewers do, without end; hardened, the mass is bounded, M less so: Q rises too",
         {"policy": "", "bots": "d", "k": ".3f", "mass, no bots = 1": ".2f", "Q": ".2f", "M": ".2f", "M per bot, real viewer = 1": ".2f"},
@@ -925,7 +925,7 @@ def _active_constraints(found: Any, normal: Floats, premium: Floats, floor: Floa
         bounds["max_gap"] - (x_p - x_n),
         (total - found.payout - floor) / total,
     ]
-    return np.sum([np.abs(x) < 1e-9 for x in off], axis=0)
+    return np.asarray(np.sum([np.abs(x) < 1e-9 for x in off], axis=0), dtype=np.int64)
 
 
 @demonstration("coin-corners")
@@ -953,7 +953,7 @@ def coin_corners() -> Finding:
         for utility in ("log", "linear"):
             found = _coins(normal, premium, quality, shipped, utility=utility, **change)
             active = _active_constraints(found, normal, premium, floor, bounds)
-            rows.append((name, utility, np.mean(active >= 2), np.mean(active == 1), np.mean(active == 0)))
+            rows.append((name, utility, *(float(np.mean(there)) for there in (active >= 2, active == 1, active == 0))))
     return Finding(
         "with the log most optima under random policies are still corners, and none lies inside: the incentive always pushes to an edge",
         {"drawn from": "", "utility": "", "at a corner": ".1%", "on an edge": ".1%", "inside": ".1%"},

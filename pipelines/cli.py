@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
@@ -94,7 +94,7 @@ def demo(home: Home, as_json: bool) -> None:
     days = sorted(date.fromisoformat(p.name) for p in (SAMPLE / "viewer_events").iterdir() if p.is_dir())
     for table in LANDING:
         shutil.copytree(SAMPLE / table, home.landing / table, dirs_exist_ok=True)
-    _run(home, days[0], days[-1], (), as_json=as_json)
+    _run(home, [(days[0], days[-1])], (), as_json=as_json)
     if not as_json:
         OUT.print(
             "\n[bold]Next[/]\n"
@@ -107,7 +107,7 @@ def demo(home: Home, as_json: bool) -> None:
 
 
 @main.command()
-@_option("--from", "first", type=DAY, help="First day (UTC). Default: first day of the calendar.")
+@_option("--from", "first", type=DAY, help="First day (UTC). Without --from and --to: every day that has landed.")
 @_option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
 @_option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
 @_json
@@ -117,31 +117,38 @@ def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple
 
     Running a day again is safe: equal results change nothing, different ones are reversed and reissued in the ledger.
     """
+    if not first and not last:
+        _run(home, home.landed_ranges(), assets, as_json=as_json)
+        return
     begin, end = home.calendar()
-    _run(home, first.date() if first else begin, last.date() if last else end, assets, as_json=as_json)
+    _run(home, [(first.date() if first else begin, last.date() if last else end)], assets, as_json=as_json)
 
 
-def _run(home: Home, first: date, last: date, assets: tuple[str, ...], *, as_json: bool) -> None:
+def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str], *, as_json: bool) -> None:
     from pipelines.running import run_days
-
-    home.policies.in_force(first)
-    if not as_json:
-        OUT.print(f"[bold]{first} to {last}[/] in {_short(home.root)}, policy {home.policies.in_force(last).name}")
-    with _progress(ERR if as_json else OUT):
-        outcome = run_days(home, first, last, assets=assets)
-    if not outcome.success:
-        for failure in outcome.failures:
-            ERR.print(f"[bold red]failed:[/] {escape(failure)}")
-        ERR.print(f"Days that were committed before stay. Dagster run {outcome.run_id} has the whole log: earnings ui")
-        raise SystemExit(1)
     from pipelines.status import day_statuses
 
-    days = [s for s in day_statuses(home) if first <= s.day <= last]
+    runs = []
+    for first, last in ranges:
+        home.policies.in_force(first)
+        if not as_json:
+            OUT.print(f"[bold]{first} to {last}[/] in {_short(home.root)}, policy {home.policies.in_force(last).name}")
+        with _progress(ERR if as_json else OUT):
+            runs.append(run_days(home, first, last, assets=assets))
+        if not runs[-1].success:
+            break
+    success = all(run.success for run in runs)
+    days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
     if as_json:
-        _print_json({"run_id": outcome.run_id, "success": True, "days": [s.as_dict() for s in days]})
-        return
-    _print_days(days)
-    _print_creators(home, first, last)
+        _print_json({"success": success, "runs": [asdict(run) for run in runs], "days": [s.as_dict() for s in days]})
+    elif success:
+        _print_days(days)
+        _print_creators(home, ranges[0][0], ranges[-1][1])
+    if not success:
+        for failure in runs[-1].failures:
+            ERR.print(f"[bold red]failed:[/] {escape(failure)}")
+        ERR.print(f"Days that were committed before stay. Dagster run {runs[-1].run_id} has the whole log: earnings ui")
+        raise SystemExit(1)
 
 
 @main.command()

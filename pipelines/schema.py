@@ -428,7 +428,11 @@ LEDGER_ENTRIES = Table(
         Column("txn_id", "VARCHAR", "transaction"),
         _day("day the money belongs to"),
         Column("account", "VARCHAR", "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`"),
-        Column("part", "VARCHAR", "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category, `spread`, `pulse`, `coins`"),
+        Column(
+            "part",
+            "VARCHAR",
+            "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category, `spread`, `pulse`, `coins`",
+        ),
         _micros("amount_micros", "amount; positive is owed to the account"),
     ),
     key=("txn_id", "account", "part"),

@@ -114,21 +114,36 @@ class Home:
             return []
         return sorted(day for path in folder.iterdir() if path.is_dir() and (day := _as_day(path.name)))
 
+    def landed(self) -> list[date]:
+        """Days for which any daily table has a landing folder, in order."""
+        return sorted({day for table in DAILY for day in self.landing_days(table.name)})
+
     def calendar(self) -> tuple[date, date]:
         """First and last day that can be run.
 
         The settings decide; where they are silent the days in `landing/` do, and with an empty landing folder it is yesterday.
         """
         yesterday = datetime.now(UTC).date() - timedelta(days=1)
-        days = [day for table in DAILY for day in self.landing_days(table.name)] or [yesterday]
-        first = self.settings.first_day or min(days)
-        last = self.settings.last_day or max(days)
+        days = self.landed() or [yesterday]
+        first = self.settings.first_day or days[0]
+        last = self.settings.last_day or days[-1]
         return first, max(first, yesterday if last == "open" else last)
+
+    def landed_ranges(self) -> list[tuple[date, date]]:
+        """Runs of consecutive days of the calendar that have landed; its last day when none has."""
+        first, last = self.calendar()
+        ranges: list[tuple[date, date]] = []
+        for day in [d for d in self.landed() if first <= d <= last] or [last]:
+            if ranges and day - ranges[-1][1] == timedelta(days=1):
+                ranges[-1] = (ranges[-1][0], day)
+            else:
+                ranges.append((day, day))
+        return ranges
 
     def day_before(self, day: date) -> date | None:
         """The latest earlier day of the calendar for which any daily table has a landing folder; None for the first."""
         first, _ = self.calendar()
-        return max((d for table in DAILY for d in self.landing_days(table.name) if first <= d < day), default=None)
+        return max((d for d in self.landed() if first <= d < day), default=None)
 
 
 def _as_day(name: str) -> date | None:

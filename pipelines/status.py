@@ -39,9 +39,9 @@ class DayStatus:
 
 def day_statuses(home: Home) -> list[DayStatus]:
     """Every day that has landed or is in the warehouse, in order."""
-    landed = {day for table in DAILY for day in home.landing_days(table.name)}
+    landed = set(home.landed())
     if not home.warehouse.exists():
-        return [_status(day, landed, {}, {}, {}, {}, {}) for day in sorted(landed)]
+        return [_status(day, {}, {}, {}, {}, {}) for day in sorted(landed)]
     with Warehouse(home).open(read_only=True) as con:
         written: dict[date, dict[str, Any]] = {}
         for table, day, at in con.execute("SELECT table_name, day, written_at FROM written_days").fetchall():
@@ -65,7 +65,6 @@ def day_statuses(home: Home) -> list[DayStatus]:
     return [
         _status(
             day,
-            landed,
             written.get(day, {}),
             loads.get(day, {}),
             money.get(day, {}),
@@ -90,7 +89,6 @@ def quarantine(home: Home) -> list[dict[str, Any]]:
 
 def _status(
     day: date,
-    landed: set[date],
     written: dict[str, Any],
     loads: dict[str, Any],
     money: dict[str, Any],

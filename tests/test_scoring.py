@@ -416,7 +416,9 @@ def test_minimum_fraction_is_decimal(con: duckdb.DuckDBPyConnection) -> None:
 def test_snapshot_in_force(con: duckdb.DuckDBPyConnection) -> None:
     later = DAY + timedelta(days=1)
     viewers = [Viewer("a", True, 1.0, date(2026, 1, 1)), Viewer("a", False, 0.5, DAY), Viewer("a", True, 1.0, later)]
-    platform = Platform([Event("a", "v", 10), Event("a", "w", 10)], viewers, [Video("v", 10), Video("v", 20, day=DAY), Video("w", 10, day=later)])
+    platform = Platform(
+        [Event("a", "v", 10), Event("a", "w", 10)], viewers, [Video("v", 10), Video("v", 20, day=DAY), Video("w", 10, day=later)]
+    )
     got = score(con, platform, PRINTED)
     assert got.keys() == {"v"}
     assert (got["v"]["watch"], got["v"]["trust_mass"]) == (0.5, 0.4)
@@ -507,6 +509,7 @@ def test_spark_can_run_the_same_text() -> None:
     spark = sqlglot.transpile(sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
     assert len(spark) == 1
     again = sqlglot.parse_one(spark[0], read="spark")
+    assert isinstance(again, exp.Select)
     assert again.named_selects == [c.name for c in schema.VIDEO_QUALITY.columns]
     assert {p.name for p in tree.find_all(exp.Placeholder)} == set(score_query(DAY, HARDENED).parameters)
 
@@ -516,9 +519,7 @@ def test_spark_can_run_the_same_text() -> None:
 
 def crowd(video: str, n: int, *, verified_every: int = 5) -> tuple[list[Event], list[Viewer]]:
     """Honest viewers, one in `verified_every` verified; actions at fixed strides, so that the sample has no luck in it."""
-    events = [
-        Event(f"{video}-{i}", video, 3_000 + 1_000 * (i % 10), (i % 4 == 1, i % 10 == 2, i % 14 == 3, i % 20 == 4)) for i in range(n)
-    ]
+    events = [Event(f"{video}-{i}", video, 3_000 + 1_000 * (i % 10), (i % 4 == 1, i % 10 == 2, i % 14 == 3, i % 20 == 4)) for i in range(n)]
     return events, [Viewer(f"{video}-{i}", i % verified_every == 0) for i in range(n)]
 
 
@@ -553,7 +554,9 @@ def test_hardened_takes_the_profit_out_of_bots(con: duckdb.DuckDBPyConnection) -
         assert gain(con, attack, HARDENED) < gain(con, attack, PRINTED) / 2
     assert gain(con, bots("v0", 300, full), PRINTED) > 8
     # bots that do not watch are no views, and only dilute
-    assert gain(con, bots("v0", 300, full, watch=0), policy(views={"min_watch_seconds": 2})) < gain(con, bots("v0", 300, full, 0), PRINTED) / 3
+    assert (
+        gain(con, bots("v0", 300, full, watch=0), policy(views={"min_watch_seconds": 2})) < gain(con, bots("v0", 300, full, 0), PRINTED) / 3
+    )
 
 
 def test_cap_bounds_bots_and_spares_honest_videos(con: duckdb.DuckDBPyConnection) -> None:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import duckdb
 import pyarrow as pa
@@ -52,9 +52,10 @@ _KIND = {
     "TIMESTAMP": "a time",
     "VARCHAR": "text",
     "VARCHAR[]": "a list",
+    "DATE": "a day",
 }
 _SEPARATOR = "\0"  # between the values of a record on its way to DuckDB; a record that holds one itself is refused
-_RECORD = pa.schema([("record", pa.string()), ("line", pa.int64()), ("complaint", pa.string()), ("raw", pa.string())])
+_RECORDS = pa.schema([("vals", pa.string()), ("line", pa.int64()), ("complaint", pa.string()), ("record", pa.string())])
 _DUPLICATE = "duplicate"  # verdict of a good row that is already there; every other verdict is a reason for quarantine
 
 
@@ -192,17 +193,13 @@ class _Scan:
     """One file as DuckDB sees it.
 
     `relation` follows FROM. It has the columns `line`, `complaint` (why a record cannot be looked at column by column, or NULL)
-    and `raw` (the record's text, where it is not made from the columns). `columns` maps each name in the file to its type and
-    to the SQL that reads it.
+    and `record` (its text, where the file is text). `columns` maps each name in the file to its type and to the SQL that reads
+    it; `raw` is the SQL of the record as it came.
     """
 
     relation: str
     columns: dict[str, tuple[str, str]]
-
-    @property
-    def raw(self) -> str:
-        """SQL of a record as it came."""
-        return f"coalesce(raw, json_object({', '.join(f'{_string(name)}, {value}' for name, (_, value) in self.columns.items())})::VARCHAR)"
+    raw: str
 
 
 @contextmanager
@@ -226,16 +223,16 @@ def _scanning(con: Connection, table: Table, delivery: _Delivery) -> Iterator[_S
         try:
             while rows := list(islice(records, BATCH_ROWS)):
                 columns = zip(*rows, strict=True)
-                yield pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, _RECORD, strict=True)], schema=_RECORD)
+                yield pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, _RECORDS, strict=True)], schema=_RECORDS)
         except SourceError as error:
             stopped.append(error)
             raise
 
-    con.register("landing_records", pa.RecordBatchReader.from_batches(_RECORD, batches()))
+    con.register("landing_records", pa.RecordBatchReader.from_batches(_RECORDS, batches()))
     try:
         with _naming(path):
-            relation = f"(SELECT string_split(record, chr({ord(_SEPARATOR)})) AS v, line, complaint, raw FROM landing_records)"
-            yield _Scan(relation, {name: ("VARCHAR", f"v[{n}]") for n, name in enumerate(header, 1)})
+            relation = f"(SELECT string_split(vals, chr({ord(_SEPARATOR)})) AS v, line, complaint, record FROM landing_records)"
+            yield _Scan(relation, {name: ("VARCHAR", f"v[{n}]") for n, name in enumerate(header, 1)}, "record")
     except SourceError as error:
         raise stopped[0] if stopped else error from error.__cause__
     finally:
@@ -254,8 +251,9 @@ def _scan_parquet(con: Connection, path: Path) -> _Scan:
     source = f"read_parquet({_string(pattern)}, file_row_number = true, hive_partitioning = false)"
     types = [str(row[1]) for row in con.execute(f"DESCRIBE FROM {source}").fetchall()[:-1]]
     places = [f"c{n}" for n in range(len(types))]
-    relation = f"(SELECT *, n + 1 AS line, NULL AS complaint, NULL AS raw FROM {source} AS f({', '.join([*places, 'n'])}))"
-    return _Scan(relation, dict(zip(schema.names, zip(types, places, strict=True), strict=True)))
+    relation = f"(SELECT *, n + 1 AS line, NULL::VARCHAR AS complaint FROM {source} AS f({', '.join([*places, 'n'])}))"
+    raw = ", ".join(f"{_string(name)}, {place}" for name, place in zip(schema.names, places, strict=True))
+    return _Scan(relation, dict(zip(schema.names, zip(types, places, strict=True), strict=True)), f"json_object({raw})::VARCHAR")
 
 
 def _refuse_repeated(path: Path, header: Sequence[str]) -> None:
@@ -268,7 +266,20 @@ def _normal(name: str) -> str:
     return name.strip().lower()
 
 
-_TextRecord = tuple[str | None, int, str | None, str | None]  # a row of _RECORD
+_TextRecord = tuple[str | None, int, str | None, str]  # a row of _RECORDS
+
+
+def _text_record(values: Sequence[str], width: int, line: int, text: str, complaint: str | None = None) -> _TextRecord:
+    joined = _SEPARATOR.join(values)
+    if not complaint and joined.count(_SEPARATOR) != width - 1:
+        complaint = "holds a NUL character"
+    try:
+        joined.encode()
+        text.encode()
+    except UnicodeEncodeError:
+        complaint = "not UTF-8"
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return None if complaint else joined, line, complaint, text
 
 
 @contextmanager
@@ -276,7 +287,7 @@ def _lines(path: Path) -> Iterator[TextIO]:
     """Lines with their ends, as an editor counts them. Bytes that are not UTF-8 become surrogates, for their row to be refused."""
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        yield stream  # type: ignore[misc]
+        yield cast("TextIO", stream)
 
 
 def _csv_records(path: Path) -> Iterator[_TextRecord]:
@@ -292,15 +303,17 @@ def _csv_records(path: Path) -> Iterator[_TextRecord]:
     try:
         with _lines(path) as stream:
             for row in csv.reader(held_lines(stream), strict=True):
-                record = _SEPARATOR.join(row)
-                if len(row) > 1 or record.strip() or not width:
-                    complaint = _not_text(record, len(row))
-                    if width and not complaint and len(row) != width:
-                        complaint = "too few columns" if len(row) < width else "too many columns"
-                    if not width and (complaint or not record.strip()):
-                        raise SourceError(f"{path}: line 1: {complaint or 'blank'}; a CSV file begins with a line of column names")
-                    width = width or len(row)
-                    yield (None, begins, complaint, _legible("".join(held))) if complaint else (record, begins, None, None)
+                text = "".join(held).rstrip("\r\n")
+                if not width:
+                    width = len(row)
+                    header = _text_record(row, width, begins, text)
+                    if header[2] or not text.strip():
+                        raise SourceError(f"{path}: line 1: {header[2] or 'blank'}; a CSV file begins with a line of column names")
+                    yield header
+                elif len(row) == width:
+                    yield _text_record(row, width, begins, text)
+                elif text.strip():
+                    yield _text_record(row, width, begins, text, f"too {'few' if len(row) < width else 'many'} columns")
                 begins += len(held)
                 held.clear()
     except (OSError, EOFError, zlib.error, csv.Error) as error:
@@ -312,31 +325,25 @@ def _csv_records(path: Path) -> Iterator[_TextRecord]:
 def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_TextRecord]:
     """Every line that is not blank: values of the table's columns, in its order, as the text that stands in the file."""
     decode = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str).decode
-    layouts: dict[tuple[str, ...], list[str | None]] = {}  # the keys that hold the table's columns, for objects with these keys
-    number = 0
+    layouts: dict[tuple[str, ...], list[str | None]] = {}  # where objects with these keys have the table's columns
+    number, width = 0, len(table.columns)
     try:
         with _lines(path) as stream:
             for number, line in enumerate(stream, 1):
                 if not (text := line.strip()):
                     continue
-                record = complaint = None
                 try:
                     found = decode(text)
                     if not isinstance(found, dict):
                         raise ValueError("not a JSON object")
-                    keys = tuple(found)
-                    if keys not in layouts:
+                    if (keys := tuple(found)) not in layouts:
                         layouts[keys] = _layout(table, keys)
-                        ignored |= set(keys) - set(layouts[keys])
-                    record = _SEPARATOR.join([_json_text(c, found.get(key)) for c, key in zip(table.columns, layouts[keys], strict=True)])
-                    complaint = _not_text(record, len(table.columns))
-                except json.JSONDecodeError:
-                    complaint = "not JSON"
-                except RecursionError:
-                    complaint = "nested too deeply"
-                except ValueError as error:
-                    complaint = str(error)
-                yield None if complaint else record, number, complaint, text if text.isascii() else _legible(text)
+                        ignored |= {key.encode(errors="backslashreplace").decode() for key in set(keys) - set(layouts[keys])}
+                    values = [_json_text(c, found.get(key)) for c, key in zip(table.columns, layouts[keys], strict=True)]
+                    yield _text_record(values, width, number, text)
+                except (ValueError, RecursionError) as error:
+                    complaint = {json.JSONDecodeError: "not JSON", RecursionError: "nested too deeply"}.get(type(error), str(error))
+                    yield _text_record((), width, number, text, complaint)
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path}: line {number + 1}: cannot be read: {error}") from error
 
@@ -364,21 +371,7 @@ def _json_text(c: Column, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, list) and c.type == "VARCHAR[]":
         return json.dumps(value, ensure_ascii=False)
-    raise ValueError(f"{c.name}: not {_KIND.get(c.type, 'a day')}")
-
-
-def _not_text(record: str, width: int) -> str | None:
-    if record.count(_SEPARATOR) != max(width, 1) - 1:
-        return "holds a NUL character"
-    try:
-        record.encode()
-    except UnicodeEncodeError:
-        return "not UTF-8"
-    return None
-
-
-def _legible(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    raise ValueError(f"{c.name}: not {_KIND[c.type]}")
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -397,9 +390,8 @@ def _stage_file(con: Connection, table: Table, day: date, delivery: _Delivery) -
         names = {_normal(name): name for name in scan.columns}
         missing = [c.name for c in table.landing_columns if c.required and c.default is None and c.name not in names]
         if missing:
-            raise SourceError(
-                f"{delivery.path}: column {', '.join(missing)} is missing (found: {', '.join(scan.columns)}); docs/data.md lists the columns"
-            )
+            found = ", ".join(scan.columns)
+            raise SourceError(f"{delivery.path}: column {', '.join(missing)} is missing (found: {found}); docs/data.md lists the columns")
         con.execute(f"INSERT INTO stage {_judged(table, day, scan)}", {"file": delivery.name})
         delivery.ignored |= {name for normal, name in names.items() if normal not in {c.name for c in table.columns}}
 
@@ -430,11 +422,11 @@ def _judged(table: Table, day: date, scan: _Scan) -> str:
         joins += f" LEFT JOIN (SELECT {column} AS k_{column} FROM known_{column}) ON {column} = k_{column}"
         verdicts.append(f"CASE WHEN {column} IS NOT NULL AND k_{column} IS NULL THEN '{column}: unknown, not in {target}' END")
     values = ", ".join(f"coalesce({c.name}, {c.default})" if c.default else c.name for c in table.landing_columns)
-    source = ", ".join(["line", "complaint", "raw", *dict.fromkeys(value.split("[")[0] for _, value in scan.columns.values())])
+    kept = "record" if scan.raw == "record" else f"CASE WHEN verdict IS NOT NULL THEN {scan.raw} END"
     return f"""
-        WITH typed AS (SELECT {", ".join(typed)}, {source} FROM {scan.relation}),
+        WITH typed AS (SELECT {", ".join(typed)}, s.* FROM {scan.relation} AS s),
              judged AS (SELECT *, coalesce({", ".join(verdicts)}) AS verdict FROM typed{joins})
-        SELECT {values}, $file, line, verdict, CASE WHEN verdict IS NOT NULL THEN {scan.raw} END FROM judged"""
+        SELECT {values}, $file, line, verdict, {kept} FROM judged"""
 
 
 def _is_missing(found: str, value: str) -> str:
@@ -500,9 +492,9 @@ def _judge_repeats(con: Connection, table: Table, deliveries: Sequence[_Delivery
     conflict = f"{key}: duplicate with different content"
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE repeated AS
-            WITH again AS (SELECT {key} FROM stage WHERE verdict IS NULL GROUP BY ALL HAVING count(*) > 1),
+            WITH again AS (SELECT hash({key}) FROM stage WHERE verdict IS NULL GROUP BY ALL HAVING count(*) > 1),
                  copies AS (SELECT rowid AS id, {key}, file, line, to_json(struct_pack({content}))::VARCHAR AS content
-                            FROM stage WHERE verdict IS NULL AND {key} IN (FROM again))
+                            FROM stage WHERE verdict IS NULL AND hash({key}) IN (FROM again))
             SELECT id, CASE WHEN min(content) OVER same <> max(content) OVER same THEN '{conflict}'
                             WHEN row_number() OVER (same ORDER BY file, line) > 1 THEN '{_DUPLICATE}' END AS verdict
             FROM copies WINDOW same AS (PARTITION BY {key})"""
@@ -510,12 +502,14 @@ def _judge_repeats(con: Connection, table: Table, deliveries: Sequence[_Delivery
     con.execute("UPDATE stage SET verdict = repeated.verdict FROM repeated WHERE stage.rowid = repeated.id")
     torn = {str(row[0]) for row in con.execute("SELECT DISTINCT file FROM stage WHERE verdict = ?", [conflict]).fetchall()}
     for delivery in deliveries:
-        if delivery.name in torn:  # its text was not kept, since nobody can know of a conflict before the last file is read
+        if delivery.name in torn and delivery.path.name.endswith(".parquet"):
+            # Making JSON of every row in case it will turn out to be a conflict would take longer than all the rest.
             with _scanning(con, table, delivery) as scan:
                 con.execute(
-                    f"""UPDATE stage SET raw = s.raw FROM (SELECT line, {scan.raw} AS raw FROM {scan.relation}) s
-                        WHERE stage.file = ? AND stage.verdict = ? AND stage.line = s.line""",
-                    [delivery.name, conflict],
+                    f"""UPDATE stage SET raw = s.raw FROM (SELECT line, {scan.raw} AS raw FROM {scan.relation}
+                          WHERE line IN (SELECT line FROM stage WHERE file = $file AND verdict = $conflict)) AS s
+                        WHERE stage.file = $file AND stage.verdict = $conflict AND stage.line = s.line""",
+                    {"file": delivery.name, "conflict": conflict},
                 )
 
 

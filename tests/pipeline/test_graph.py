@@ -23,9 +23,9 @@ EDGES = {
     "creator_earnings": {"ledger_entries"},
 }
 CHECKS = {
-    "ad_payouts": {"bounds_kept", "compliance_gate", "pools_sum_exactly", "unique_key", "ad_solutions_unique_key"},
+    "ad_payouts": {"bounds_kept", "compliance_gate", "pools_sum_exactly"},
     "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
-    "viewer_events": {"known_video_id", "quarantine_share", "unique_key"},
+    "viewer_events": {"known_video_id", "quarantine_share"},
 }
 
 

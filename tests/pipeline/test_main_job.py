@@ -35,12 +35,13 @@ def test_money_taken_in_is_money_owed(finished: Home) -> None:
     gross = rows(
         finished,
         """SELECT day, (SELECT sum(amount_micros) FROM ad_revenue a WHERE a.day = d.day)
-                 + 10000 * (SELECT sum(coins) FROM gifts g WHERE g.day = d.day) FROM (SELECT DISTINCT day FROM ad_revenue) d ORDER BY day""",
+                 + 10000 * (SELECT sum(coins) FROM gifts g WHERE g.day = d.day)
+           FROM (SELECT DISTINCT day FROM ad_revenue) d ORDER BY day""",
     )
     owed = rows(
         finished,
-        "SELECT day, sum(amount_micros) FROM ledger_entries WHERE account = 'platform' OR account LIKE 'creator:%' OR account LIKE 'carry:%'"
-        " GROUP BY day ORDER BY day",
+        """SELECT day, sum(amount_micros) FROM ledger_entries
+           WHERE account = 'platform' OR account LIKE 'creator:%' OR account LIKE 'carry:%' GROUP BY day ORDER BY day""",
     )
     assert owed == gross
     assert all(total > 0 for _, total in gross)
@@ -198,8 +199,9 @@ def test_a_check_by_itself_finds_what_was_changed_behind_its_back(finished: Home
     home = copy_of(finished)
     with Warehouse(home).open() as con:
         con.execute(
-            "UPDATE ad_payouts SET payout_micros = payout_micros + 1 WHERE day = ? AND payout_micros = (SELECT max(payout_micros) FROM ad_payouts WHERE day = ?)",
-            [FIRST, FIRST],
+            """UPDATE ad_payouts SET payout_micros = payout_micros + 1
+               WHERE day = $1 AND payout_micros = (SELECT max(payout_micros) FROM ad_payouts WHERE day = $1)""",
+            [FIRST],
         )
     prepare_dagster_home(home)
     checks = next(c for c in CHECKS if c.node_def.name == "ad_payouts_checks")

@@ -257,7 +257,7 @@ def test_a_video_without_views_changes_nobody_s_pay(problem):
     assume(before.multiplier > 0)
     new = {"share": 0.0, "floor": 0.0, "cap": math.inf}
     grown = allocate_pool(**problem | {name: np.append(problem[name], x) for name, x in new.items()})
-    assert grown.payout[-1] == 0
+    assert grown.payout[-1] <= 1e-13 * problem["pool"]
     np.testing.assert_allclose(grown.payout[:-1], before.payout, rtol=1e-9, atol=1e-13 * problem["pool"])
 
 

@@ -69,7 +69,7 @@ numbers = st.one_of(
 totals = st.one_of(st.integers(0, 30), st.integers(0, 10**12), st.integers(0, MOST))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(numbers, totals, st.randoms(use_true_random=False))
 def test_exactly_the_largest_remainders(amounts, total, random):
     keys = [f"v{i}" for i in range(len(amounts))]
