@@ -165,16 +165,33 @@ class Coins(_Section):
 
 
 class Epochs(_Section):
-    """Adaptive epochs (sources/003 Algorithm 1; DESIGN section 6). This release pays with every group weight at 1."""
+    """Adaptive epochs (sources/003 Algorithm 1; DESIGN section 6).
 
-    mechanism: Literal["none"] = Field("none", description="`none` keeps every weight at 1")
+    This release has no mechanism but `none`, which keeps every group weight at 1; the other values are the documents', checked
+    and kept for the mechanisms to come. As long as nothing depends on them they are not part of the policy's hash.
+    """
+
+    mechanism: Literal["none"] = Field("none", description="what the weights do; `none` keeps every weight at 1")
+    groups: Annotated[int, Field(ge=1)] = Field(20, description="L: number of viewer groups")
+    utility: Literal["ltr"] = Field("ltr", description="utility of a group: likes / impressions")
+    relative: bool = Field(True, description="utility as its change over the mean of the previous two days")
     rate: NonNegative = Field(0.5, description="alpha of Algorithm 1: step of the weights")
     clip: tuple[Positive, Positive] = Field((0.2, 5.0), description="weights stay within these")
+    temperature: Positive = Field(0.1, description="beta that SMT multiplies by the weight")
+    top_k: Annotated[int, Field(ge=1)] = Field(20, description="K that HMT multiplies by the weight")
+    percentiles: tuple[tuple[Positive, Unit], ...] = Field(
+        ((1.0, 0.99), (1.19, 0.95), (1.79, 0.90), (2.13, 0.85), (2.36, 0.75), (2.68, 0.70)),
+        description="HMT's cold-start percentile below each weight (Table 1)",
+    )
+    percentile_above: Unit = Field(0.10, description="HMT's cold-start percentile from the last weight on")
 
     @model_validator(mode="after")
     def _ordered(self) -> Epochs:
         if not self.clip[0] <= 1 <= self.clip[1]:
             raise ValueError(f"clip = {list(self.clip)} must hold 1 between its ends")
+        weights = [weight for weight, _ in self.percentiles]
+        if weights != sorted(set(weights)):
+            raise ValueError(f"the weights of percentiles must increase, they are {weights}")
         return self
 
 
@@ -198,7 +215,8 @@ class Policy(_Section):
         >>> Policy(name="a", effective_from=date(2026, 1, 1)).hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
         True
         """
-        payload = self.model_dump(mode="json", exclude={"name", "effective_from", "description"})
+        idle = {"epochs"} if self.epochs.mechanism == "none" else set()
+        payload = self.model_dump(mode="json", exclude={"name", "effective_from", "description"} | idle)
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
 
 
