@@ -242,7 +242,8 @@ def read_policy(path: Path) -> Policy:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PolicyError(f"{path}: {error}") from error
     try:
-        return Policy.model_validate(data)
+        # As JSON, because strict JSON is what TOML is: no `alpha = true` or `alpha = "0.5"`, but lists where tuples are meant.
+        return Policy.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'policy'}: {_reason(e)}" for e in error.errors()]
         raise PolicyError("\n".join(lines)) from error

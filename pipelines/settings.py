@@ -6,6 +6,7 @@ any, and an optional `settings.toml`. The default home is `assets_data/`; `EARNI
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.policy import PolicyBook
 from pipelines.schema import DAILY
@@ -44,8 +45,14 @@ class Settings(BaseModel):
     quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="share of bad rows from which a day is refused")
     lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer")
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
-    memory_limit: str | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
     publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Settings:
+        if self.first_day and isinstance(self.last_day, date) and self.first_day > self.last_day:
+            raise ValueError(f"first_day = {self.first_day} is after last_day = {self.last_day}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -93,11 +100,12 @@ class Home:
         if not path.exists():
             return Settings()
         try:
-            return Settings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return Settings.model_validate_json(json.dumps(data, default=str), strict=True)
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: {error}") from error
         except ValidationError as error:
-            reasons = [f"{path}: {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            reasons = [f"{path}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
             raise SettingsError("\n".join(reasons)) from error
 
     @property
@@ -148,6 +156,7 @@ class Home:
 
 def _as_day(name: str) -> date | None:
     try:
-        return date.fromisoformat(name)
+        day = date.fromisoformat(name)
     except ValueError:
         return None
+    return day if name == day.isoformat() else None  # 20260305 and 2026-W10-4 would name a folder that nobody reads

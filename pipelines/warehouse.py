@@ -28,7 +28,11 @@ Connection = duckdb.DuckDBPyConnection
 CODE_VERSION = version("creator-earnings")
 
 
-class WarehouseLockedError(RuntimeError):
+class WarehouseError(RuntimeError):
+    """The warehouse cannot be opened or published: says which file and why."""
+
+
+class WarehouseLockedError(WarehouseError):
     """Another process writes to the warehouse and did not finish in time."""
 
 
@@ -45,15 +49,25 @@ class DayWriter:
     written: set[str] = field(default_factory=set)
 
     def replace(self, table: str, rows: duckdb.DuckDBPyRelation | pa.Table | str) -> int:
-        """Make `rows` (a relation, an Arrow table or SQL) the table's day, by column name; returns how many there are."""
+        """Make `rows` (a relation, an Arrow table or SQL) the table's day, by column name; returns how many there are.
+
+        Raises
+        ------
+        ValueError
+            The rows lack a column of the table or have one too many, or belong to another day.
+        """
         columns = {c.name for c in TABLES[table].columns}
-        self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
         relation = self.con.sql(rows) if isinstance(rows, str) else self.con.from_arrow(rows) if isinstance(rows, pa.Table) else rows
         if missing := columns - set(relation.columns):
             raise ValueError(f"{table} {self.day}: rows lack {', '.join(sorted(missing))}")
-        relation.select(*sorted(columns)).create_view("incoming_rows", replace=True)
-        self.con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
+        if unknown := set(relation.columns) - columns:
+            raise ValueError(f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table does not")
+        self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
+        relation.create_view("incoming_rows", replace=True)
+        inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows").fetchone()
         self.con.execute("DROP VIEW incoming_rows")
+        if inserted is None or inserted[0] != count(self.con, table, self.day):
+            raise ValueError(f"{table} {self.day}: some of the rows are of another day")
         return self.mark(table)
 
     def mark(self, table: str) -> int:
@@ -79,6 +93,8 @@ class Warehouse:
         ------
         WarehouseLockedError
             The file is still locked after that time; names the holder.
+        WarehouseError
+            It cannot be opened for another reason: no permission, no warehouse file, nothing there to read.
         """
         con = self._connect(read_only)
         try:
@@ -96,14 +112,18 @@ class Warehouse:
             config["threads"] = settings.threads
         if settings.memory_limit:
             config["memory_limit"] = settings.memory_limit
-        self.home.root.mkdir(parents=True, exist_ok=True)
+        if read_only and not self.home.warehouse.exists():
+            raise WarehouseError(f"{self.home.warehouse}: there is no warehouse yet. Make it first: earnings run")
+        with _explained(self.home.warehouse, "cannot be opened"):
+            self.home.root.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + settings.lock_timeout_seconds
         while True:
             try:
                 return duckdb.connect(str(self.home.warehouse), read_only=read_only, config=config)
-            except duckdb.IOException as error:
-                if "lock" not in str(error).lower():
-                    raise
+            except duckdb.Error as error:
+                if "set lock" not in str(error):
+                    with _explained(self.home.warehouse, "cannot be opened"):
+                        raise
                 if time.monotonic() >= deadline:
                     raise WarehouseLockedError(
                         f"{self.home.warehouse}: {_holder(str(error))} writes to it and did not finish within"
@@ -131,12 +151,24 @@ class Warehouse:
         """Copy the closed warehouse beside itself, by write and rename, so that readers never meet a run."""
         if not self.home.settings.publish:
             return None
-        partial = self.home.published.with_suffix(f".{os.getpid()}.partial")
-        with self.open() as con:
-            con.execute("CHECKPOINT")
-            shutil.copyfile(self.home.warehouse, partial)
-        os.replace(partial, self.home.published)
+        partial = self.home.published.with_name(f".{self.home.published.name}.{os.getpid()}.partial")
+        with self.open() as con, _explained(self.home.published, "cannot be written"):
+            try:
+                con.execute("CHECKPOINT")  # what is in the log beside the file would be missing from the copy
+                shutil.copyfile(self.home.warehouse, partial)
+                # Renamed while the warehouse is still held: of two who publish, the later state wins.
+                os.replace(partial, self.home.published)
+            finally:
+                partial.unlink(missing_ok=True)
         return self.home.published
+
+
+@contextmanager
+def _explained(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        raise WarehouseError(f"{path}: {what}: {str(error).splitlines()[0]}") from error
 
 
 def count(con: Connection, table: str, day: date) -> int:

@@ -1,7 +1,7 @@
 """Split the coins gifted to a video between its creator and the platform.
 
 Belongs here: the shares of normal and premium coins that go to the creator. Does not: how coins are counted, which wallets are
-verified, what a coin is worth.
+verified, what a coin is worth. `split_platform`, for all videos under one limit, lives in `solvers.coin_platform`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,11 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
+from solvers.coin_platform import PlatformSplit, split_platform
+from solvers.gap_chain import gap_chain
+
+__all__ = ["PlatformSplit", "VideoSplits", "split_platform", "split_videos"]
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -148,14 +153,8 @@ def _split_rows(columns: list[Floats], logarithmic: bool, out: VideoSplits) -> N
     b = np.where(scale > 0, lambda_util * (1 + theta * quality) / ((1 + theta) * scale), 0.0)
     c = np.where(max_gap > min_gap, lambda_inc / (max_gap - min_gap), 0.0)
 
-    # --- the chain of widest gaps: (0, delta), (0, first), (second, premium_top), (third, premium_top), and the pay at each point
-    first = np.minimum(premium_max, max_gap)
-    second = np.clip(premium_max - max_gap, 0.0, normal_max)
-    third = np.maximum(second, np.minimum(normal_max, premium_max - min_gap))
-    premium_top = np.minimum(premium_max, second + max_gap)
-    third = np.where(premium_top < premium_max, second, third)
-    pay_least, pay_first = min_gap * premium, first * premium
-    pay_second, pay_third = second * normal + premium_top * premium, third * normal + premium_top * premium
+    # --- the chain of widest gaps
+    chain = gap_chain(normal, premium, normal_max=normal_max, premium_max=premium_max, min_gap=min_gap, max_gap=max_gap)
 
     # --- pay where the marginal objective changes sign, along each edge
     rise = np.where(c > 0, c / premium, 0.0)
@@ -164,26 +163,14 @@ def _split_rows(columns: list[Floats], logarithmic: bool, out: VideoSplits) -> N
         turns = [np.where(cost > 0, b / cost - epsilon, np.inf) for cost in (a - rise, a, a + fall)]
     else:
         turns = [np.where(b >= cost, np.inf, -np.inf) for cost in (a - rise, a, a + fall)]
-    pay = np.minimum(turns[0], pay_first)
-    pay = np.maximum(pay, np.minimum(turns[1], pay_second))
-    pay = np.maximum(pay, np.minimum(turns[2], pay_third))
-    pay = np.maximum(np.minimum(np.minimum(pay, pay_third), room), pay_least)
-
-    # --- back to the shares
-    x_n = np.where(
-        pay > pay_second,
-        np.clip((pay - premium_top * premium) / normal, second, third),
-        np.where(pay > pay_first, np.clip((pay - max_gap * premium) / coins, 0.0, second), 0.0),
-    )
-    x_p = np.where(
-        pay > pay_second,
-        premium_top,
-        np.where(pay > pay_first, np.minimum(x_n + max_gap, premium_max), np.clip(pay / premium, min_gap, first)),
-    )
-    x_p = np.where(premium > 0, x_p, np.minimum(x_n + max_gap, premium_max))
+    pay = np.minimum(turns[0], chain.pay_first)
+    pay = np.maximum(pay, np.minimum(turns[1], chain.pay_second))
+    pay = np.maximum(pay, np.minimum(turns[2], chain.pay_third))
+    pay = np.maximum(np.minimum(np.minimum(pay, chain.pay_third), room), chain.pay_least)
+    x_n, x_p = chain.shares(pay)
 
     # --- infeasible rows
-    feasible = (min_gap <= first) & (pay_least <= room + _ROUNDING * coins)
+    feasible = (min_gap <= chain.first) & (chain.pay_least <= room + _ROUNDING * coins)
     out.feasible[:] = feasible
     for target, values in ((out.normal_share, x_n), (out.premium_share, x_p), (out.payout, pay)):
         target[:] = np.where(feasible, values, np.nan)

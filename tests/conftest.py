@@ -3,6 +3,7 @@
 `home`      an empty home (folder, default settings)
 `platform`  the same home with helpers to write landing files and load them, see `Platform`
 `rows`      builders of good landing rows, see `Rows`
+`platform_at`  makes a platform in a given folder, for fixtures shared by several tests
 
 Everything a fixture makes is a valid day of a tiny platform; a test changes the one thing it is about.
 """
@@ -13,7 +14,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -115,6 +116,11 @@ class Platform:
         """Write rows as the landing file `<name>.<form>`; columns are those of the rows, or of the table when there are none."""
         return self.file(table, f"{name}.{form}", encode(rows, form, columns or [c.name for c in LANDING[table].landing_columns]), day)
 
+    def clear(self, table: str, day: date = DAY) -> None:
+        """Remove the landing files of a table's day."""
+        for path in (self.home.landing / table / day.isoformat()).glob("*"):
+            path.unlink()
+
     def known(self, day: date = DAY, *, videos: int = 2, creators: int = 1, viewers: int = 2) -> None:
         """Land snapshots of viewers u1.., creators c1.., videos v1.. (dealt out to the creators in turn)."""
         self.land("viewers", [Rows.viewer(f"u{n}") for n in range(1, viewers + 1)], day)
@@ -185,6 +191,12 @@ def home(tmp_path: Path) -> Home:
 def platform(home: Home) -> Platform:
     """The home with helpers around it."""
     return Platform(home)
+
+
+@pytest.fixture(scope="session")
+def platform_at() -> Callable[[Path], Platform]:
+    """Makes a platform in a folder of the caller's choice, for fixtures that live longer than a test."""
+    return lambda root: Platform(Home.at(root))
 
 
 @pytest.fixture

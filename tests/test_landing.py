@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -40,11 +41,19 @@ HEADER = "event_id,ts,viewer_id,video_id,watch_ms,liked,commented,shared,followe
 GOOD = "2026-03-05 12:00:00,u1,v1,12000,1,0,0,0"
 
 
-@pytest.fixture
-def ready(platform):
-    """A platform with videos v1, v2 known on DAY; a day may be all bad but one row."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, platform_at):
+    """A folder to copy: making it takes longer than most tests."""
+    platform = platform_at(tmp_path_factory.mktemp("prepared"))
     platform.settings(quarantine_limit=1.0)
     platform.load_known()
+    return platform.home.root
+
+
+@pytest.fixture
+def ready(platform, prepared):
+    """A platform with videos v1, v2 known on DAY; a day may be all bad but one row."""
+    shutil.copytree(prepared, platform.home.root, dirs_exist_ok=True)
     return platform
 
 
@@ -230,7 +239,7 @@ def deliver(landing: Path, rows: list[dict[str, str]], rng: random.Random) -> li
     return [places[n] for n in range(len(rows))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows=st.lists(EVENT, max_size=12), seed=st.integers(0, 2**32))
 def test_every_row_ends_in_one_place(con, rows, seed):
     rng = random.Random(seed)
@@ -255,23 +264,42 @@ def test_every_row_ends_in_one_place(con, rows, seed):
     assert again.duplicates == report.duplicates
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     data=st.one_of(st.binary(max_size=200), st.text('",\n\r a1\0é', max_size=80).map(lambda t: (HEADER + "\n" + t).encode())),
     form=st.sampled_from(["csv", "csv.gz", "jsonl", "parquet"]),
 )
 def test_any_bytes_are_judged_or_refused_by_name(con, data, form):
+    account_for(con, f"any.{form}", gzip.compress(data) if form == "csv.gz" else data)
+
+
+def account_for(con: duckdb.DuckDBPyConnection, name: str, data: bytes) -> None:
     """Whatever a file holds, it either is split into rows that all have a place, or is a SourceError that names it."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / EVENTS / DAY.isoformat() / f"any.{form}"
+        path = Path(folder) / EVENTS / DAY.isoformat() / name
         path.parent.mkdir(parents=True)
-        path.write_bytes(gzip.compress(data) if form == "csv.gz" else data)
+        path.write_bytes(data)
+        refusal = None
         try:
             report, loaded, quarantine, _ = load_in(con, Path(folder))
         except SourceError as error:
-            assert str(path) in str(error)
-        else:
-            assert report.rows == len(loaded) + report.duplicates + len(quarantine)
+            refusal = str(error)
+    if refusal is None:
+        assert report.rows == len(loaded) + report.duplicates + len(quarantine)
+    else:
+        assert str(path) in refusal
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    form=st.sampled_from(["parquet", "csv.gz"]),
+    flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3),
+)
+def test_a_file_with_flipped_bytes_is_judged_or_refused_by_name(con, form, flips):
+    data = bytearray(parquet(event_columns(50)) if form == "parquet" else gzip.compress(csv_file(*[f"e{i},{GOOD}" for i in range(50)])))
+    for place, byte in flips:
+        data[place % len(data)] = byte
+    account_for(con, f"flipped.{form}", bytes(data))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -524,11 +552,7 @@ def test_text_that_is_not_utf8_is_quarantined_with_its_bytes(ready):
     latin = f"e1,{GOOD}".replace("u1", "Jos\xe9").encode("latin-1")
     ready.file(EVENTS, "x.csv", csv_file(f"e0,{GOOD}") + latin + b"\ne2\0," + GOOD.encode() + b"\n" + b"\0" * 50)
     ready.load(EVENTS)
-    assert bad_rows(ready) == [(3, "not UTF-8"), (4, "holds a NUL character"), (5, "holds a NUL character")] or bad_rows(ready) == [
-        (3, "not UTF-8"),
-        (4, "holds a NUL character"),
-        (5, "too few columns"),
-    ]
+    assert bad_rows(ready) == [(3, "not UTF-8"), (4, "holds a NUL character"), (5, "too few columns")]
     raw = [row[0] for row in ready.ask("SELECT raw FROM quarantine ORDER BY line")]
     assert "Jos\\xe9" in raw[0]
     assert raw[1].startswith("e2\0,")
@@ -562,7 +586,7 @@ def test_a_json_line_is_an_object_with_one_value_a_key(ready):
     assert bad_rows(ready) == list(enumerate(JSON_LINES.values(), 3))
     assert [row[0] for row in ready.ask("SELECT raw FROM quarantine ORDER BY line")] == list(JSON_LINES)
     assert ready.ask("SELECT event_id, ts, liked FROM viewer_events") == [("17", NOON, False)]
-    assert report.ignored_columns == ("", "\\ud800", "more", "weird \"$.[]*' key")
+    assert report.ignored_columns == ("", "\\ud800", "weird \"$.[]*' key")
 
 
 @pytest.mark.parametrize(
@@ -589,7 +613,7 @@ def test_json_numbers_are_taken_to_the_letter(ready, number, reason):
 
 
 def test_column_names_count_without_case_and_blanks(ready):
-    header = HEADER.upper().replace(",", " , ").replace("LIKED", '"Liked"') + ',"more, ""of"" it",'
+    header = HEADER.upper().replace(",", " , ").replace("LIKED ", "Liked\t") + ',"more, ""of"" it",'
     ready.file(EVENTS, "x.csv", f"{header}\ne1,{GOOD},z,\n".encode())
     ready.file(EVENTS, "y.parquet", parquet({n.title(): v for n, v in event_columns(1, event_id=["e2"], line=[5], File_Row=["x"]).items()}))
     row = {n.upper(): v[0] for n, v in event_columns(1, event_id=["e3"], verdict=["x"]).items()}
@@ -597,15 +621,11 @@ def test_column_names_count_without_case_and_blanks(ready):
     report = ready.load(EVENTS)
     assert (report.loaded, report.quarantined) == (3, 0)
     assert report.ignored_columns == ("", "File_Row", "Line", "VERDICT", 'more, "of" it')
-    assert (
-        ready.ask("SELECT file[26:], ignored_columns FROM landing_files WHERE table_name = 'viewer_events' ORDER BY file")
-        == [
-            (".csv", ["", 'more, "of" it']),
-            (".parquet", ["File_Row", "Line"]),
-            (".jsonl", ["VERDICT"]),
-        ]
-        or True
-    )
+    assert ready.ask("SELECT file[26:], ignored_columns FROM landing_files WHERE table_name = 'viewer_events' ORDER BY file") == [
+        ("x.csv", ["", 'more, "of" it']),
+        ("y.parquet", ["File_Row", "Line"]),
+        ("z.jsonl", ["VERDICT"]),
+    ]
 
 
 def test_a_day_column_must_say_the_day_of_the_folder(ready, rows):
@@ -616,11 +636,11 @@ def test_a_day_column_must_say_the_day_of_the_folder(ready, rows):
         rows.viewer("u4", day="x"),
     ]
     for form in ("csv", "jsonl"):
+        ready.clear("viewers")
         ready.land("viewers", viewers, form=form)
         report = ready.load("viewers")
         assert (report.loaded, report.reasons) == (2, {"day: not the day of its folder": 2})
         assert report.ignored_columns == ()
-        (ready.home.landing / "viewers" / DAY.isoformat() / f"part.{form}").unlink()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -683,13 +703,14 @@ LISTS = {
 
 @pytest.mark.parametrize("form", LISTS)
 def test_lists_are_sets_of_texts_in_every_format(ready, rows, form):
+    ready.clear("videos")
     ready.land("videos", [rows.video(f"v{n}", categories=value) for n, value in enumerate(LISTS[form])], form=form)
     ready.load("videos")
     assert ready.ask("SELECT video_id, categories FROM videos ORDER BY video_id") == [
         ("v0", []),
         *((f"v{n}", ["a", "b"]) for n in (1, 2, 3)),
     ]
-    assert bad_rows(ready, "videos") == [(n, "categories: not a list") for n in (range(5, 9) if form != "csv" else range(6, 10))]
+    assert bad_rows(ready, "videos") == [(n, "categories: not a list") for n in (range(6, 10) if form == "csv" else range(5, 9))]
 
 
 @pytest.mark.parametrize(("text", "trust"), [("1e-1", 0.1), (".5", 0.5), ("-0", 0.0), ("1.", 1.0), (" 1 ", 1.0), ("", 1.0)])
@@ -712,16 +733,10 @@ def test_reals(ready, rows, text, trust):
 )
 def test_what_is_no_real(ready, rows, text, reason):
     for form in ("csv", "jsonl", "parquet"):
-        ready.land(
-            "viewers",
-            [rows.viewer("u1"), rows.viewer("u2", trust=text)]
-            if form != "parquet"
-            else [rows.viewer("u1", trust="1"), rows.viewer("u2", trust=text)],
-            form=form,
-        )
+        ready.clear("viewers")
+        ready.land("viewers", [rows.viewer("u1", trust="1"), rows.viewer("u2", trust=text)], form=form)
         ready.load("viewers")
         assert [row[1] for row in bad_rows(ready, "viewers")] == [f"trust: {reason}"]
-        (ready.home.landing / "viewers" / DAY.isoformat() / f"part.{form}").unlink()
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -830,8 +845,7 @@ def test_references_know_only_what_was_known_by_the_day(ready, rows):
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_rules_of_the_other_tables(ready, rows, table, change, reason, form):
     build = {"gifts": rows.gift, "ad_revenue": rows.ad, "creators": rows.creator, "viewers": rows.viewer, "videos": rows.video}[table]
-    for old in (ready.home.landing / table / DAY.isoformat()).glob("*"):
-        old.unlink()
+    ready.clear(table)
     ready.land(table, [build("x1"), build("x2", **change)], form=form)
     report = ready.load(table)
     assert (report.loaded, report.reasons) == (1, {reason: 1})

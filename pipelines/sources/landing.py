@@ -180,7 +180,7 @@ def _naming(path: Path) -> Iterator[None]:
     """Whatever goes wrong inside is a SourceError that names the file."""
     try:
         yield
-    except (OSError, duckdb.Error, pa.ArrowException) as error:
+    except (OSError, UnicodeError, duckdb.Error, pa.ArrowException) as error:
         raise SourceError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
@@ -305,10 +305,10 @@ def _csv_records(path: Path) -> Iterator[_TextRecord]:
             for row in csv.reader(held_lines(stream), strict=True):
                 text = "".join(held).rstrip("\r\n")
                 if not width:
-                    width = len(row)
-                    header = _text_record(row, width, begins, text)
-                    if header[2] or not text.strip():
-                        raise SourceError(f"{path}: line 1: {header[2] or 'blank'}; a CSV file begins with a line of column names")
+                    width = len(row) or 1
+                    header = _text_record(row or [""], width, begins, text, None if text.strip() else "blank")
+                    if header[2]:
+                        raise SourceError(f"{path}: line 1: {header[2]}; a CSV file begins with a line of column names")
                     yield header
                 elif len(row) == width:
                     yield _text_record(row, width, begins, text)

@@ -1,0 +1,312 @@
+"""Policies: what ships is what the documents say; what is wrong is refused by file, key and reason; the hash tells amounts apart."""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator
+from datetime import date
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.policy import Ads, Coins, Policy, PolicyBook, PolicyError, exact, read_policy
+from pipelines.settings import PROJECT
+
+SHIPPED = PROJECT / "assets_data" / "policies"
+HEAD = 'name = "mine"\neffective_from = 2026-01-01\n'
+
+# What the documents print (sources/000, 001), by section and key.
+PRINTED: dict[str, dict[str, Any]] = {
+    "quality": {"window_days": 1, "trust_verified": 1.0, "trust_unverified": 0.8, "toxicity_penalty": 0.5},
+    "quality.action_weights": {"like": 0.1, "comment": 0.2, "share": 0.4, "follow": 0.3},
+    "quality.exponents": {"watch": 0.35, "engagement": 0.25, "diversity": 0.15, "rewatch": 0.10, "safety": 0.15},
+    "pulse": {"top_fraction": 0.04, "creator_share": 0.5},
+    "ads": {
+        **{"alpha": 0.5, "lambda_fair": 0.5, "lambda_eff": 0.5, "platform_share": 0.55, "platform_share_by_category": {}},
+        **{"floor_micros": 0, "cap_micros": None, "cap_fraction": 1.0, "empty_pool": "carry", "zero_quality": "carry"},
+    },
+    "coins": {
+        **{"coin_micros": 10_000, "normal_max": 0.6, "premium_max": 0.8, "min_gap": 0.05, "max_gap": 0.4, "theta": 0.5},
+        **{"lambda_rev": 0.4, "lambda_util": 0.4, "lambda_inc": 0.2, "epsilon": 1.0, "utility": "log", "revenue_floor": 0.1},
+    },
+    "epochs": {"mechanism": "none", "clip": (0.2, 5.0)},
+}
+# The knobs the documents do not have (DESIGN section 2, 3): neutral in `printed`, set in `hardened`.
+KNOBS: dict[str, dict[str, dict[str, Any]]] = {
+    "printed": {
+        "quality": {"prior_mass": 0.0, "unverified_cap": math.inf},
+        "views": {"count": "heads", "min_watch_seconds": 0.0, "min_watch_fraction": 0.0},
+        "ads": {"objective": "linear", "fairness_unit": "video"},
+    },
+    "hardened": {
+        "quality": {"prior_mass": 20.0, "unverified_cap": 1.5, "unverified_allowance": 2.0},
+        "views": {"count": "trust", "min_watch_seconds": 2.0, "min_watch_fraction": 0.1},
+        "ads": {"objective": "blend", "fairness_unit": "creator"},
+    },
+}
+
+
+def write(folder: Path, text: str, name: str = "policy.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def section(policy: Policy, path: str) -> dict[str, Any]:
+    found = policy.model_dump()
+    for part in path.split("."):
+        found = found[part]
+    return found
+
+
+def leaves(found: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every parameter of a dumped policy, by its path."""
+    for name, value in found.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+@pytest.mark.parametrize("name", ["printed", "hardened"])
+def test_what_ships_is_what_the_documents_say(name):
+    policy = read_policy(SHIPPED / f"{name}.toml")
+    assert policy.name == name
+    for sections in (PRINTED, KNOBS[name]):
+        for path, expected in sections.items():
+            found = section(policy, path)
+            assert {key: found[key] for key in expected} == expected, path
+
+
+@pytest.mark.parametrize("name", ["printed", "hardened"])
+def test_what_ships_says_every_parameter(name):
+    """A reader of the file sees every number; nothing hides in a default of the code."""
+    written = {path for path, _ in leaves(tomllib.loads((SHIPPED / f"{name}.toml").read_text()))}
+    unset = {path for path, value in leaves(read_policy(SHIPPED / f"{name}.toml").model_dump()) if value is None}
+    assert {path for path, _ in leaves(Policy(name="x", effective_from=date(2026, 1, 1)).model_dump())} - unset == written
+
+
+def test_the_two_that_ship_differ_only_in_the_knobs():
+    found = [dict(leaves(read_policy(SHIPPED / f"{name}.toml").model_dump())) for name in ("printed", "hardened")]
+    different = {".".join(path) for path in found[0] if found[0][path] != found[1][path]} - {"name", "description"}
+    assert different == {
+        *("quality.prior_mass", "quality.unverified_cap", "views.count", "views.min_watch_seconds", "views.min_watch_fraction"),
+        *("ads.objective", "ads.fairness_unit"),
+    }
+
+
+WRONG = {
+    "unknown key at the top": ("alfa = 1", "alfa: unknown key"),
+    "unknown section": ("[add]\nalpha = 1", "add: unknown key"),
+    "unknown key": ("[ads]\nalfa = 1", "ads.alfa: unknown key"),
+    "unknown key two levels down": ("[quality.exponents]\nwach = 1", "quality.exponents.wach: unknown key"),
+    "text for a number": ('[ads]\nalpha = "much"', "ads.alpha: .*'much'"),
+    "a number for a section": ("ads = 1", "ads: .*1"),
+    "a number as text": ('[ads]\nalpha = "0.5"', "ads.alpha: .*'0.5'"),
+    "true for a number": ("[ads]\nalpha = true", "ads.alpha: .*True"),
+    "true for a count": ("[quality]\nwindow_days = true", "quality.window_days: .*True"),
+    "a number for true": ("[pulse]\nalso_in_pools = 1", "pulse.also_in_pools: .*1"),
+    "a whole number with a point": ("[ads]\nfloor_micros = 1.0", "ads.floor_micros: .*1.0"),
+    "list for a number": ("[ads]\nalpha = [1]", "ads.alpha: "),
+    "half a micro": ("[ads]\nfloor_micros = 0.5", "ads.floor_micros: .*0.5"),
+    "half a day": ("[quality]\nwindow_days = 1.5", "quality.window_days: .*1.5"),
+    "a share above one": ("[ads]\nplatform_share = 1.2", "ads.platform_share: .*1.2"),
+    "a share below zero": ("[pulse]\ntop_fraction = -0.1", "pulse.top_fraction: .*-0.1"),
+    "a category's share above one": ("[ads.platform_share_by_category]\nmusic = 2.0", "ads.platform_share_by_category.music: .*2.0"),
+    "alpha zero": ("[ads]\nalpha = 0", "ads.alpha: .*0"),
+    "nan": ("[quality]\nprior_mass = nan", "quality.prior_mass: .*nan"),
+    "nan where inf may be": ("[quality]\nunverified_cap = nan", "quality.unverified_cap: .*nan"),
+    "infinite mass": ("[quality]\nprior_mass = inf", "quality.prior_mass: .*inf"),
+    "weights that do not sum": ("[quality.action_weights]\nlike = 0.2", "quality.action_weights: must sum to 1, they sum to 1.1"),
+    "exponents that do not sum": ("[quality.exponents]\nwatch = 0.3", "quality.exponents: must sum to 1, they sum to 0.95"),
+    "unverified above verified": ("[quality]\ntrust_verified = 0.5", "quality: trust_unverified = 0.8 is above trust_verified = 0.5"),
+    "nothing to maximise": ("[ads]\nlambda_fair = 0\nlambda_eff = 0", "ads: lambda_fair and lambda_eff are both 0"),
+    "floor above cap": ("[ads]\nfloor_micros = 2\ncap_micros = 1", "ads: floor_micros = 2 is above cap_micros = 1"),
+    "gap above its cap": ("[coins]\nmin_gap = 0.5", "coins: min_gap = 0.5 is above"),
+    "gap that eats the floor": ("[coins]\nmin_gap = 0.3\nrevenue_floor = 0.8", "coins: min_gap = 0.3 leaves the platform less"),
+    "no such objective": ('[ads]\nobjective = "fair"', "ads.objective: .*'fair'"),
+    "clip without one": ("[epochs]\nclip = [2, 3]", "epochs: clip = .* must hold 1"),
+    "not TOML": ("[ads", "Expected ']'"),
+    "a key twice": ("[ads]\nalpha = 1\nalpha = 1", "Cannot overwrite"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_refused_by_file_key_and_reason(tmp_path, text, message):
+    path = write(tmp_path, HEAD + text)
+    with pytest.raises(PolicyError, match=message) as error:
+        read_policy(path)
+    assert str(error.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("effective_from = 2026-01-01", "name: Field required"),
+        ('name = "mine"', "effective_from: Field required"),
+        ('name = "My Policy"\neffective_from = 2026-01-01', "name: .*My Policy"),
+        ('name = "mine"\neffective_from = "soon"', "effective_from: .*soon"),
+        ('name = "mine"\neffective_from = 86400', "effective_from: .*86400"),
+        ("name = 7\neffective_from = 2026-01-01", "name: .*7"),
+        ("", "name: Field required"),
+    ],
+)
+def test_a_policy_says_its_name_and_date(tmp_path, text, message):
+    path = write(tmp_path, text)
+    with pytest.raises(PolicyError, match=message) as error:
+        read_policy(path)
+    assert str(path) in str(error.value)
+
+
+def test_every_mistake_is_named_at_once(tmp_path):
+    with pytest.raises(PolicyError) as error:
+        read_policy(write(tmp_path, HEAD + "[ads]\nalfa = 1\nalpha = 7\n[coins]\ntheta = -1"))
+    assert [line.split(": ")[1] for line in str(error.value).splitlines()] == ["ads.alpha", "ads.alfa", "coins.theta"]
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(HEAD.encode() + 'description = "für alle"'.encode("latin-1"))
+    for path in (tmp_path / "missing.toml", tmp_path / "latin.toml"):
+        with pytest.raises(PolicyError, match=str(path)):
+            read_policy(path)
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Versions
+
+
+def book(folder: Path, *dates: str, name: str = "mine") -> PolicyBook:
+    for n, day in enumerate(dates):
+        write(folder, f'name = "{name}"\neffective_from = {day}\n[ads]\nfloor_micros = {n}\n', f"{name}-{n}.toml")
+    return PolicyBook.read(folder, name)
+
+
+def test_the_latest_version_that_has_begun_is_in_force(tmp_path):
+    versions = book(tmp_path, "2026-03-01", "2026-01-01", "2026-02-01")
+    in_force = {
+        day: versions.in_force(date.fromisoformat(day)).ads.floor_micros
+        for day in ("2026-01-01", "2026-01-31", "2026-02-01", "2026-03-01", "2099-01-01")
+    }
+    assert in_force == {"2026-01-01": 1, "2026-01-31": 1, "2026-02-01": 2, "2026-03-01": 0, "2099-01-01": 0}
+
+
+def test_a_day_before_the_first_version_is_refused(tmp_path):
+    versions = book(tmp_path, "2026-02-01", "2026-01-01")
+    with pytest.raises(PolicyError, match=r"'mine'.*2025-12-31.*effective_from = 2026-01-01"):
+        versions.in_force(date(2025, 12, 31))
+
+
+def test_two_versions_of_one_date_are_refused(tmp_path):
+    with pytest.raises(PolicyError, match=r"mine-0\.toml, .*mine-2\.toml: two versions of 'mine' with effective_from = 2026-01-01"):
+        book(tmp_path, "2026-01-01", "2026-02-01", "2026-01-01")
+
+
+def test_other_policies_may_share_the_date(tmp_path):
+    book(tmp_path, "2026-01-01", name="other")
+    assert len(book(tmp_path, "2026-01-01", "2026-02-01").versions) == 2
+
+
+def test_an_unknown_name_lists_the_known_ones(tmp_path):
+    with pytest.raises(PolicyError, match="no policy is called 'mine'; there is none"):
+        PolicyBook.read(tmp_path, "mine")
+    book(tmp_path, "2026-01-01")
+    with pytest.raises(PolicyError, match="no policy is called 'yours'; there is mine"):
+        PolicyBook.read(tmp_path, "yours")
+
+
+def test_a_typo_in_a_file_that_is_not_used_is_found(tmp_path):
+    book(tmp_path, "2026-01-01")
+    write(tmp_path, HEAD.replace("mine", "other") + "[ads]\nalfa = 1", "other.toml")
+    with pytest.raises(PolicyError, match=r"other\.toml: ads\.alfa"):
+        PolicyBook.read(tmp_path, "mine")
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Hash
+
+
+def test_the_hash_does_not_see_prose(tmp_path):
+    spellings = [
+        HEAD + "[ads]\nalpha = 0.5\n",
+        HEAD.replace("mine", "other").replace("2026", "2027") + 'description = "why"\n# why\n[ads]  # ads\nalpha = 5e-1\n',
+        HEAD + "",
+        HEAD + "[coins]\ntheta = 0.50\n[ads]\nalpha = 0.5\n",
+    ]
+    assert len({read_policy(write(tmp_path, text)).hash for text in spellings}) == 1
+
+
+OTHER: dict[str, Callable[[Any], Any]] = {
+    "action_weights": lambda _: {"like": 0.2, "comment": 0.1, "share": 0.4, "follow": 0.3},
+    "exponents": lambda _: {"watch": 0.25, "engagement": 0.35, "diversity": 0.15, "rewatch": 0.10, "safety": 0.15},
+    "platform_share_by_category": lambda _: {"music": 0.5},
+    "count": lambda _: "trust",
+    "objective": lambda _: "linear",
+    "fairness_unit": lambda _: "video",
+    "empty_pool": lambda _: "spread",
+    "zero_quality": lambda _: "equal",
+    "utility": lambda _: "linear",
+    "cap_micros": lambda _: 10**6,
+    "unverified_cap": lambda _: 1.5,
+    "trust_unverified": lambda _: 0.7,
+    "trust_verified": lambda _: 0.9,
+    "window_days": lambda _: 7,
+}
+
+
+def changed(name: str, value: Any) -> Any:
+    if name in OTHER:
+        return OTHER[name](value)
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, int) else value + 0.0625 if value < 0.9 else value - 0.0625
+
+
+PARAMETERS = [
+    (name, key, value)
+    for name, found in Policy(name="x", effective_from=date(2026, 1, 1)).model_dump().items()
+    if isinstance(found, dict) and name != "epochs"  # nothing depends on them yet
+    for key, value in found.items()
+    if key != "scope"  # has one value
+]
+
+
+@pytest.mark.parametrize(("name", "key", "value"), PARAMETERS, ids=[f"{name}.{key}" for name, key, _ in PARAMETERS])
+def test_the_hash_sees_every_parameter(name, key, value):
+    base = Policy(name="x", effective_from=date(2026, 1, 1))
+    other = Policy.model_validate({"name": "x", "effective_from": date(2026, 1, 1), name: {key: changed(key, value)}})
+    assert other.hash != base.hash
+
+
+@pytest.mark.parametrize("name", ["printed", "hardened"])
+def test_the_hash_is_the_same_in_every_process_and_order(name):
+    policy = read_policy(SHIPPED / f"{name}.toml")
+    again = Policy.model_validate(dict(reversed(policy.model_dump().items())))
+    assert again.hash == policy.hash
+    assert json.loads(json.dumps(policy.hash)) == policy.hash
+    assert len(policy.hash) == 16
+    assert int(policy.hash, 16) >= 0
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Exact numbers
+
+
+@given(st.decimals(min_value=0, max_value=1, places=6))
+def test_a_share_is_the_decimal_that_was_written(decimal):
+    assert exact(float(decimal)) == Fraction(decimal)
+
+
+def test_a_category_may_have_its_own_share():
+    ads = Ads(platform_share_by_category={"music": 0.3})
+    assert (ads.platform_share_of("music"), ads.platform_share_of("sports")) == (Fraction(3, 10), Fraction(11, 20))
+
+
+def test_a_policy_cannot_be_changed_in_place():
+    with pytest.raises(ValueError, match="frozen"):
+        Coins().theta = 1.0

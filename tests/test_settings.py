@@ -1,0 +1,161 @@
+"""Settings and the calendar: few keys, all checked; days come from the settings, then from the landing folder, then from the clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from pipelines.policy import PolicyError
+from pipelines.schema import DAILY
+from pipelines.settings import PROJECT, Home, Settings, SettingsError
+
+YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
+
+
+def landed(home: Home, *days: str, table: str = "viewer_events") -> None:
+    for day in days:
+        (home.landing / table / day).mkdir(parents=True)
+
+
+def write(home: Home, text: str) -> Path:
+    path = home.root / "settings.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_without_a_file_there_are_defaults(home):
+    assert home.settings == Settings()
+    assert home.settings.model_dump() == {
+        **{"policy": "hardened", "first_day": None, "last_day": None, "quarantine_limit": 0.04, "lock_timeout_seconds": 30.0},
+        **{"threads": None, "memory_limit": None, "publish": True},
+    }
+
+
+def test_every_key_can_be_set(home):
+    write(
+        home,
+        'policy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit = 1\nlock_timeout_seconds = 0\n'
+        'threads = 2\nmemory_limit = "4GB"\npublish = false\n',
+    )
+    assert home.settings.model_dump() == {
+        **{"policy": "printed", "first_day": date(2026, 1, 1), "last_day": "open", "quarantine_limit": 1.0, "lock_timeout_seconds": 0.0},
+        **{"threads": 2, "memory_limit": "4GB", "publish": False},
+    }
+    assert home.policies.versions[0].name == "printed"
+
+
+WRONG = {
+    "unknown key": ("polcy = 1", "polcy: Extra inputs"),
+    "unknown section": ("[settings]\npolicy = 'x'", "settings: Extra inputs"),
+    "number for text": ("policy = 1", "policy: "),
+    "text for a number": ('quarantine_limit = "0.04"', "quarantine_limit: "),
+    "true for a number": ("threads = true", "threads: "),
+    "text for true": ('publish = "no"', "publish: "),
+    "a limit above one": ("quarantine_limit = 4", "quarantine_limit: .*less than or equal to 1"),
+    "a limit that is no number": ("quarantine_limit = nan", "quarantine_limit: "),
+    "a negative wait": ("lock_timeout_seconds = -1", "lock_timeout_seconds: "),
+    "no threads": ("threads = 0", "threads: "),
+    "memory without a unit": ('memory_limit = "lots"', "memory_limit: "),
+    "no day": ('first_day = "monday"', "first_day: "),
+    "a number for a day": ("first_day = 86400", "first_day: "),
+    "neither day nor open": ('last_day = "closed"', "last_day"),
+    "days in the wrong order": (
+        "first_day = 2026-01-02\nlast_day = 2026-01-01",
+        "settings: .*first_day = 2026-01-02 is after last_day = 2026-01-01",
+    ),
+    "not TOML": ("policy = ", "Invalid value"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_refused_by_file_key_and_reason(home, text, message):
+    path = write(home, text)
+    with pytest.raises(SettingsError, match=message) as error:
+        home.settings  # noqa: B018
+    assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_file_that_cannot_be_read_is_named(home):
+    (home.root / "settings.toml").write_bytes(b'policy = "gr\xfcn"')
+    with pytest.raises(SettingsError, match=r"settings\.toml"):
+        home.settings  # noqa: B018
+    (home.root / "settings.toml").unlink()
+    (home.root / "settings.toml").mkdir()
+    with pytest.raises(SettingsError, match=r"settings\.toml"):
+        Home(home.root).settings  # noqa: B018
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Where things are
+
+
+def test_the_home_is_what_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.delenv("EARNINGS_HOME", raising=False)
+    assert Home.here().root == PROJECT / "assets_data"
+    monkeypatch.setenv("EARNINGS_HOME", str(tmp_path / "a" / ".." / "b"))
+    assert Home.here().root == tmp_path / "b"
+
+
+def test_policies_of_the_home_come_before_those_that_ship(home, monkeypatch):
+    assert home.policies.versions[0].name == "hardened"
+    monkeypatch.setenv("EARNINGS_POLICY", "printed")
+    assert home.policies.versions[0].name == "printed"
+    (home.root / "policies").mkdir()
+    with pytest.raises(PolicyError, match="no policy is called 'printed'; there is none"):
+        home.policies  # noqa: B018
+    (home.root / "policies" / "mine.toml").write_text('name = "printed"\neffective_from = 2026-01-01\n[pulse]\ntop_fraction = 0.5\n')
+    assert home.policies.versions[0].pulse.top_fraction == 0.5
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The calendar
+
+
+def test_days_are_folders_of_days_in_order(home):
+    landed(home, "2026-03-10", "2026-03-02", "20260305", "2026-W10-4", "2026-02-30", "notes", ".2026-03-01")
+    (home.landing / "viewer_events" / "2026-03-01").write_text("a file")
+    assert home.landing_days("viewer_events") == [date(2026, 3, 2), date(2026, 3, 10)]
+    assert home.landing_days("gifts") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", (date(2026, 3, 2), date(2026, 3, 10))),
+        ("first_day = 2026-03-05", (date(2026, 3, 5), date(2026, 3, 10))),
+        ("last_day = 2026-03-05", (date(2026, 3, 2), date(2026, 3, 5))),
+        ("first_day = 2026-02-01\nlast_day = 2026-04-01", (date(2026, 2, 1), date(2026, 4, 1))),
+        ("first_day = 2026-03-20", (date(2026, 3, 20), date(2026, 3, 20))),
+        ('last_day = "open"', (date(2026, 3, 2), max(YESTERDAY, date(2026, 3, 2)))),
+    ],
+)
+def test_the_calendar_is_the_settings_then_the_landing_folder(home, text, expected):
+    landed(home, "2026-03-05", "2026-03-10")
+    landed(home, "2026-03-02", table="gifts")
+    landed(home, "2026-01-01", "2026-12-31", table="videos")  # snapshots hold from a day on; they make no day of their own
+    write(home, text)
+    assert home.calendar() == expected
+
+
+def test_the_calendar_of_an_empty_home_is_yesterday(home):
+    first, last = home.calendar()
+    assert first == last
+    assert first in (YESTERDAY, YESTERDAY + timedelta(days=1))  # the clock may pass midnight meanwhile
+
+
+@pytest.mark.parametrize("table", [t.name for t in DAILY])
+def test_the_day_before_is_the_latest_with_files_of_any_daily_table(home, table):
+    landed(home, "2026-03-02", "2026-03-04", table=table)
+    landed(home, "2026-03-08", table="gifts" if table != "gifts" else "ad_revenue")
+    landed(home, "2026-03-03", "2026-03-07", table="videos")
+    days = [date(2026, 3, n) for n in range(1, 11)]
+    before = {day.day: found.day if (found := home.day_before(day)) else None for day in days}
+    assert before == {1: None, 2: None, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 8: 4, 9: 8, 10: 8}
+
+
+def test_the_day_before_does_not_leave_the_calendar(home):
+    landed(home, "2026-03-02", "2026-03-04", "2026-03-06")
+    write(home, "first_day = 2026-03-04")
+    assert [home.day_before(date(2026, 3, n)) for n in (2, 4, 5, 6)] == [None, None, date(2026, 3, 4), date(2026, 3, 4)]
