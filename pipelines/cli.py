@@ -28,7 +28,7 @@ from pipelines.policy import PolicyError
 from pipelines.schema import LANDING, TABLES
 from pipelines.settings import PROJECT, SAMPLE, CalendarError, Home, SettingsError
 from pipelines.sources.errors import SourceError
-from pipelines.warehouse import WarehouseLockedError
+from pipelines.warehouse import WarehouseError
 
 _WIDE = None if sys.stdout.isatty() else 180
 OUT = Console(highlight=False, width=_WIDE)
@@ -42,7 +42,7 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (PolicyError, SettingsError, SourceError, CalendarError, WarehouseLockedError) as error:
+        except (PolicyError, SettingsError, SourceError, CalendarError, WarehouseError) as error:
             ERR.print(f"[bold red]error:[/] {escape(str(error))}")
             raise SystemExit(1) from error
 
@@ -162,8 +162,18 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     days, bad = day_statuses(home), quarantine(home)
     if as_json:
         begin, end = home.calendar()
-        _print_json({"home": str(home.root), "calendar": [str(begin), str(end)], "days": [d.as_dict() for d in days], "quarantine": bad})
+        _print_json(
+            {
+                "home": str(home.root),
+                "calendar": [str(begin), str(end)],
+                "days": [d.as_dict() for d in days],
+                "quarantine": bad,
+                "unread": [p.name for p in home.unread()],
+            }
+        )
         return
+    for path in home.unread():
+        OUT.print(f"[bold yellow]{escape(_short(path))} belongs to no table: nobody reads it. Tables: {', '.join(LANDING)}[/]")
     if not days:
         OUT.print(f"Nothing in {_short(home.landing)} yet. Try: earnings demo, earnings simulate, earnings import kuairand DIR")
         return

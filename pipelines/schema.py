@@ -18,7 +18,11 @@ ABSURD_MICROS = 1_000_000_000_000_000
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `rule` is SQL that must hold for a landing row; the row is quarantined with `name: complaint` if it does not."""
+    """One column.
+
+    `rule` is SQL that must hold for a landing row; the row is quarantined with `name: complaint` if it does not. `computed` is
+    SQL over the rows of the day that are loaded; such a column is not read from a file.
+    """
 
     name: str
     type: str
@@ -27,11 +31,16 @@ class Column:
     default: str | None = None
     rule: str | None = None
     complaint: str | None = None
+    computed: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it."""
+    """One table.
+
+    `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it; a loaded day is
+    stored in the order of `stored_by`, then of the key.
+    """
 
     name: str
     kind: Kind
@@ -39,11 +48,12 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     references: tuple[tuple[str, str], ...] = ()
+    stored_by: tuple[str, ...] = ()
 
     @property
     def landing_columns(self) -> tuple[Column, ...]:
         """Columns a landing file may have (the day comes from the folder)."""
-        return tuple(c for c in self.columns if c.name != "day")
+        return tuple(c for c in self.columns if c.name != "day" and not c.computed)
 
     def ddl(self) -> str:
         """`CREATE TABLE IF NOT EXISTS` for this table."""
@@ -181,9 +191,17 @@ VIEWER_EVENTS = Table(
             complaint="length <= 0",
         ),
         _source(),
+        Column(
+            "repeated",
+            "BOOLEAN",
+            "the viewer has another session on the video that day; found when the day is loaded, so that scoring need not",
+            required=False,
+            computed="count(*) OVER (PARTITION BY video_id, viewer_id) > 1",
+        ),
     ),
     key=("event_id",),
     references=(("video_id", "videos"),),
+    stored_by=("video_id", "viewer_id"),
 )
 
 GIFTS = Table(
@@ -237,7 +255,7 @@ QUARANTINE = Table(
         Column("file", "VARCHAR", "file, relative to the landing folder"),
         _count("line", "line of the file on which the row begins, from 1; in Parquet the number of the row, from 1"),
         Column("reason", "VARCHAR", "why it was refused"),
-        Column("raw", "VARCHAR", "the row: JSON by column name, or the line itself where it could not be split"),
+        Column("raw", "VARCHAR", "the row as it came: its text; from Parquet, JSON by column name"),
     ),
     key=("table_name", "file", "line"),
 )
@@ -469,7 +487,9 @@ def as_markdown(table: Table) -> str:
     lines = [f"### `{table.name}`", "", table.meaning, ""]
     lines += ["| column | type | required | meaning | rule |", "| --- | --- | --- | --- | --- |"]
     for c in table.columns:
-        required = f"no, {c.default.strip(chr(39)) if c.default else 'may be empty'}" if c.default or not c.required else "yes"
+        required = (
+            "computed" if c.computed else f"no, {c.default.strip(chr(39))}" if c.default else "yes" if c.required else "no, may be empty"
+        )
         lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {c.rule or ''} |")
     lines += ["", f"Key within a day: {', '.join(f'`{k}`' for k in table.key)}.", ""]
     return "\n".join(lines)

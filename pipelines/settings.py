@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.policy import PolicyBook
-from pipelines.schema import DAILY
+from pipelines.schema import DAILY, LANDING
 
 PROJECT = Path(__file__).resolve().parent.parent
 SAMPLE = PROJECT / "assets_data" / "sample"
@@ -121,6 +121,12 @@ class Home:
         if not folder.is_dir():
             return []
         return sorted(day for path in folder.iterdir() if path.is_dir() and (day := _as_day(path.name)))
+
+    def unread(self) -> list[Path]:
+        """What lies in `landing/` and belongs to no table: a misspelt folder would otherwise be noticed by nobody."""
+        if not self.landing.is_dir():
+            return []
+        return sorted(p for p in self.landing.iterdir() if p.name not in LANDING and not p.name.startswith("."))
 
     def landed(self) -> list[date]:
         """Days for which any daily table has a landing folder, in order."""

@@ -94,16 +94,28 @@ class Warehouse:
         WarehouseLockedError
             The file is still locked after that time; names the holder.
         WarehouseError
-            It cannot be opened for another reason: no permission, no warehouse file, nothing there to read.
+            It cannot be opened for another reason: no permission, no warehouse file, tables of another version.
         """
         con = self._connect(read_only)
         try:
             con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
             if not read_only:
                 con.execute(";\n".join(t.ddl() for t in TABLES.values()))
+            self._check_columns(con)
             yield con
         finally:
             con.close()
+
+    def _check_columns(self, con: Connection) -> None:
+        found: dict[str, set[str]] = {}
+        for table, column in con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall():
+            found.setdefault(table, set()).add(column)
+        for table in TABLES.values():
+            if odd := {c.name for c in table.columns} ^ found.get(table.name, set()):
+                raise WarehouseError(
+                    f"{self.home.warehouse}: table {table.name} was made by another version of this software (it differs in"
+                    f" {', '.join(sorted(odd))}). Move the file away and run the days again from landing/; nothing was changed."
+                )
 
     def _connect(self, read_only: bool) -> Connection:
         settings = self.home.settings

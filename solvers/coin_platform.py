@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 
 _EPS = float(np.finfo(np.float64).eps)
 _ROUNDING = 4 * _EPS
-_NO_WEIGHT, _NO_PRICE = 1e-280, 1e-300
+_NO_WEIGHT, _NO_PRICE = 1e-200, 1e-250
 """Stand-ins for 0 in weight / price: a video without utility weight takes all where its price is not above 0, else nothing."""
 _ROWS_AT_ONCE = 1 << 14
 """Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the processor's cache."""
@@ -233,6 +233,8 @@ class _Rows:
     most: float
     epsilon: float
     top_share: float
+    price_size: float
+    deficit_size: float
 
     @property
     def size(self) -> int:
@@ -306,10 +308,12 @@ def _rows(per_video: dict[str, Floats], epsilon: float) -> _Rows:
     top_share = float(columns["deficit"][columns["hi"] > 0].max(initial=0.0))
     columns["deficit"] = np.maximum(top_share - columns["deficit"], 0.0)
     least, most = float(columns["lo"].sum()), float(columns["hi"].sum())
-    rows = _Rows(**columns, least=least, most=most, epsilon=epsilon, top_share=top_share)
+    rows = _Rows(**columns, least=least, most=most, epsilon=epsilon, top_share=top_share, price_size=0.0, deficit_size=0.0)
+    size = 0.0
     for part, some in rows.chunks():
         rows.last_at_hi[part], rows.next_at_lo[part] = _slopes(some, some.w_hi)[0], _slopes(some, some.w_lo)[1]
-    return rows
+        size = max(size, float((some.weight / some.w_lo + some.rise + some.fall).max(initial=0.0)))
+    return replace(rows, price_size=size, deficit_size=float(rows.deficit.max(initial=0.0)))
 
 
 def _limit(per_video: dict[str, Floats], rows: _Rows, revenue_floor: float, cap: float) -> float:
@@ -411,17 +415,19 @@ class _Solved:
     @property
     def slope_left(self) -> float:
         """Derivative of the value by the total, from the left."""
-        return self.m_left + self.t * self.deficit / self.total
+        return self.m_left + (self.t * self.deficit / self.total if self.t > 0 else 0.0)
 
     @property
     def slope_right(self) -> float:
-        return self.m_right + self.t * self.deficit / self.total
+        return self.m_right + (self.t * self.deficit / self.total if self.t > 0 else 0.0)
 
 
 def _solve(rows: _Rows, total: float, lambda_eff: float, guess: float) -> tuple[_Solved, Floats]:
     """The best split of exactly `total` and its w: one multiplier, found by Newton's method between bounds."""
     t = lambda_eff / total if lambda_eff > 0 else 0.0
-    w, m = _multiplier(rows, total + rows.size * rows.epsilon, t, guess)
+    target = total + rows.size * rows.epsilon
+    w, m = _multiplier(rows, target, t, guess)
+    w = _cornered(rows, w, 4 * _ROUNDING * target)
     value = deficit = s_0 = s_1 = s_2 = 0.0
     for part, some in rows.chunks():
         x = w[part]
@@ -454,7 +460,8 @@ def _multiplier(rows: _Rows, target: float, t: float, guess: float) -> tuple[Flo
         return rows.w_hi, left
     if target <= (least := float(rows.w_lo.sum())):
         return rows.w_lo, right
-    left, right = left - _ROUNDING * abs(left), right + _ROUNDING * abs(right)
+    beyond = 4 * _ROUNDING * (rows.price_size + t * rows.deficit_size)
+    left, right = left - beyond, right + beyond
     excess, shortage = most - target, target - least
     w, undecided = np.empty(rows.size), None
     m, best, halve = guess if left < guess < right else _halfway(left, right), math.inf, False
@@ -512,6 +519,19 @@ def _multiplier(rows: _Rows, target: float, t: float, guess: float) -> tuple[Flo
     if undecided is not None:
         w[undecided] = rest
     return w, m
+
+
+def _cornered(rows: _Rows, w: Floats, slack: float) -> Floats:
+    """w with every video on the corner that it is within `slack` of, if that leaves no video inside an edge; else w."""
+    snapped = np.empty(rows.size)
+    for part, some in rows.chunks():
+        x = w[part]
+        for corner in (some.w_1, some.w_2, some.w_lo, some.w_hi):
+            x = np.where(np.abs(x - corner) <= slack, corner, x)
+        snapped[part] = np.clip(x, some.w_lo, some.w_hi)
+        if _free(some, snapped[part]).any():
+            return w
+    return snapped
 
 
 def _halfway(left: float, right: float) -> float:
@@ -608,7 +628,7 @@ def _search(rows: _Rows, lambda_eff: float, largest: float) -> _Found:
         open_ += [replace(x, slow=top.slow + 1 if 0.5 * top.width < x.width < math.inf else 0) for x in parts]
 
     rough, solves = best, len(solved)
-    best, w, more = _polished(rows, best, w, lambda_eff, least, largest)
+    best, w, more = _polished(rows, best, w, lambda_eff, least, largest, 1e-14 * span)
     solved = sorted([best, *(x for x in solved if x is not rough)], key=lambda x: x.total)
     values = [-math.inf, *(x.value for x in solved), -math.inf]
     others = [x for i, x in enumerate(solved) if x is not best and (values[i] < x.value > values[i + 2] or _uphill_end(x, least, largest))]
@@ -750,7 +770,9 @@ def _stationary(rows: _Rows, near: _Solved, lambda_eff: float) -> float:
     return sum(float((_respond(some, t, m) - some.epsilon).sum()) for _, some in rows.chunks())
 
 
-def _polished(rows: _Rows, best: _Solved, w: Floats, lambda_eff: float, least: float, largest: float) -> tuple[_Solved, Floats, int]:
+def _polished(
+    rows: _Rows, best: _Solved, w: Floats, lambda_eff: float, least: float, largest: float, tolerance: float
+) -> tuple[_Solved, Floats, int]:
     """The maximum found, to the last digits of its total: there the value is flat, its slope is not."""
     for solves in range(_MAX_POLISH):
         uphill = best.slope_right if best.slope_right > 0 else min(best.slope_left, 0.0)
@@ -760,7 +782,11 @@ def _polished(rows: _Rows, best: _Solved, w: Floats, lambda_eff: float, least: f
         if abs(total - best.total) <= _ROUNDING * total:
             return best, w, solves
         new, w_new = _solve(rows, total, lambda_eff, best.m_left if uphill < 0 else best.m_right)
-        if max(abs(new.slope_right), abs(new.slope_left)) > 0.5 * abs(uphill) and not new.slope_left >= 0 >= new.slope_right:
+        if (
+            new.value < best.value - tolerance
+            or max(abs(new.slope_right), abs(new.slope_left)) > 0.5 * abs(uphill)
+            and not new.slope_left >= 0 >= new.slope_right
+        ):
             return best, w, solves + 1
         best, w = new, w_new
     return best, w, _MAX_POLISH
@@ -809,7 +835,7 @@ def _result(per_video: dict[str, Floats], rows: _Rows, found: _Found, *, lambda_
         total=total,
         value=value,
         upper_bound=upper_bound,
-        gap=(upper_bound - value) / max(abs(value), found.span, np.finfo(np.float64).tiny),
+        gap=(upper_bound - value) / max(abs(value), found.span, 1e-150),
         multiplier=multiplier,
         local_maxima=tuple((t, x + constant) for t, x in found.local_maxima),
         inner_solves=found.solves,

@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 
 from pipelines.schema import LANDING, TABLES
 from pipelines.sources import landing as landing_module
+from pipelines.sources import records as records_module
 from pipelines.sources.errors import SourceError
 from pipelines.sources.landing import load_day
 from pipelines.warehouse import DayWriter
@@ -459,13 +460,13 @@ def test_files_that_were_loaded_and_are_gone_are_missed(ready, what):
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_a_file_that_vanishes_or_changes_meanwhile_stops_the_run(ready, rows, form, monkeypatch):
     path = ready.land(EVENTS, [rows.event()], form=form)
-    scanning = landing_module._scanning
+    scanning = landing_module.scanning
 
     def vanish(*args: Any) -> Any:
         path.unlink()
         return scanning(*args)
 
-    monkeypatch.setattr(landing_module, "_scanning", vanish)
+    monkeypatch.setattr(landing_module, "scanning", vanish)
     with pytest.raises(SourceError, match=f"{path}.*No such file"):
         ready.load(EVENTS)
 
@@ -475,7 +476,7 @@ def test_a_file_that_vanishes_or_changes_meanwhile_stops_the_run(ready, rows, fo
         return scanning(*args)
 
     ready.land(EVENTS, [rows.event()], form=form)
-    monkeypatch.setattr(landing_module, "_scanning", replace)
+    monkeypatch.setattr(landing_module, "scanning", replace)
     with pytest.raises(SourceError, match=f"{path}: changed while it was read"):
         ready.load(EVENTS)
 
@@ -806,7 +807,7 @@ def test_rewriting_a_file_within_one_connection_is_noticed(ready, rows):
 
 def test_many_rows_over_many_batches_keep_their_lines(ready, monkeypatch):
     """Records cross the borders of batches, and an error after some batches still says its line."""
-    monkeypatch.setattr(landing_module, "BATCH_ROWS", 7)
+    monkeypatch.setattr(records_module, "BATCH_ROWS", 7)
     lines = [f"e{n},{GOOD if n % 10 else GOOD.replace('12000', '-1')}" for n in range(100)]
     ready.file(EVENTS, "x.csv", csv_file(*lines))
     assert ready.load(EVENTS).loaded == 90
@@ -849,3 +850,10 @@ def test_rules_of_the_other_tables(ready, rows, table, change, reason, form):
     ready.land(table, [build("x1"), build("x2", **change)], form=form)
     report = ready.load(table)
     assert (report.loaded, report.reasons) == (1, {reason: 1})
+
+
+def test_sessions_of_one_viewer_on_one_video_are_flagged(ready, rows):
+    events = [("a", "u1", "v1"), ("b", "u1", "v1"), ("c", "u1", "v2"), ("d", "u2", "v1")]
+    ready.land(EVENTS, [rows.event(e, viewer_id=u, video_id=v) for e, u, v in events])
+    ready.load(EVENTS)
+    assert ready.ask("SELECT event_id, repeated FROM viewer_events ORDER BY 1") == [("a", True), ("b", True), ("c", False), ("d", False)]

@@ -91,6 +91,15 @@ def insert(con: duckdb.DuckDBPyConnection, table: str, columns: str, rows: list[
         con.execute(f"INSERT INTO {table} ({columns}) SELECT {values}", [list(column) for column in zip(*rows, strict=True)])
 
 
+def flag_repeats(con: duckdb.DuckDBPyConnection) -> None:
+    """What the loader does: say of each session whether its viewer has another one on the video that day."""
+    con.execute(
+        """UPDATE viewer_events SET repeated = n > 1 FROM
+           (SELECT day, video_id, viewer_id, count(*) AS n FROM viewer_events GROUP BY ALL) AS pair
+           WHERE (viewer_events.day, viewer_events.video_id, viewer_events.viewer_id) = (pair.day, pair.video_id, pair.viewer_id)"""
+    )
+
+
 def load(con: duckdb.DuckDBPyConnection, platform: Platform) -> None:
     insert(
         con,
@@ -98,6 +107,7 @@ def load(con: duckdb.DuckDBPyConnection, platform: Platform) -> None:
         "day, event_id, ts, viewer_id, video_id, watch_ms, liked, commented, shared, followed, source",
         [(e.day, f"e{i}", e.day, e.viewer, e.video, e.watch, *e.actions, "landing") for i, e in enumerate(platform.events)],
     )
+    flag_repeats(con)
     insert(
         con, "viewers", "day, viewer_id, verified, trust, source", [(v.day, v.id, v.verified, v.trust, "landing") for v in platform.viewers]
     )
@@ -580,3 +590,26 @@ def test_prior_mass_spares_small_videos_from_zero(con: duckdb.DuckDBPyConnection
     printed, with_prior = score(con, platform, PRINTED), score(con, platform, policy(prior_mass=20))
     assert sum(row["quality"] == 0 for row in printed.values()) > 30 / 4
     assert all(row["quality"] > 0 for row in with_prior.values())
+
+
+def test_repeated_sessions_need_not_be_flagged(con: duckdb.DuckDBPyConnection) -> None:
+    """An event nobody flagged is rolled up with the others: the flag saves time and decides nothing."""
+    con.execute(
+        """INSERT INTO viewers BY NAME SELECT DATE '2026-01-01' AS day, 'u' || i AS viewer_id, i % 3 = 0 AS verified, 1 AS trust,
+           'landing' AS source FROM range(40) t(i)"""
+    )
+    con.execute(
+        """INSERT INTO videos BY NAME SELECT DATE '2026-01-01' AS day, 'v' || i AS video_id, 'c' AS creator_id, 20000 AS length_ms,
+           [] AS categories, true AS compliant, 'landing' AS source FROM range(5) t(i)"""
+    )
+    con.execute(
+        """INSERT INTO viewer_events BY NAME SELECT DATE '2026-01-01' AS day, 'e' || i AS event_id, TIMESTAMP '2026-01-01' AS ts,
+           'u' || (hash(i) % 40) AS viewer_id, 'v' || (hash(i + 7) % 5) AS video_id, hash(i + 3) % 30000 AS watch_ms,
+           i % 4 = 0 AS liked, i % 9 = 0 AS commented, i % 11 = 0 AS shared, i % 13 = 0 AS followed, 'landing' AS source
+           FROM range(500) t(i)"""
+    )
+    policy = Policy(name="default", effective_from=date(2026, 1, 1))
+    unflagged = score_videos(con, date(2026, 1, 1), policy).order("video_id").fetchall()
+    flag_repeats(con)
+    assert con.execute("SELECT count(DISTINCT repeated) FROM viewer_events").fetchall() == [(2,)]
+    assert score_videos(con, date(2026, 1, 1), policy).order("video_id").fetchall() == unflagged

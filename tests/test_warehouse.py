@@ -304,3 +304,10 @@ def test_publishing_can_be_turned_off(platform):
     write(platform.warehouse, "a")
     assert platform.warehouse.publish() is None
     assert not platform.home.published.exists()
+
+
+def test_a_warehouse_of_another_version_is_named_and_left_alone(warehouse: Warehouse) -> None:
+    with warehouse.open() as con:
+        con.execute("ALTER TABLE gifts DROP COLUMN coins")
+    with pytest.raises(WarehouseError, match=r"table gifts was made by another version .*coins"), warehouse.open():
+        pass

@@ -40,7 +40,23 @@ video AS (
 ),
 
 -- One row per (video, viewer): watch time is the longest session, an action counts once however often it was repeated.
+-- On a single day most viewers have one session, which is that row already; only the others are rolled up.
 viewing AS (
+    SELECT
+        video_id,
+        viewer_id,
+        watch_ms AS longest_ms,
+        watch_ms AS total_ms,
+        watch_ms AS longest_today_ms,
+        liked,
+        commented,
+        shared,
+        followed
+    FROM viewer_events
+    WHERE day BETWEEN $first_day AND $day AND NOT (coalesce(repeated, TRUE) OR $first_day < $day)
+
+    UNION ALL
+
     SELECT
         video_id,
         viewer_id,
@@ -52,7 +68,7 @@ viewing AS (
         bool_or(shared) AS shared,
         bool_or(followed) AS followed
     FROM viewer_events
-    WHERE day BETWEEN $first_day AND $day
+    WHERE day BETWEEN $first_day AND $day AND (coalesce(repeated, TRUE) OR $first_day < $day)
     GROUP BY video_id, viewer_id
 ),
 
