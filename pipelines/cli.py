@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import shutil
-import subprocess
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -275,10 +275,18 @@ def ui(home: Home, port: int, host: str) -> None:
     """Dagster's web UI and daemon for this home: asset graph, backfills, checks, schedules. Stop with Ctrl-C."""
     from pipelines.running import prepare_dagster_home
 
-    prepare_dagster_home(home)
-    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-w", str(PROJECT / "workspace.yaml"), "-h", host, "-p", str(port)]
-    OUT.print(f"http://{host}:{port}   home {_short(home.root)}")
-    raise SystemExit(subprocess.call(command, cwd=PROJECT))
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(f"{host}:{port}: {error.strerror}. Choose another port: earnings ui --port {port + 1}") from error
+    OUT.print(f"http://{host}:{port}   home {_short(home.root)}   (Ctrl-C stops it)")
+    os.chdir(prepare_dagster_home(home))
+    os.environ["PYTHONWARNINGS"] = "ignore"  # Dagster's, about its own next version
+    dagster = str(Path(sys.executable).parent / "dagster")
+    command = [dagster, "dev", "-w", str(PROJECT / "workspace.yaml"), "-h", host, "-p", str(port), "--log-level", "warning"]
+    os.execv(dagster, command)
 
 
 @main.command()

@@ -37,7 +37,7 @@ class _Section(BaseModel):
 
 
 class ActionWeights(_Section):
-    """beta of sources/001 section 4: what each action adds to the engagement rate."""
+    """beta of the ad revenue document, section 4: what each action adds to the engagement rate."""
 
     like: Unit = 0.1
     comment: Unit = 0.2
@@ -52,7 +52,7 @@ class ActionWeights(_Section):
 
 
 class Exponents(_Section):
-    """phi of sources/001 section 4: exponents of the geometric aggregation."""
+    """phi of the ad revenue document, section 4: exponents of the geometric aggregation."""
 
     watch: Unit = 0.35
     engagement: Unit = 0.25
@@ -69,7 +69,7 @@ class Exponents(_Section):
 
 
 class Quality(_Section):
-    """The score Q of a video (sources/001 section 4; DESIGN section 2)."""
+    """The score Q of a video (the ad revenue document, section 4; docs/formulas.md section 1)."""
 
     window_days: Annotated[int, Field(ge=1, le=366)] = Field(1, description="trailing days that Q looks at")
     trust_verified: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="alpha_ver")
@@ -93,7 +93,7 @@ class Quality(_Section):
 
 
 class Views(_Section):
-    """What counts as a view (DESIGN section 2)."""
+    """What counts as a view (docs/formulas.md section 1)."""
 
     count: Literal["heads", "trust"] = Field("heads", description="a qualified viewer counts as one, or as their trust")
     min_watch_seconds: NonNegative = Field(0.0, description="least watch time of a qualified view, or the whole video if that is shorter")
@@ -101,7 +101,7 @@ class Views(_Section):
 
 
 class Pulse(_Section):
-    """Premium inventory (sources/001 section 2; DESIGN section 3)."""
+    """Premium inventory (the ad revenue document, section 2; docs/formulas.md section 2)."""
 
     top_fraction: Unit = Field(0.04, description="share of compliant videos, best Q first")
     creator_share: Unit = Field(0.5, description="creator's part of the revenue next to a Pulse video")
@@ -110,7 +110,7 @@ class Pulse(_Section):
 
 
 class Ads(_Section):
-    """Category pools of non-Pulse revenue (sources/001 section 3; DESIGN section 3)."""
+    """Category pools of non-Pulse revenue (the ad revenue document, section 3; docs/formulas.md section 2)."""
 
     objective: Literal["blend", "linear"] = "blend"
     alpha: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="fairness shaping, w = s^alpha")
@@ -139,7 +139,7 @@ class Ads(_Section):
 
 
 class Coins(_Section):
-    """Split of gifted coins, video by video (sources/000 section 4; DESIGN section 4)."""
+    """Split of gifted coins, video by video (the donation document, section 4; docs/formulas.md section 3)."""
 
     scope: Literal["video"] = Field("video", description="each video is its own problem")
     coin_micros: Annotated[int, Field(gt=0, le=10**9)] = Field(10_000, description="value of one coin in micros")
@@ -165,7 +165,7 @@ class Coins(_Section):
 
 
 class Epochs(_Section):
-    """Adaptive epochs (sources/003 Algorithm 1; DESIGN section 6).
+    """Adaptive epochs (Yao et al., algorithm 1; docs/formulas.md section 5).
 
     This release has no mechanism but `none`, which keeps every group weight at 1; the other values are the documents', checked
     and kept for the mechanisms to come. As long as nothing depends on them they are not part of the policy's hash.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from pipelines.settings import PROJECT, CalendarError, Home
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
-_ERROR_CLASS = re.compile(r"^[\w.]+: ")
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,10 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
     failures = []
     for event in result.all_events:
         if event.is_step_failure:
-            error = event.step_failure_data.error
-            raised = error and (error.cause or error)  # Dagster wraps what the asset raised in an error of its own
-            failures.append(f"{event.step_key}: {_ERROR_CLASS.sub('', raised.message).strip() if raised else 'failed'}")
+            data = event.step_failure_data
+            raised = data.error and (data.error.cause or data.error)  # Dagster wraps what the asset raised in an error of its own
+            expected = data.user_failure_data and data.user_failure_data.description
+            failures.append(f"{event.step_key}: {expected or (raised and raised.message.strip()) or 'failed'}")
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
             if not check.passed:

@@ -43,8 +43,8 @@ def score_query(day: date, policy: Policy) -> Query:
     $$ k = \min\bigl(1, \kappa \rho (V + v_0 \alpha_{ver}) / U\bigr) $$
 
     $V$, $U$ are the video's verified and unverified trust in viewers' worth, $\rho$ the platform's $\sum U / \sum V$, and
-    $W_0, A_0, R_0$ the platform's rates, all over the window and before the cap. Source: sources/001 section 4; the four
-    knobs $m$, $\kappa$, trust-weighted views and the watch minimum: DESIGN section 2.
+    $W_0, A_0, R_0$ the platform's rates, all over the window and before the cap. Source: the ad revenue document, section 4; the four
+    knobs $m$, $\kappa$, trust-weighted views and the watch minimum: docs/formulas.md section 1.
 
     Units: trust is rounded to millionths, watch time is integer milliseconds; results are viewers' worth and rates in [0, 1].
     Same rows in any order and on any number of threads: the same bits.

@@ -1,6 +1,6 @@
 """Split one advertising pool among videos: fairness and efficiency, floors and caps, one multiplier.
 
-Belongs here: the two objectives of DESIGN section 3 and the search for their multiplier. Does not: how a share is measured, when
+Belongs here: the two objectives of docs/formulas.md section 2 and the search for their multiplier. Does not: how a share is measured, when
 a pool is carried to the next day, and whole micros (`solvers.apportion`).
 """
 
@@ -96,7 +96,7 @@ def allocate_pool(
     fills the largest share to its cap first; equal shares at the margin are paid as equally as their bounds allow, the limit for
     lambda_fair -> 0.
 
-    Source: sources/001 section 3 (the program and its two special cases); DESIGN section 3 (blend, rules at the edges).
+    Source: the ad revenue document, section 3 (the program and its two special cases); docs/formulas.md section 2 (blend, edges).
 
     Examples
     --------
@@ -307,7 +307,8 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: flo
         distance = d + (c if all_free else c[free])
         p = (a if all_free else a[free]) / distance
         want = room - float((most[capped] - lo[capped]).sum()) + float((lo if all_free else lo[free]).sum())
-        have, slope = float(p.sum()), float((p / distance).sum())
+        nearest = float(distance.min(initial=math.inf))  # taken out of the slope sum(p / distance), which would overflow
+        have, bend = float(p.sum()), float((p * (nearest / distance)).sum())
         gap = have - want
         if abs(gap) <= _ROUNDING * room:
             break
@@ -327,7 +328,7 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: flo
         if newton and abs(gap) > best / 4:
             medians = patience = 2 * patience
         best = min(best, abs(gap))
-        step = have * gap / (want * slope) if slope > 0 and want > 0 else math.nan
+        step = (have / want) * (gap / bend) * nearest if bend > 0 and want > 0 else math.nan
         if abs(step) <= _ROUNDING * abs(d):
             break
         following, newton = d + step, False

@@ -73,7 +73,7 @@ def apportion(
     Quotas are found in double-double arithmetic. Only rows whose quota is too close to a whole number, or whose remainder is too
     close to the last one served, are computed with Python's integers, once per distinct amount.
 
-    Source: DESIGN section 5 (integers by largest remainder, ties by a hash of the id, bounds never broken by rounding).
+    Source: docs/formulas.md section 4 (integers by largest remainder, ties by a hash of the id, bounds never broken by rounding).
 
     Examples
     --------

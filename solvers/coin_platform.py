@@ -1,7 +1,7 @@
 """Split the coins gifted on the whole platform: every video at once, under one limit on what is paid out.
 
-Belongs here: the program of DESIGN section 4 for the platform and the proof that its answer is the best one. Does not: the weights
-(who counts how much), how coins are counted, and the split of one video by itself (`solvers.coin_split`).
+Belongs here: the program of docs/formulas.md section 5 and the proof that its answer is the best one. Does not: the weights (who counts
+how much), how coins are counted, and the split of one video by itself (`solvers.coin_split`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ class PlatformSplit:
     multiplier : how much the objective grows with the next coin that revenue_floor or payout_cap lets go; 0 where neither binds
     local_maxima : (total, value) of the other local maxima that the search met, best first, as exactly as it needed to rule them out
     inner_solves : problems with a fixed total that were solved
-    residual : largest violation of the first-order conditions by `payout`, relative to the largest price of the video
+    residual : largest violation of the first-order conditions by `payout`, relative to the sum of the terms they compare (about 1 where
+        no split is best, see the notes)
     """
 
     payout: Floats
@@ -134,12 +135,13 @@ def split_platform(
     Where several shares are equally good (no incentive weight, or coins of one kind only), the gap is as wide as the payout allows.
 
     Let D(t, m) be the largest value of sum b log(eps + y) + c gap + (t s - m) y over each video's own bounds: convex in (t, m). A split
-    with total T is worth at most D(lambda_eff / T, m) + m T, with equality at the multiplier of T. Between two solved totals (t, m) is
-    moved along a straight line, where D is at most its chord; the videos that stay on one edge of their chain have a least curvature,
-    which is taken off the chord. The part below the smallest total solved is covered by the ray in the direction (1, max s), along which D
-    never rises.
+    with total T is worth at most D(lambda_eff / T, m) + m T, with equality at the multiplier of T. Between two solved totals (t, m) may
+    move along any straight line, on which D is at most its chord; the videos that stay inside one edge of their chain have a least
+    curvature, which is taken off. Two lines are tried: from one solved point to the other, and from the better one in the direction in
+    which its multiplier does not react. Below the smallest total solved there is the ray in the direction (1, max s), along which D never
+    rises.
 
-    Source: sources/000 section 5 (the program); DESIGN section 4 (search over the total, interval bound, edges).
+    Source: the donation document, section 5 (the program); docs/formulas.md section 5 (search over the total, interval bound, edges).
 
     Examples
     --------
@@ -523,14 +525,16 @@ def _multiplier(rows: _Rows, target: float, t: float, guess: float) -> tuple[Flo
 
 def _cornered(rows: _Rows, w: Floats, slack: float) -> Floats:
     """w with every video on the corner that it is within `slack` of, if that leaves no video inside an edge; else w."""
-    snapped = np.empty(rows.size)
+    snapped = w.copy()
     for part, some in rows.chunks():
-        x = w[part]
-        for corner in (some.w_1, some.w_2, some.w_lo, some.w_hi):
-            x = np.where(np.abs(x - corner) <= slack, corner, x)
-        snapped[part] = np.clip(x, some.w_lo, some.w_hi)
-        if _free(some, snapped[part]).any():
+        free = np.flatnonzero(_free(some, w[part]))
+        x = w[part][free]
+        corners = np.stack([some.w_1[free], some.w_2[free], some.w_lo[free], some.w_hi[free]])
+        nearest = np.abs(corners - x).argmin(axis=0) if free.size else free
+        x_corner = corners[nearest, np.arange(free.size)]
+        if (np.abs(x_corner - x) > slack).any():
             return w
+        snapped[part][free] = x_corner
     return snapped
 
 
@@ -651,21 +655,46 @@ def _bounded(below: _Solved | None, above: _Solved) -> _Interval:
 
 
 def _refined(rows: _Rows, interval: _Interval) -> _Interval:
-    """The same with what the videos tell: how far D bends below its chord, and a second line, along which m changes least."""
+    """The same with what the videos tell: how far D bends below its chord, and a second line, on which D hardly bends.
+
+    That line starts at the better end. The bend of a line, divided by x (1 - x), is at least that of the videos that are inside the same
+    edge at both of its ends.
+    """
     below, above = interval.below, interval.above
     assert below is not None
-    lines = [((above.t, above.m_left), (below.t, below.m_right))]
-    if below.value > above.value:
-        lines.append(((above.t, below.m_right + below.center * (below.t - above.t)), (below.t, below.m_right)))
+    high, low = (above.t, above.m_left), (below.t, below.m_right)
+    from_low = below.value > above.value
+    step = low[0] - high[0]
+    third = (high[0], low[1] + below.center * step) if from_low else (low[0], high[1] - above.center * step)
+    bend = bend_third = d_third = 0.0
+    for _, some in rows.chunks():
+        at_high, at_low, at_third = _respond(some, *high), _respond(some, *low), _respond(some, *third)
+        bend += _bend(some, at_high, at_low, step, low[1] - high[1])
+        start, (t, m) = (at_low, low) if from_low else (at_high, high)
+        bend_third += _bend(some, at_third, start, t - third[0], m - third[1])
+        d_third += _worth(some, at_third, *third)
+    chord = _highest(above.total, below.total, above.value, below.value, high[1], low[1], bend)
+    if from_low:
+        line = _highest(above.total, below.total, d_third + third[1] * above.total, below.value, third[1], low[1], bend_third)
     else:
-        lines.append(((above.t, above.m_left), (below.t, above.m_left - above.center * (below.t - above.t))))
-    best = (interval.bound, interval.peak)
-    for high, low in lines:
-        d_high, d_low, bend = _line(rows, high, low)
-        best = min(
-            best, _highest(above.total, below.total, d_high + high[1] * above.total, d_low + low[1] * below.total, high[1], low[1], bend)
-        )
-    return replace(interval, bound=best[0], peak=best[1], refined=True)
+        line = _highest(above.total, below.total, above.value, d_third + third[1] * below.total, high[1], third[1], bend_third)
+    bound, peak = min((interval.bound, interval.peak), chord, line)
+    return replace(interval, bound=bound, peak=peak, refined=True)
+
+
+def _bend(rows: _Rows, w: Floats, other: Floats, t_step: float, m_step: float) -> float:
+    """Least curvature along a line of the videos that are inside the same edge at both of its ends, where they respond with w and other."""
+    same = _free(rows, w)
+    same &= _free(rows, other)
+    same &= (w < rows.w_1) == (other < rows.w_1)
+    same &= (w < rows.w_2) == (other < rows.w_2)
+    step = t_step * rows.deficit
+    step += m_step
+    step *= np.minimum(w, other)
+    step *= step
+    step /= rows.weight
+    step *= same
+    return 0.5 * float(step.sum())
 
 
 def _highest(
@@ -698,25 +727,6 @@ def _roots(a: float, b: float, c: float) -> list[float]:
         return []
     half = -0.5 * (b + math.copysign(math.sqrt(root), b))
     return [x for x in (half / a if a else math.nan, c / half if half else math.nan) if 0 < x < 1]
-
-
-def _line(rows: _Rows, high: tuple[float, float], low: tuple[float, float]) -> tuple[float, float, float]:
-    """D at both ends (t, m) of a line, and at least how far it bends below its chord, divided by x (1 - x).
-
-    The bend is that of the videos that are inside the same edge at both ends.
-    """
-    d_high = d_low = bend = 0.0
-    for _, some in rows.chunks():
-        a, b = _respond(some, *high), _respond(some, *low)
-        d_high += _worth(some, a, *high)
-        d_low += _worth(some, b, *low)
-        same = _free(some, a) & _free(some, b) & ((a < some.w_1) == (b < some.w_1)) & ((a < some.w_2) == (b < some.w_2))
-        step = (low[0] - high[0]) * some.deficit + (low[1] - high[1])
-        step *= np.minimum(a, b)
-        step *= step
-        step /= some.weight
-        bend += float(step[same].sum())
-    return d_high, d_low, 0.5 * bend
 
 
 def _between(interval: _Interval, t: float) -> float:
@@ -782,10 +792,8 @@ def _polished(
         if abs(total - best.total) <= _ROUNDING * total:
             return best, w, solves
         new, w_new = _solve(rows, total, lambda_eff, best.m_left if uphill < 0 else best.m_right)
-        if (
-            new.value < best.value - tolerance
-            or max(abs(new.slope_right), abs(new.slope_left)) > 0.5 * abs(uphill)
-            and not new.slope_left >= 0 >= new.slope_right
+        if new.value < best.value - tolerance or (
+            max(abs(new.slope_right), abs(new.slope_left)) > 0.5 * abs(uphill) and not new.slope_left >= 0 >= new.slope_right
         ):
             return best, w, solves + 1
         best, w = new, w_new
@@ -814,15 +822,15 @@ def _result(per_video: dict[str, Floats], rows: _Rows, found: _Found, *, lambda_
     x_n, x_p = np.empty(rows.size), np.empty(rows.size)
     limited = limit < rows.most and best.total >= limit * (1 - _ROUNDING)
     multiplier = max(best.slope_right, 0.0) if limited and total > 0 else 0.0
-    common = multiplier - best.t * best.deficit / best.total if total > 0 else 0.0
+    mean = best.t * best.deficit / best.total if total > 0 else 0.0
     value = residual = 0.0
     for part, some in rows.chunks():
         v, y = {name: column[part] for name, column in per_video.items()}, pay[part]
         x_n[part], x_p[part] = _chain(v).shares(y)
         value += float((v["utility_weight"] * np.log(epsilon + y)).sum() + (v["incentive_weight"] * (x_p[part] - x_n[part])).sum())
         last, following = _slopes(some, w[part])
-        price = common + best.t * some.deficit
-        size = np.maximum(np.abs(price), some.weight / w[part] + some.rise + some.fall)
+        price = multiplier - mean + best.t * some.deficit
+        size = multiplier + mean + best.t * some.deficit + some.weight / w[part] + some.rise + some.fall
         off = np.maximum(price - last, following - price) / np.maximum(size, np.finfo(np.float64).tiny)
         residual = max(residual, float(off.max(initial=0.0)))
     constant = lambda_eff * rows.top_share if total > 0 else 0.0

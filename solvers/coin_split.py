@@ -104,7 +104,7 @@ def split_videos(
     the utility. U_max is taken at f(1): at f(Q), as printed, Q would cancel. Where several shares are equally good (lambda_inc = 0,
     or coins of one kind only), the gap is as wide as allowed; where several payouts are, the creator gets the largest.
 
-    Source: sources/000 section 4 (per-video program, normalised objective); DESIGN section 4 (closed form, traps).
+    Source: the donation document, section 4 (per-video program, normalised objective); docs/formulas.md section 3 (closed form, traps).
 
     Examples
     --------

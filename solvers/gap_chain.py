@@ -62,7 +62,7 @@ class GapChain:
 def gap_chain(normal: Floats, premium: Floats, *, normal_max: Floats, premium_max: Floats, min_gap: Floats, max_gap: Floats) -> GapChain:
     """The chain of every row; meaningless where min_gap > min(premium_max, max_gap), for then no shares are feasible.
 
-    Source: DESIGN section 4 (the points A, B and C).
+    Source: docs/formulas.md section 3 (the points A, B and C).
 
     Examples
     --------

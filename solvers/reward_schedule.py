@@ -25,6 +25,9 @@ _MARGIN = 1e-6
 """By which the brackets that theorems 6 and 9 give are widened, so that rounding cannot push the answer out of them."""
 
 
+# -------------------------------------------------------------------------------------------------------------------------- costs
+
+
 class Cost(Protocol):
     """Cost of quality x for difficulty 1, on arrays: convex, increasing, value 0 at 0; `derivative` is the one to the right.
 
@@ -110,6 +113,9 @@ class PiecewiseLinearCost:
         return np.asarray(np.append(breaks, np.inf)[np.searchsorted(slopes, s)])
 
 
+# ------------------------------------------------------------------------------------------------------------------------ results
+
+
 @dataclass(frozen=True, eq=False)
 class StepReward:
     """The published reward function: threshold (L,) strictly rising and above 0, reward (L,) paid from that quality on, 0 below."""
@@ -120,8 +126,7 @@ class StepReward:
     def __call__(self, quality: npt.ArrayLike) -> Floats | Whole:
         """Reward of each quality."""
         reached = np.searchsorted(self.threshold, np.asarray(quality, dtype=np.float64), side="right")
-        paid: Floats | Whole = np.insert(self.reward, 0, 0)[reached]
-        return paid
+        return np.append(self.reward, 0)[reached - 1]
 
     def table(self) -> dict[str, Floats | Whole]:
         """Columns level (from 1), threshold and reward, one row per level."""
@@ -190,7 +195,12 @@ class ProportionalEquilibrium:
     residual: float
 
 
+# ------------------------------------------------------------------------------------------------------------------------ schemes
+
+
 class _Types(NamedTuple):
+    """Distinct types with mass: mass and difficulty of each, its first row, and the number of rows."""
+
     mass: Floats
     difficulty: Floats
     first: npt.NDArray[np.intp]
@@ -235,7 +245,7 @@ def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: flo
     Where a flat piece of the marginal cost leaves a choice, the last two candidates are mixed so as to meet the budget. The printed
     algorithm 2 is wrong: the test that builds S is reversed and the bracket of lambda holds an index where an average belongs.
 
-    Source: sources/004, problem P2, equations 1 and 3, algorithm 1, theorem 2, lemma 7; DESIGN section 8.
+    Source: Chen et al., problem P2, equations 1 and 3, algorithm 1, theorem 2, lemma 7; docs/formulas.md section 5.
 
     Examples
     --------
@@ -288,9 +298,23 @@ def whole_rewards(schedule: RewardSchedule, mass: npt.ArrayLike, difficulty: npt
 
     Rounded rewards at the old thresholds break the indifference of type k between its level and the one below. Here the thresholds
     follow from the rounded rewards, level by level: c(x_k) = c(x_{k-1}) + (R_k - R_{k-1}) / h_k, equation 1 read the other way. Levels
-    whose rewards round to the same number become one. Costs no more than `budget`; what rounding leaves over is in `budget_residual`.
+    whose rewards round to the same number become one.
 
-    Source: sources/004, equation 1 and lemma 3; DESIGN section 8.
+    Parameters
+    ----------
+    schedule : what `optimal_schedule` made of the other four arguments, `budget` in units that cannot be divided (cents, micros)
+
+    Returns
+    -------
+    RewardSchedule
+        with int64 rewards; never costs more than the budget, nor less by more than a unit for each creator (`budget_residual`)
+
+    Raises
+    ------
+    ValueError
+        as `optimal_schedule`, a schedule for other types, or a reward beyond 64 bits
+
+    Source: Chen et al., equation 1 and lemma 3; docs/formulas.md section 5.
 
     Examples
     --------
@@ -301,12 +325,16 @@ def whole_rewards(schedule: RewardSchedule, mass: npt.ArrayLike, difficulty: npt
     ([3.29, 15.07, 44.91], [3, 15, 44], 0.99)
     """
     types, budget = _checked(mass, difficulty, budget, cost)
+    if schedule.quality.size != types.size:
+        raise ValueError(f"the schedule is for {schedule.quality.size} types, mass and difficulty for {types.size}")
     f, starts = np.asarray(mass, dtype=np.float64), schedule.blocks
+    types = types._replace(first=starts)
     for slack in (_ROUNDING, -_ROUNDING):
         reward = np.floor(schedule.reward[starts] * (1 + slack))
-        types = types._replace(first=starts)
         if float(f @ types.spread(reward)) <= budget:
             break
+    if reward[-1] >= 2.0**63:
+        raise ValueError(f"a reward of {float(reward[-1])!r} does not fit into a 64-bit integer")
     x = _inverse(cost, np.cumsum(np.diff(reward, prepend=0.0) / np.asarray(difficulty, dtype=np.float64)[starts]))
     paid = types.spread(reward).astype(np.int64)
     return _schedule(types.spread(x), paid, schedule.multiplier, starts, f, difficulty, budget, cost)
@@ -321,7 +349,7 @@ def incentive_violations(
     ----------
     quality, reward, difficulty : (m,) what each type is meant to produce, what that pays, its difficulty; in any order
 
-    Source: sources/004, problem P1 (its first constraint).
+    Source: Chen et al., problem P1 (its first constraint).
 
     Examples
     --------
@@ -333,6 +361,8 @@ def incentive_violations(
     x, r, h = (np.asarray(column, dtype=np.float64) for column in (quality, reward, difficulty))
     if not x.shape == r.shape == h.shape or x.ndim != 1:
         raise ValueError(f"quality, reward and difficulty must have one shape (m,), not {x.shape}, {r.shape} and {h.shape}")
+    if not (np.isfinite(x) & np.isfinite(r) & np.isfinite(h) & (x >= 0)).all():
+        raise ValueError("quality, reward and difficulty must be finite, and no quality below 0")
     return np.flatnonzero(_gain(x, r, h, cost) > tolerance * float(r.max(initial=0.0)))
 
 
@@ -342,7 +372,7 @@ def linear_scheme(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float,
     Type k answers with :math:`h_k c'(x_k) = p`; where it is indifferent it produces what meets the budget. Buys at least half of what
     the optimal schedule buys (theorem 6), which brackets p. Arguments and errors as `optimal_schedule`.
 
-    Source: sources/004, section 6.
+    Source: Chen et al., section 6.
 
     Examples
     --------
@@ -381,7 +411,7 @@ def proportional_equilibrium(mass: npt.ArrayLike, difficulty: npt.ArrayLike, bud
     ValueError
         as `optimal_schedule`, or a mass that is not a whole number
 
-    Source: sources/004, section 7, theorems 8 and 9.
+    Source: Chen et al., section 7, theorems 8 and 9.
 
     Examples
     --------
@@ -412,6 +442,9 @@ def proportional_equilibrium(mass: npt.ArrayLike, difficulty: npt.ArrayLike, bud
     )
 
 
+# -------------------------------------------------------------------------------------------------------------------------- parts
+
+
 def _checked(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost) -> tuple[_Types, float]:
     f, h = (np.atleast_1d(np.asarray(column, dtype=np.float64)) for column in (mass, difficulty))
     if f.ndim != 1 or f.shape != h.shape or f.size == 0:
@@ -419,13 +452,15 @@ def _checked(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost
     for name, bad, rule in (
         ("mass", ~((f >= 0) & (f < np.inf)), "finite and at least 0"),
         ("difficulty", ~((h > 0) & (h < np.inf)), "finite and above 0"),
-        ("difficulty", np.diff(h, prepend=np.inf) > 0, "in falling order, the most able type last"),
+        ("difficulty", np.append(False, h[1:] > h[:-1]), "in falling order, the most able type last"),
     ):
         if bad.any():
             row = int(np.argmax(bad))
             raise ValueError(f"{name} must be {rule}: row {row} is {float((f if name == 'mass' else h)[row])!r}")
     if not f.any():
         raise ValueError("mass must not be 0 for every type")
+    if not math.isfinite(float(h[0]) * float(f.sum())):
+        raise ValueError(f"the largest difficulty {float(h[0])!r} times the total mass {float(f.sum())!r} is no number any more")
     if not 0 <= budget < math.inf:
         raise ValueError(f"budget must be finite and at least 0, not {budget!r}")
     if not (callable(getattr(cost, "value", None)) and callable(getattr(cost, "derivative", None))):
@@ -500,8 +535,8 @@ def _meet(
         else:
             high, at_high = middle, x
     over, under = excess(low, at_low), -excess(high, at_high)
-    part = min(max(over / (over + under), 0.0), 1.0) if over + under > 0 else 0.0
-    return low, np.asarray(at_low + part * (at_high - at_low))
+    part = min(max(under / (over + under), 0.0), 1.0) if over + under > 0 else 1.0
+    return low, np.asarray(at_high + part * (at_low - at_high))
 
 
 def _smallest(reached: Callable[[Floats], Mask], lo: Floats, hi: Floats) -> Floats:
@@ -546,4 +581,5 @@ def _check_convex(cost: Cost, most: float) -> None:
     bad = ~((np.diff(slope) >= -1e-9 * slope[:-1]) & np.isfinite(slope[1:]))
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(f"the cost is not convex and increasing: at {float(x[row])!r} its derivative falls to {float(slope[row + 1])!r}")
+        before, after = slope[row : row + 2].tolist()
+        raise ValueError(f"the cost is not convex and increasing: its derivative at {float(x[row])!r} is {after!r}, and {before!r} before")

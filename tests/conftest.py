@@ -14,6 +14,7 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -23,6 +24,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 from pipelines.schema import LANDING
 from pipelines.settings import Home
@@ -177,6 +179,12 @@ def _text(value: Any) -> str:
 
 def _noon(day: date) -> datetime:
     return datetime.combine(day, datetime.min.time()) + timedelta(hours=12)
+
+
+# The same examples every time, so that a build never fails by luck; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture

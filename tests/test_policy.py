@@ -21,7 +21,7 @@ from pipelines.settings import PROJECT
 SHIPPED = PROJECT / "assets_data" / "policies"
 HEAD = 'name = "mine"\neffective_from = 2026-01-01\n'
 
-# What the documents print (sources/000, 001), by section and key.
+# What the documents print (the two documents), by section and key.
 PRINTED: dict[str, dict[str, Any]] = {
     "quality": {"window_days": 1, "trust_verified": 1.0, "trust_unverified": 0.8, "toxicity_penalty": 0.5},
     "quality.action_weights": {"like": 0.1, "comment": 0.2, "share": 0.4, "follow": 0.3},
@@ -37,7 +37,7 @@ PRINTED: dict[str, dict[str, Any]] = {
     },
     "epochs": {"mechanism": "none", "clip": (0.2, 5.0)},
 }
-# The knobs the documents do not have (DESIGN section 2, 3): neutral in `printed`, set in `hardened`.
+# The knobs the documents do not have (docs/formulas.md sections 1 and 2): neutral in `printed`, set in `hardened`.
 KNOBS: dict[str, dict[str, dict[str, Any]]] = {
     "printed": {
         "quality": {"prior_mass": 0.0, "unverified_cap": math.inf},

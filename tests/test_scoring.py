@@ -524,7 +524,7 @@ def test_spark_can_run_the_same_text() -> None:
     assert {p.name for p in tree.find_all(exp.Placeholder)} == set(score_query(DAY, HARDENED).parameters)
 
 
-# --- what the knobs are for (DESIGN section 2) ------------------------------------------------------------------------
+# --- what the knobs are for (docs/formulas.md section 1) ------------------------------------------------------------------------
 
 
 def crowd(video: str, n: int, *, verified_every: int = 5) -> tuple[list[Event], list[Viewer]]:

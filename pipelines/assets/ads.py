@@ -1,4 +1,4 @@
-"""Advertising money: Pulse, category pools, and what each video is paid from each pool (DESIGN section 3)."""
+"""Advertising money: Pulse, category pools, and what each video is paid from each pool (docs/formulas.md section 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gifted coins: each video's split between creator and platform (DESIGN section 4)."""
+"""Gifted coins: each video's split between creator and platform (docs/formulas.md section 3)."""
 
 from __future__ import annotations
 

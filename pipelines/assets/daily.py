@@ -1,7 +1,7 @@
 """What every daily asset shares: how a range of days runs, commits, is marked, and is reported.
 
 Dagster gives a single-run backfill one call with a range of days. Each day here commits by itself, in order, and is
-marked as materialised at once, so that a failure on day 12 leaves days 1 to 11 done and known to be done.
+marked as materialised even if a later one fails: a failure on day 12 leaves days 1 to 11 done and known to be done.
 """
 
 import logging
@@ -15,10 +15,13 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.invariants import InvariantError
 from pipelines.partitions import DAYS
-from pipelines.policy import Policy
-from pipelines.settings import Home
-from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
+from pipelines.policy import Policy, PolicyError
+from pipelines.settings import Home, SettingsError
+from pipelines.sources.errors import SourceError
+from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, MissingDayError, Warehouse, WarehouseError, require_day
+from solvers import InfeasibleError
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)  # beta in 1.13, which is pinned
 
@@ -26,6 +29,9 @@ POOL = "warehouse"
 PROGRESS = logging.getLogger("earnings.progress")
 
 Metadata = Mapping[str, Any]
+
+# What is wrong with the input, the policy or the machine, not with the code: the run's page shows the message, not a stack.
+EXPECTED = (SourceError, PolicyError, SettingsError, WarehouseError, MissingDayError, InvariantError, InfeasibleError)
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
@@ -93,26 +99,27 @@ def daily_asset(
             days = [date.fromisoformat(key) for key in context.partition_keys]
             house = warehouse.warehouse()
             policies = house.home.policies
-            with house.open() as con:
-                for n, day in enumerate(days, 1):
-                    began = time.monotonic()
-                    work = Day(con, day, house, policies.in_force(day))
-                    work.require(*required)
-                    metadata = dict(function(work))
-                    progress = {
-                        "asset": name,
-                        "day": day,
-                        "n": n,
-                        "of": len(days),
-                        "seconds": time.monotonic() - began,
-                        "metadata": metadata,
-                    }
-                    PROGRESS.info("%s %s", name, day, extra=progress)
-                    context.add_asset_metadata(metadata, partition_key=day.isoformat())
-                    if n < len(days):  # the last one is marked by Dagster itself, when the asset returns
-                        context.log_event(dg.AssetMaterialization(name, partition=day.isoformat(), metadata=metadata))
-            if afterwards:
-                afterwards(house)
+            done: dict[str, Metadata] = {}
+            try:
+                with house.open() as con:
+                    for n, day in enumerate(days, 1):
+                        began = time.monotonic()
+                        work = Day(con, day, house, policies.in_force(day))
+                        work.require(*required)
+                        metadata = function(work)
+                        done[day.isoformat()] = metadata
+                        seconds = time.monotonic() - began
+                        progress = {"asset": name, "day": day, "n": n, "of": len(days), "seconds": seconds, "metadata": metadata}
+                        PROGRESS.info("%s %s", name, day, extra=progress)
+                        context.add_asset_metadata(metadata, partition_key=day.isoformat())
+                if afterwards:
+                    afterwards(house)
+            except BaseException as error:
+                for key, metadata in done.items():  # when the asset returns, Dagster marks its days itself
+                    context.log_event(dg.AssetMaterialization(name, partition=key, metadata=metadata))
+                if isinstance(error, EXPECTED):
+                    raise dg.Failure(str(error), allow_retries=False) from error
+                raise
 
         return asset
 

@@ -9,7 +9,7 @@ from pipelines.warehouse import require_day
 
 @daily_asset(group="quality", deps=["viewer_events", "viewers", "videos"])
 def video_quality(run: Day) -> Metadata:
-    """Quality score and effective views of every video somebody watched in the window (DESIGN section 2)."""
+    """Quality score and effective views of every video somebody watched in the window."""
     landed = set(run.home.landing_days("viewer_events"))
     for day in window(run.day, run.policy.quality.window_days):
         if day in landed:

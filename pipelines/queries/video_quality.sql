@@ -1,4 +1,4 @@
--- Quality score of every video that somebody watched in the window (sources/001 section 4; DESIGN section 2).
+-- Quality score of every video that somebody watched in the window (the ad revenue document, section 4; docs/formulas.md section 1).
 -- Parameters: pipelines/scoring.py. Plain SQL: the same text runs on DuckDB and, transpiled by sqlglot, on Spark.
 --
 -- Sums are over integers (trust in millionths, watch time in milliseconds) and are divided once, at the end, so that

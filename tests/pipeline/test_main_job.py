@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.definitions import build_definitions
 from pipelines.invariants import INVARIANTS
-from pipelines.running import prepare_dagster_home, run_days
+from pipelines.running import run_days
 from pipelines.settings import CalendarError, Home
 from pipelines.warehouse import Warehouse
 from tests.pipeline.conftest import FIRST, LAST, contents, rows
@@ -192,29 +193,30 @@ def test_a_failure_in_the_middle_of_a_range_leaves_the_days_before_it_done(make_
 # ------------------------------------------------------------------------------------------------------------------ checks
 
 
-def test_a_check_by_itself_finds_what_was_changed_behind_its_back(finished: Home, copy_of: Callable[[Home], Home]) -> None:
-    from pipelines.checks import CHECKS
-    from pipelines.definitions import ASSETS, WarehouseResource
-
+def test_a_failing_check_blocks_what_comes_after(finished: Home, copy_of: Callable[[Home], Home], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger is changed behind its back; the check before the commit is switched off, so that only the asset check can see it."""
     home = copy_of(finished)
     with Warehouse(home).open() as con:
-        con.execute(
-            """UPDATE ad_payouts SET payout_micros = payout_micros + 1
-               WHERE day = $1 AND payout_micros = (SELECT max(payout_micros) FROM ad_payouts WHERE day = $1)""",
-            [FIRST],
-        )
-    prepare_dagster_home(home)
-    checks = next(c for c in CHECKS if c.node_def.name == "ad_payouts_checks")
-    result = dg.materialize(
-        [*ASSETS, checks],
-        selection=dg.AssetSelection.checks(checks),
-        partition_key=str(FIRST),
-        resources={"warehouse": WarehouseResource(home=str(home.root))},
-        instance=dg.DagsterInstance.ephemeral(),
-    )
-    verdicts = {e.check_name: e.passed for e in result.get_asset_check_evaluations()}
-    assert verdicts["pools_sum_exactly"] is False
-    assert verdicts["compliance_gate"] is True
+        con.execute("UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE day = ? AND account = 'platform'", [FIRST])
+    before = rows(home, "SELECT written_at FROM written_days WHERE table_name = 'creator_earnings' AND day = ?", FIRST)
+    monkeypatch.setattr("pipelines.warehouse.enforce", lambda *_, **__: None)
+    outcome = run_days(home, FIRST, date(2026, 3, 2), assets=["ledger_entries", "creator_earnings"])
+    assert not outcome.success
+    failed = [failure for failure in outcome.failures if failure.startswith("check entries_sum_to_zero")]
+    assert len(failed) == 1
+    assert str(FIRST) in failed[0]
+    assert rows(home, "SELECT written_at FROM written_days WHERE table_name = 'creator_earnings' AND day = ?", FIRST) == before
+
+
+def test_every_check_has_passed_for_every_day(finished: Home) -> None:
+    with dg.DagsterInstance.from_config(str(finished.dagster)) as instance:
+        keys = build_definitions(finished).resolve_asset_graph().asset_check_keys
+        assert len(keys) > 20
+        for key in keys:
+            records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+            evaluations = [r.event.dagster_event.asset_check_evaluation_data for r in records if r.event]
+            assert {e.partition for e in evaluations if e.passed} == {"2026-03-01", "2026-03-02", "2026-03-03"}, key
+            assert all(e.passed for e in evaluations), key
 
 
 def test_an_asset_refuses_a_day_whose_input_was_never_written(make_home: MakeHome) -> None:

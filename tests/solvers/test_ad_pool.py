@@ -10,7 +10,7 @@ from typing import Any
 import cvxpy
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from solvers import InfeasibleError
@@ -221,8 +221,21 @@ def bounded(draw) -> dict[str, Any]:
     return {"pool": pool, "share": np.array(share), "floor": inside * low, "cap": inside * high, **draw(knobs)}
 
 
+OVERFLOWING_SLOPE = {
+    "pool": 1e18,
+    "share": np.array([0.5, 1e-290]),
+    "floor": np.zeros(2),
+    "cap": np.array([3e17, 8e17]),
+    "alpha": 1.0,
+    "lambda_fair": 0.0,
+    "lambda_eff": 0.5,
+    "objective": "blend",
+}
+
+
 @settings(max_examples=400, deadline=None)
 @given(bounded())
+@example(OVERFLOWING_SLOPE)
 def test_pool_is_paid_out_within_bounds_and_optimally(problem):
     found = allocate_pool(**problem)
     assert math.fsum(found.payout) == pytest.approx(problem["pool"], rel=1e-14)

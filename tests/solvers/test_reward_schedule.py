@@ -48,10 +48,12 @@ class Plain:
 
 class Exponential:
     def value(self, x):
-        return np.expm1(x)
+        with np.errstate(over="ignore"):
+            return np.expm1(x)
 
     def derivative(self, x):
-        return np.exp(x)
+        with np.errstate(over="ignore"):
+            return np.exp(x)
 
 
 class FlatThenSteep:
@@ -183,7 +185,7 @@ def test_budget_met_qualities_rise_and_no_type_prefers_another_quality(mass, dif
     assert (own >= other.max(axis=1) - 1e-12 * best.reward[-1]).all()
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(masses, difficulties, budgets, costs, st.integers(0, 2**32 - 1))
 def test_no_feasible_schedule_buys_more(mass, difficulty, budget, cost, seed):
     f, h = types(mass, difficulty)
@@ -225,7 +227,7 @@ def test_product_against_cvxpy(cost, seed):
     assert optimal_schedule(f, h, budget, cost).gross_product == pytest.approx(model.solve(solver="CLARABEL"), rel=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(masses, difficulties, budgets, costs)
 def test_bisection_agrees_with_the_inverses_of_the_cost(mass, difficulty, budget, cost):
     f, h = types(mass, difficulty)
@@ -281,10 +283,8 @@ def test_no_budget_buys_nothing(cost):
 @pytest.mark.parametrize("budget", [1e-200, 1e-12, 1e12, 1e200])
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: type(cost).__name__)
 def test_tiny_and_huge_budgets(cost, budget):
-    if isinstance(cost, FlatThenSteep | Exponential) and budget in (1e-200, 1e200):
-        pytest.skip("the cost itself has no digits there")
     best = optimal_schedule([1, 2, 1], [3, 2, 1], budget, cost)
-    assert best.budget_residual < 1e-4 if budget < 1e-9 else best.budget_residual < 1e-12
+    assert best.budget_residual < 1e-12
     assert 0 < best.gross_product < math.inf
     assert linear_scheme([1, 2, 1], [3, 2, 1], budget, cost).gross_product <= best.gross_product * (1 + 1e-9)
 
@@ -334,7 +334,7 @@ def test_whole_rewards_where_rounding_to_cents_breaks_hundreds_of_incentives():
     assert incentive_violations(exact.quality, np.round(exact.reward), h, cost).size > 300
     whole = whole_rewards(exact, f, h, budget, cost)
     assert incentive_violations(whole.quality, whole.reward, h, cost, tolerance=1e-14).size == 0
-    assert whole.gross_product > 0.999 * exact.gross_product
+    assert whole.gross_product > 0.998 * exact.gross_product
     assert budget - f.sum() < f @ whole.reward <= budget
 
 
@@ -371,7 +371,7 @@ def test_linear_scheme_is_an_answer_to_its_price_and_buys_at_least_half(mass, di
     assert (own >= other.max(axis=1) - 1e-11 * linear.price * linear.quality[-1]).all()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=8), difficulties, budgets, costs)
 def test_the_pot_in_equilibrium(mass, difficulty, budget, cost):
     f, h = types([*mass, 2], [*difficulty, 0.01])
@@ -427,6 +427,7 @@ class Offset(Exponential):
         ({"difficulty": [2, 0]}, "difficulty must be finite and above 0: row 1 is 0.0"),
         ({"difficulty": [1, 2]}, "difficulty must be in falling order, the most able type last: row 1 is 2.0"),
         ({"difficulty": [math.inf, 2]}, "difficulty must be finite"),
+        ({"difficulty": [1e308, 2], "mass": [9, 9]}, "no number any more"),
         ({"budget": -1.0}, "budget must be finite and at least 0, not -1.0"),
         ({"budget": math.inf}, "budget must be finite"),
         ({"budget": math.nan}, "budget must be finite"),
@@ -453,6 +454,9 @@ def test_bad_input_is_refused(solve, change, words):
         (lambda: PiecewiseLinearCost([0, 1], [2, 1]), "not convex"),
         (lambda: PiecewiseLinearCost([0, 1], [0, 1]), "slopes must be positive"),
         (lambda: incentive_violations([1.0], [1, 2], [1.0], PowerCost(2)), "one shape"),
+        (lambda: incentive_violations([math.nan], [1], [1.0], PowerCost(2)), "must be finite"),
+        (lambda: whole_rewards(optimal_schedule([1], [1], 9, PowerCost(2)), [1, 1], [1, 1], 9, PowerCost(2)), "for 1 types"),
+        (lambda: whole_rewards(optimal_schedule([1], [1], 1e20, PowerCost(2)), [1], [1], 1e20, PowerCost(2)), "64-bit"),
     ],
 )
 def test_bad_costs_and_shapes_are_refused(make, words):
