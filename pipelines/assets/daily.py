@@ -98,9 +98,9 @@ def daily_asset(
         def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
             days = [date.fromisoformat(key) for key in context.partition_keys]
             house = warehouse.warehouse()
-            policies = house.home.policies
             done: dict[str, Metadata] = {}
             try:
+                policies = house.home.policies
                 with house.open() as con:
                     for n, day in enumerate(days, 1):
                         began = time.monotonic()
