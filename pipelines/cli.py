@@ -100,7 +100,8 @@ def demo(home: Home, as_json: bool) -> None:
             "\n[bold]Next[/]\n"
             "  earnings status                 which days exist, and what is in quarantine and why\n"
             "  earnings ui                     the same run in the browser: assets, checks, money per day\n"
-            f"  duckdb {_short(home.published)}   the tables; creator_earnings is the end of the line\n"
+            '  earnings query "FROM creator_earnings LIMIT 5"\n'
+            f"                                  any SQL on {_short(home.published)}\n"
             f"  cp -r {_short(SAMPLE / 'late')}/. {_short(home.landing)}/ && earnings run --from {days[0]} --to {days[-1]}\n"
             "                                  late data arrive: changed days are reversed and reissued in the ledger"
         )
@@ -265,6 +266,34 @@ def policy(home: Home, day: datetime | None, as_json: bool) -> None:
     for section, values in chosen.model_dump(exclude={"name", "effective_from", "description"}).items():
         for key, value in values.items():
             OUT.print(f"  {section}.{key} = {value}")
+
+
+@main.command()
+@click.argument("sql")
+@_json
+@click.pass_obj
+def query(home: Home, sql: str, as_json: bool) -> None:
+    """Ask the published copy of the warehouse, e.g. "FROM creator_earnings ORDER BY total_micros DESC LIMIT 5".
+
+    Reads warehouse-readonly.duckdb, which every run replaces; no run is ever disturbed. `earnings schema` lists the tables.
+    """
+    import duckdb
+
+    if not home.published.exists():
+        raise click.ClickException(f"{home.published}: there is no published copy yet. Make it first: earnings run")
+    with duckdb.connect(str(home.published), read_only=True) as con:
+        try:
+            cursor = con.execute(sql)
+            names, found = [column[0] for column in cursor.description or ()], cursor.fetchall()
+        except duckdb.Error as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        _print_json([dict(zip(names, row, strict=True)) for row in found])
+        return
+    table = RichTable(*names, box=None, pad_edge=False)
+    for row in found:
+        table.add_row(*(escape(str(value)) for value in row))
+    OUT.print(table)
 
 
 @main.command()

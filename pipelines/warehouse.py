@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -62,20 +62,24 @@ class DayWriter:
             raise ValueError(f"{table} {self.day}: rows lack {', '.join(sorted(missing))}")
         if unknown := set(relation.columns) - columns:
             raise ValueError(f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table does not")
+        before = _digest(self.con, table, self.day)
         self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
         relation.create_view("incoming_rows", replace=True)
         inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows").fetchone()
         self.con.execute("DROP VIEW incoming_rows")
         if inserted is None or inserted[0] != count(self.con, table, self.day):
             raise ValueError(f"{table} {self.day}: some of the rows are of another day")
-        return self.mark(table)
+        return self.mark(table, changed=_digest(self.con, table, self.day) != before)
 
-    def mark(self, table: str) -> int:
-        """Note that the table's day is written, for tables that are appended to by other means than `replace`."""
+    def mark(self, table: str, *, changed: bool) -> int:
+        """Note that the table's day is written; only one that is not as it was before makes what was made from it stale."""
         self.written.add(table)
         rows = count(self.con, table, self.day)
+        before = self.con.execute("SELECT changed_at FROM written_days WHERE table_name = ? AND day = ?", [table, self.day]).fetchone()
+        now = datetime.now(UTC).replace(tzinfo=None)
+        changed_at = before[0] if before and not changed else now
         self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", [table, self.day])
-        self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, now()::TIMESTAMP, ?)", [table, self.day, rows, CODE_VERSION])
+        self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?)", [table, self.day, rows, changed_at, now, CODE_VERSION])
         return rows
 
 
@@ -194,6 +198,11 @@ def require_day(con: Connection, table: str, day: date) -> None:
     """Raise MissingDayError if the table's day was never written."""
     if not con.execute("SELECT 1 FROM written_days WHERE table_name = ? AND day = ?", [table, day]).fetchone():
         raise MissingDayError(f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day} --to {day}")
+
+
+def _digest(con: Connection, table: str, day: date) -> tuple[object, ...] | None:
+    """Equal for equal rows in any order."""
+    return con.execute(f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE day = ?", [day]).fetchone()
 
 
 def _holder(message: str) -> str:

@@ -14,7 +14,7 @@ def ledger_entries(run: Day) -> Metadata:
     """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did not is left alone."""
     with run.write() as writer:
         posting = post_day(run.con, run.day, run.policy.hash)
-        writer.mark("ledger_entries")
+        writer.mark("ledger_entries", changed=posting.outcome != "unchanged")
     return {"transaction": posting.txn_id, "revision": posting.revision, "outcome": posting.outcome, "entries": posting.entries}
 
 

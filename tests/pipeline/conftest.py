@@ -79,6 +79,7 @@ def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
         found = {t.name: con.execute(f"SELECT * FROM {t.name} ORDER BY ALL").fetchall() for t in tables}
         found["ledger_entries"] = con.execute("SELECT * FROM ledger_entries ORDER BY ALL").fetchall()
         found["quarantine"] = con.execute("SELECT table_name, day, reason, count(*) FROM quarantine GROUP BY ALL ORDER BY ALL").fetchall()
+        found["written_days"] = con.execute("SELECT table_name, day, rows FROM written_days ORDER BY ALL").fetchall()
         found["ledger"] = con.execute("SELECT seq, txn_id, day, entries_hash FROM ledger_transactions ORDER BY seq").fetchall()
     return found
 

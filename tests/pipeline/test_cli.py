@@ -19,7 +19,7 @@ from pipelines.cli import main, money
 from pipelines.schema import TABLES, as_markdown
 from pipelines.settings import Home
 from pipelines.warehouse import Warehouse
-from tests.pipeline.conftest import FIRST, LAST, contents
+from tests.pipeline.conftest import FIRST, LAST, contents, rows
 
 PROJECT = Path(__file__).parents[2]
 EARNINGS = str(Path(sys.executable).parent / "earnings")
@@ -33,7 +33,20 @@ def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["demo"], ["run"], ["status"], ["import"], ["import", "kuairand"], ["simulate"], ["policy"], ["ui"], ["prune"], ["schema"]],
+    [
+        [],
+        ["demo"],
+        ["run"],
+        ["status"],
+        ["import"],
+        ["import", "kuairand"],
+        ["simulate"],
+        ["policy"],
+        ["ui"],
+        ["prune"],
+        ["schema"],
+        ["query"],
+    ],
 )
 def test_help_teaches(command: list[str]) -> None:
     result = CliRunner().invoke(main, [*command, "--help"])
@@ -78,7 +91,14 @@ def test_status_shows_landed_stale_and_quarantine(finished: Home, copy_of: Calla
     fresh = json.loads(earnings(make_home("fresh"), "status", "--json").stdout)
     assert {day["state"] for day in fresh["days"]} == {"landed"}
     home = copy_of(finished)
-    assert earnings(home, "run", "--asset", "gifts", "--from", str(LAST), "--to", str(LAST)).returncode == 0
+    run_gifts = ("run", "--asset", "gifts", "--from", str(LAST), "--to", str(LAST))
+    assert earnings(home, *run_gifts).returncode == 0
+    days = {day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]}
+    assert days[str(LAST)]["state"] == "complete"  # the same gifts again
+    ((video,),) = rows(home, "SELECT min(video_id) FROM videos")
+    more = f"gift_id,ts,viewer_id,video_id,coins,premium\nlate,{LAST}T01:00:00Z,u,{video},5,true\n"
+    (home.landing / "gifts" / str(LAST) / "late.csv").write_text(more)
+    assert earnings(home, *run_gifts).returncode == 0
     days = {day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]}
     assert days[str(LAST)]["state"] == "stale"
     assert "gifts" in days[str(LAST)]["note"]
@@ -118,6 +138,20 @@ def test_days_outside_the_calendar_say_what_the_calendar_is(finished: Home) -> N
 
 def test_prune_only_says_what_it_would_do(finished: Home) -> None:
     assert "would delete 0 runs" in earnings(finished, "prune").stdout
+
+
+def test_query_asks_the_published_copy(finished: Home, make_home: Callable[..., Home]) -> None:
+    answer = earnings(finished, "query", "SELECT count(*) AS days FROM (SELECT DISTINCT day FROM creator_earnings)", "--json")
+    assert json.loads(answer.stdout) == [{"days": 3}]
+    assert "video_quality" in earnings(finished, "query", "SHOW TABLES").stdout
+    for home, sql, reason in (
+        (finished, "FROM nothing", "nothing does not exist"),
+        (make_home("new"), "SELECT 1", "no published copy yet"),
+    ):
+        failed = earnings(home, "query", sql)
+        assert failed.returncode == 1
+        assert reason in failed.stderr
+    assert "read-only" in earnings(finished, "query", "DELETE FROM ledger_entries").stderr
 
 
 def test_simulate_makes_the_bundled_sample_again(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import dagster as dg
 
 from pipelines.definitions import build_definitions
 from pipelines.settings import Home
+from pipelines.status import MADE_FROM
 
 EDGES = {
     "viewers": set(),
@@ -37,6 +38,12 @@ def test_edges() -> None:
     graph = _graph()
     found = {node.key.to_user_string(): {p.to_user_string() for p in node.parent_keys} for node in graph.asset_nodes}
     assert found == EDGES
+
+
+def test_status_knows_the_edges() -> None:
+    """It keeps its own, because importing Dagster takes seconds; snapshots and yesterday's carry are judged otherwise."""
+    derived = {name: edges - {"viewers", "creators", "videos", name} for name, edges in EDGES.items() if edges - {"creators", "videos"}}
+    assert {name: set(sources) for name, sources in MADE_FROM.items()} == derived
 
 
 def test_every_asset_is_daily_with_one_backfill_policy_and_one_pool() -> None:
