@@ -48,7 +48,8 @@ def enforce(con: duckdb.DuckDBPyConnection, tables: Iterable[str], day: date, *,
     for table in tables:
         for invariant in of_table(table):
             if rows := invariant.violations(con, day, quarantine_limit=quarantine_limit):
-                raise InvariantError(f"{table} {day}: {invariant.promise} ({invariant.name}) does not hold, first rows: {rows}")
+                found = "; ".join(", ".join(f"{key} = {value}" for key, value in row.items()) for row in rows)
+                raise InvariantError(f"{table} {day}: not written, for this must hold: {invariant.promise}. It does not: {found}")
 
 
 def of_table(table: str) -> tuple[Invariant, ...]:

@@ -141,7 +141,7 @@ def test_too_much_quarantine_rolls_back(platform, rows):
     platform.load_known()
     before = contents(platform.warehouse)
     platform.land("viewer_events", [rows.event(f"e{n}", watch_ms=-1 if n == 0 else 1) for n in range(20)])
-    with pytest.raises(InvariantError, match=r"quarantine_share.*'share': 0\.05.*part\.csv:2 watch_ms"):
+    with pytest.raises(InvariantError, match=r"under the limit.*share = 0\.05.*part\.csv:2 watch_ms"):
         platform.load("viewer_events")
     assert contents(platform.warehouse) == before
     platform.land("viewer_events", [rows.event(f"e{n}", watch_ms=-1 if n == 0 else 1) for n in range(30)])
