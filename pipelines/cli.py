@@ -30,7 +30,8 @@ from pipelines.settings import PROJECT, SAMPLE, CalendarError, Home, SettingsErr
 from pipelines.sources.errors import SourceError
 from pipelines.warehouse import WarehouseError
 
-_WIDE = None if sys.stdout.isatty() else 180
+# A narrow terminal wraps a wide table; rich would cut digits off the amounts.
+_WIDE = max(shutil.get_terminal_size().columns, 140) if sys.stdout.isatty() else 180
 OUT = Console(highlight=False, width=_WIDE)
 ERR = Console(stderr=True, highlight=False, width=_WIDE)
 DAY = click.DateTime(formats=["%Y-%m-%d"])
