@@ -1,7 +1,7 @@
 """Landing files into tables: every row is judged, none is lost, and a file that cannot be read stops the run.
 
-What belongs here: reading `landing/<table>/<day>/*.(parquet|csv|csv.gz|jsonl)`, casting, the verdict on each row,
-exact duplicates, quarantine. What a row must keep is declared in `schema.py`.
+What belongs here: which files a table's day has, casting, the verdict on each row, exact duplicates, quarantine. How a file becomes
+records is in `records.py`; what a row must keep is declared in `schema.py`.
 
 A row ends in exactly one of three places: the table, the count of exact duplicates, or `quarantine` with a reason.
 Nothing here depends on the order of rows or files: of rows that share an id and differ, all go to quarantine, and a
