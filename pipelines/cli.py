@@ -130,11 +130,11 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
     from pipelines.running import run_days
     from pipelines.status import day_statuses
 
-    runs = []
+    runs, policies = [], home.policies
     for first, last in ranges:
-        home.policies.in_force(first)
+        paying = policies.in_force(first)
         if not as_json:
-            OUT.print(f"[bold]{first} to {last}[/] in {_short(home.root)}, policy {home.policies.in_force(last).name}")
+            OUT.print(f"[bold]{first} to {last}[/] in {_short(home.root)}, policy {paying.name}")
         with _progress(ERR if as_json else OUT):
             runs.append(run_days(home, first, last, assets=assets))
         if not runs[-1].success:

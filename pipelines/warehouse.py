@@ -67,20 +67,20 @@ class DayWriter:
         relation.create_view("incoming_rows", replace=True)
         inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows").fetchone()
         self.con.execute("DROP VIEW incoming_rows")
-        if inserted is None or inserted[0] != count(self.con, table, self.day):
+        after = _digest(self.con, table, self.day)
+        if inserted is None or inserted[0] != after[0]:
             raise ValueError(f"{table} {self.day}: some of the rows are of another day")
-        return self.mark(table, changed=_digest(self.con, table, self.day) != before)
+        self.mark(table, rows=after[0], changed=after != before)
+        return after[0]
 
-    def mark(self, table: str, *, changed: bool) -> int:
+    def mark(self, table: str, *, rows: int, changed: bool) -> None:
         """Note that the table's day is written; only one that is not as it was before makes what was made from it stale."""
         self.written.add(table)
-        rows = count(self.con, table, self.day)
         before = self.con.execute("SELECT changed_at FROM written_days WHERE table_name = ? AND day = ?", [table, self.day]).fetchone()
         now = datetime.now(UTC).replace(tzinfo=None)
         changed_at = before[0] if before and not changed else now
         self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", [table, self.day])
         self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?)", [table, self.day, rows, changed_at, now, CODE_VERSION])
-        return rows
 
 
 @dataclass(frozen=True)
@@ -200,9 +200,11 @@ def require_day(con: Connection, table: str, day: date) -> None:
         raise MissingDayError(f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day} --to {day}")
 
 
-def _digest(con: Connection, table: str, day: date) -> tuple[object, ...] | None:
-    """Equal for equal rows in any order."""
-    return con.execute(f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE day = ?", [day]).fetchone()
+def _digest(con: Connection, table: str, day: date) -> tuple[int, int | None, int | None]:
+    """How many rows there are, and two numbers that are equal for equal rows in any order."""
+    found = con.execute(f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE day = ?", [day]).fetchone()
+    assert found is not None
+    return found[0], found[1], found[2]
 
 
 def _holder(message: str) -> str:

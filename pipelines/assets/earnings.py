@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.assets.daily import Day, Metadata, daily_asset
 from pipelines.ledger.entries import post_day
 from pipelines.queries import query
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, count
 from solvers.inequality import gini, top_share
 
 
@@ -14,7 +14,7 @@ def ledger_entries(run: Day) -> Metadata:
     """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did not is left alone."""
     with run.write() as writer:
         posting = post_day(run.con, run.day, run.policy.hash)
-        writer.mark("ledger_entries", changed=posting.outcome != "unchanged")
+        writer.mark("ledger_entries", rows=count(run.con, "ledger_entries", run.day), changed=posting.outcome != "unchanged")
     return {"transaction": posting.txn_id, "revision": posting.revision, "outcome": posting.outcome, "entries": posting.entries}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dagster as dg
 
 from pipelines.assets.daily import Day, Metadata, daily_asset
@@ -23,18 +25,23 @@ def _metadata(report: LoadReport) -> Metadata:
     }
 
 
+def _asset(table: Table, load: Callable[[Day], Metadata]) -> dg.AssetsDefinition:
+    load.__name__, load.__doc__ = table.name, table.meaning
+    return daily_asset(group="raw", deps=sorted({target for _, target in table.references}))(load)
+
+
 def _stream(table: Table) -> dg.AssetsDefinition:
     def load(run: Day) -> Metadata:
         with run.write() as writer:
             return _metadata(load_day(writer, run.home.landing, table))
 
-    load.__name__, load.__doc__ = table.name, table.meaning
-    return daily_asset(group="raw", deps=sorted({target for _, target in table.references}))(load)
+    return _asset(table, load)
 
 
 def _snapshot(table: Table) -> dg.AssetsDefinition:
+    """Loads the day's snapshot, and earlier ones that are not in the warehouse yet."""
+
     def load(run: Day) -> Metadata:
-        """Load the day's snapshot, and earlier ones that are not in the warehouse yet."""
         landed = [day for day in run.home.landing_days(table.name) if day <= run.day]
         if not landed:
             folder = run.home.landing / table.name
@@ -47,8 +54,7 @@ def _snapshot(table: Table) -> dg.AssetsDefinition:
         with run.write() as writer:
             return {**_metadata(load_day(writer, run.home.landing, table)), "snapshot_in_force": landed[-1].isoformat()}
 
-    load.__name__, load.__doc__ = table.name, table.meaning
-    return daily_asset(group="raw", deps=sorted({target for _, target in table.references}))(load)
+    return _asset(table, load)
 
 
 RAW = [*(_snapshot(t) for t in SNAPSHOTS), *(_stream(t) for t in DAILY)]
