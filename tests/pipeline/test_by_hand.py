@@ -150,6 +150,20 @@ def test_without_yesterday_the_day_runs_and_is_stale_once_yesterday_carries(home
     assert rows(home, "SELECT sum(carry_out_micros) FROM ad_pools WHERE day = '2026-05-02'") == [(38,)]
 
 
+def test_accounts_of_one_identity_are_one_unit_until_a_snapshot_parts_them(home: Home) -> None:
+    _land(home, "creators", D1, "creator_id,identity_id\nann,same\nbob,same\n")
+    _land(home, "creators", D2, "creator_id,identity_id\nann,\n")
+    _land(home, "viewer_events", D2, EVENTS + _views(D2, a1=1, b1=1))
+    _land(home, "ad_revenue", D2, ADS + f"5,{D2}T10:00,games,,20\n")
+    _land(home, "gifts", D2, GIFTS)
+    assert run_days(home, D1, D2).success
+    assert rows(home, "SELECT DISTINCT day, unit_id FROM ad_payouts WHERE category = 'games' ORDER BY ALL") == [
+        (D1, "same"),
+        (D2, "ann"),
+        (D2, "same"),
+    ]
+
+
 def test_empty_pools_spread_in_proportion_or_are_carried_when_nobody_is_paid() -> None:
     ads = Ads(empty_pool="spread", platform_share=0.0)
     music, games, news = (size_pool(ads, *row) for row in (("music", 30, 0, 2, True), ("games", 10, 0, 1, True), ("news", 6, 4, 0, False)))
