@@ -1080,8 +1080,9 @@ def ledger() -> Finding:
     from pipelines.ledger.entries import post_day
 
     con = duckdb.connect()
-    for name in ("ad_pools", "ad_payouts", "pulse_payouts", "donation_splits", "landing_files", "ledger_transactions", "ledger_entries"):
-        con.execute(TABLES[name].ddl())
+    for table in TABLES.values():
+        con.execute(table.ddl())
+    policy = Policy(name="demo", effective_from=DAY)
     con.execute(
         f"""INSERT INTO ad_pools BY NAME
             SELECT DATE '{DAY}' AS day, 'music' AS category, 1001 AS revenue_micros, 551 AS platform_micros, 7 AS carry_in_micros,
@@ -1099,9 +1100,9 @@ def ledger() -> Finding:
                    0.5 AS quality, 0.4 AS normal_share, 0.8 AS premium_share, 20000 AS revenue_micros, 12000 AS payout_micros,
                    '' AS policy_hash"""
     )
-    outcomes = [post_day(con, DAY, "").outcome, post_day(con, DAY, "").outcome]
+    outcomes = [post_day(con, DAY, policy).outcome, post_day(con, DAY, policy).outcome]
     con.execute("UPDATE donation_splits SET payout_micros = 12500")
-    outcomes.append(post_day(con, DAY, "").outcome)
+    outcomes.append(post_day(con, DAY, policy).outcome)
     sums = """count(*), sum(amount_micros)::BIGINT, sum(amount_micros) FILTER (account = 'creator:c0')::BIGINT,
               sum(amount_micros) FILTER (account = 'platform')::BIGINT,
               -sum(amount_micros) FILTER (starts_with(account, 'revenue:'))::BIGINT"""

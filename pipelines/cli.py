@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from pipelines.money import money
 from pipelines.policy import PolicyError
 from pipelines.schema import LANDING, TABLES
 from pipelines.settings import PROJECT, SAMPLE, CalendarError, Home, SettingsError
@@ -386,16 +387,6 @@ def _progress(console: Console) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-
-
-def money(micros: int) -> str:
-    """Micros as currency units with all six digits.
-
-    >>> money(-1_234_567_890)
-    '-1,234.567890'
-    """
-    whole, rest = divmod(abs(micros), 1_000_000)
-    return f"{'-' if micros < 0 else ''}{whole:,}.{rest:06d}"
 
 
 def _print_days(days: list[Any]) -> None:

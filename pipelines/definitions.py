@@ -35,7 +35,7 @@ daily_job = dg.define_asset_job(
 
 def build_definitions(home: Home, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Everything of one home; tests swap resources."""
-    assets = [asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=FRESH)) for asset in ASSETS]
+    assets = [asset.definition.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=FRESH)) for asset in ASSETS]
     return dg.Definitions(
         assets=assets,
         asset_checks=CHECKS,

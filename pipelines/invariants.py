@@ -216,7 +216,8 @@ _BY_HAND = (
              (SELECT (SELECT coalesce(sum(amount_micros), 0) FROM ad_revenue WHERE day = $day)
                    + (SELECT coalesce(sum(revenue_micros), 0) FROM donation_splits WHERE day = $day) AS gross),
              (SELECT coalesce(sum(amount_micros), 0) AS owed FROM ledger_entries
-              WHERE day = $day AND (account = 'platform' OR starts_with(account, 'creator:') OR starts_with(account, 'carry:')))
+              WHERE day = $day AND part <> 'statement'
+                AND (account = 'platform' OR starts_with(account, 'creator:') OR starts_with(account, 'carry:')))
            WHERE gross <> owed""",
     ),
     Invariant(
@@ -232,7 +233,7 @@ _BY_HAND = (
         "creator_earnings",
         "the parts of every creator's earnings sum to the total, and the categories to the ads part",
         """SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day AND (
-             pulse_micros + ads_micros + carry_micros + coins_micros <> total_micros
+             pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros <> total_micros
              OR coalesce(list_sum(map_values(ads_by_category)), 0) <> ads_micros)""",
     ),
     Invariant(
@@ -242,7 +243,7 @@ _BY_HAND = (
         """SELECT creator_id, total_micros, balance FROM
              (SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day)
              FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS balance FROM ledger_entries
-                        WHERE day = $day AND starts_with(account, 'creator:') GROUP BY account) USING (creator_id)
+                        WHERE day = $day AND starts_with(account, 'creator:') AND part <> 'statement' GROUP BY account) USING (creator_id)
            WHERE coalesce(total_micros, 0) <> coalesce(balance, 0)""",
     ),
 )

@@ -39,7 +39,8 @@ class Table:
     """One table.
 
     `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it; a loaded day is
-    stored in the order of `stored_by`, then of the key.
+    stored in the order of `stored_by`, then of the key. `constraints` are the database's own, for tables that only grow:
+    DuckDB keeps the index of a key too strictly for rows that one transaction deletes and inserts again.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Table:
     key: tuple[str, ...]
     references: tuple[tuple[str, str], ...] = ()
     stored_by: tuple[str, ...] = ()
+    constraints: tuple[str, ...] = ()
 
     @property
     def landing_columns(self) -> tuple[Column, ...]:
@@ -57,7 +59,7 @@ class Table:
 
     def ddl(self) -> str:
         """`CREATE TABLE IF NOT EXISTS` for this table."""
-        lines = [f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns]
+        lines = [*(f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns), *self.constraints]
         return f"CREATE TABLE IF NOT EXISTS {self.name} (\n    " + ",\n    ".join(lines) + "\n)"
 
 
@@ -404,6 +406,19 @@ DONATION_SPLITS = Table(
     key=("video_id",),
 )
 
+ADJUSTMENTS = Table(
+    "adjustments",
+    "log",
+    "What a budget-neutral restatement adds to or takes from creators, so that together they get what they got before.",
+    (
+        _day(),
+        _id("creator_id", "creator"),
+        _micros("amount_micros", "amount; the platform bears the opposite"),
+    ),
+    key=("creator_id",),
+    constraints=("CHECK (amount_micros <> 0)",),
+)
+
 WRITTEN_DAYS = Table(
     "written_days",
     "log",
@@ -412,11 +427,26 @@ WRITTEN_DAYS = Table(
         Column("table_name", "VARCHAR", "table"),
         _day(),
         _count("rows", "rows the day has"),
-        Column("changed_at", "TIMESTAMP", "when its rows changed last, UTC"),
-        Column("made_at", "TIMESTAMP", "when it was made last, with other rows or the same, UTC"),
+        _count("changed", "number of the write that changed its rows last; numbers, not times, because clocks can be set back"),
+        _count("made", "number of the write that made it last, with other rows or the same"),
+        Column("made_at", "TIMESTAMP", "when that was, UTC"),
         Column("code_version", "VARCHAR", "version of this software that wrote it"),
     ),
     key=("table_name", "day"),
+)
+
+POLICIES = Table(
+    "policies",
+    "log",
+    "Every policy that money was ever paid under, in full.",
+    (
+        Column("policy_hash", "VARCHAR", "hash of everything in it that decides an amount"),
+        Column("name", "VARCHAR", "name of the policy when it was first paid under"),
+        Column("effective_from", "DATE", "first day of that version"),
+        Column("content", "VARCHAR", "the policy as JSON"),
+    ),
+    key=("policy_hash",),
+    constraints=("PRIMARY KEY (policy_hash)",),
 )
 
 LEDGER_TRANSACTIONS = Table(
@@ -426,9 +456,12 @@ LEDGER_TRANSACTIONS = Table(
     (
         _count("seq", "position in the chain, from 1"),
         Column("txn_id", "VARCHAR", "a function of day, kind and revision"),
-        _day("day the money belongs to"),
-        Column("kind", "VARCHAR", "`payout`, or `reversal` of an earlier one"),
+        _day("day the money belongs to; of a statement the day it closes"),
+        Column("kind", "VARCHAR", "`payout`, `reversal` of an earlier payout, or `statement`: what creators are paid when days are closed"),
         _count("revision", "1 for a day's first payout, one more each time it is reissued"),
+        Column("booked_day", "DATE", "day it counts towards: its own, or if that was closed before, the first open one"),
+        Column("reason", "VARCHAR", "why it was written"),
+        Column("link", "VARCHAR", "the payout that a reversal takes back, or that a later revision replaces", required=False),
         Column("input_hash", "VARCHAR", "hash of the landing files the day was made from"),
         _POLICY_HASH,
         Column("code_version", "VARCHAR", "version of this software"),
@@ -437,6 +470,13 @@ LEDGER_TRANSACTIONS = Table(
         Column("hash", "VARCHAR", "hash of this row and prev_hash"),
     ),
     key=("txn_id",),
+    constraints=(
+        "PRIMARY KEY (seq)",
+        "UNIQUE (txn_id)",
+        "CHECK (kind IN ('payout', 'reversal', 'statement'))",
+        "CHECK (revision >= 1 AND booked_day >= day)",
+        "CHECK ((link IS NULL) = (kind = 'statement' OR (kind = 'payout' AND revision = 1)))",
+    ),
 )
 
 LEDGER_ENTRIES = Table(
@@ -446,15 +486,42 @@ LEDGER_ENTRIES = Table(
     (
         Column("txn_id", "VARCHAR", "transaction"),
         _day("day the money belongs to"),
-        Column("account", "VARCHAR", "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`"),
+        Column(
+            "account",
+            "VARCHAR",
+            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`, `statement:<creator>`: what was paid out",
+        ),
         Column(
             "part",
             "VARCHAR",
-            "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category, `spread`, `pulse`, `coins`",
+            "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category, `spread`, `pulse`, `coins`,"
+            " `adjustment`, `statement`",
         ),
         _micros("amount_micros", "amount; positive is owed to the account"),
     ),
     key=("txn_id", "account", "part"),
+    constraints=("CHECK (amount_micros <> 0)",),
+)
+
+STATEMENTS = Table(
+    "statements",
+    "log",
+    "What each creator was told and paid when days were closed, in cents; the rest carries to the creator's next statement.",
+    (
+        _day("last day it closes"),
+        Column("first_day", "DATE", "first day it closes"),
+        _id("creator_id", "creator"),
+        _micros("brought_forward_micros", "what the statement before left unpaid (negative: was paid too much)"),
+        _micros("earned_micros", "earned on the days it closes"),
+        _micros("restated_micros", "changes to days that were closed before"),
+        _count("paid_cents", "paid: whole cents, never less than 0"),
+        _micros("carried_forward_micros", "left for the next statement"),
+    ),
+    key=("creator_id",),
+    constraints=(
+        "CHECK (paid_cents >= 0)",
+        "CHECK (brought_forward_micros + earned_micros + restated_micros = 10000 * paid_cents + carried_forward_micros)",
+    ),
 )
 
 CREATOR_EARNINGS = Table(
@@ -468,6 +535,7 @@ CREATOR_EARNINGS = Table(
         _micros("ads_micros", "from ad pools, money of the day"),
         _micros("carry_micros", "from ad pools, money carried in from earlier days"),
         _micros("coins_micros", "from gifts"),
+        _micros("adjustment_micros", "from a budget-neutral restatement"),
         _micros("total_micros", "sum of the parts"),
         Column("ads_by_category", "MAP(VARCHAR, BIGINT)", "`ads_micros` taken apart by category (micros)"),
         _POLICY_HASH,
@@ -478,7 +546,7 @@ CREATOR_EARNINGS = Table(
 SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS)
 DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
 DERIVED = (VIDEO_QUALITY, PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, DONATION_SPLITS, CREATOR_EARNINGS)
-LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES)
+LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
 TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}
 LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
 

@@ -53,7 +53,7 @@ def day_statuses(home: Home) -> list[DayStatus]:
         return [_status(day, {}, {}, {}, {}, {}) for day in sorted(landed)]
     with Warehouse(home).open(read_only=True) as con:
         written: dict[date, dict[str, Any]] = {}
-        for table, day, changed, made in con.execute("SELECT table_name, day, changed_at, made_at FROM written_days").fetchall():
+        for table, day, changed, made in con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall():
             written.setdefault(day, {})[table] = (changed, made)
         loads = _by_day(
             con,

@@ -36,6 +36,10 @@ class WarehouseLockedError(WarehouseError):
     """Another process writes to the warehouse and did not finish in time."""
 
 
+class ClosedDayError(RuntimeError):
+    """A day whose statement was issued would change: says which, and how to correct it."""
+
+
 class MissingDayError(LookupError):
     """A day that should be in the warehouse is not: names the table, the day and the command that makes it."""
 
@@ -47,6 +51,7 @@ class DayWriter:
     con: Connection
     day: date
     written: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
 
     def replace(self, table: str, rows: duckdb.DuckDBPyRelation | pa.Table | str) -> int:
         """Make `rows` (a relation, an Arrow table or SQL) the table's day, by column name; returns how many there are.
@@ -76,11 +81,15 @@ class DayWriter:
     def mark(self, table: str, *, rows: int, changed: bool) -> None:
         """Note that the table's day is written; only one that is not as it was before makes what was made from it stale."""
         self.written.add(table)
-        before = self.con.execute("SELECT changed_at FROM written_days WHERE table_name = ? AND day = ?", [table, self.day]).fetchone()
-        now = datetime.now(UTC).replace(tzinfo=None)
-        changed_at = before[0] if before and not changed else now
-        self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", [table, self.day])
-        self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?)", [table, self.day, rows, changed_at, now, CODE_VERSION])
+        which = [table, self.day]
+        before = self.con.execute("SELECT changed FROM written_days WHERE table_name = ? AND day = ?", which).fetchone()
+        (now,) = self.con.execute("SELECT coalesce(max(made), 0) + 1 FROM written_days").fetchall()[0]
+        if changed or not before:
+            self.changed.add(table)
+        last_change = before[0] if before and table not in self.changed else now
+        self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
+        made_at = datetime.now(UTC).replace(tzinfo=None)
+        self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?)", [*which, rows, last_change, now, made_at, CODE_VERSION])
 
 
 @dataclass(frozen=True)
@@ -151,17 +160,29 @@ class Warehouse:
     def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
         """One transaction: everything that is replaced inside becomes visible together, or not at all.
 
-        Before the commit the invariants of every table written are checked on that day; a violation rolls back.
+        Before the commit the invariants of every table written are checked on that day; a violation rolls back. So does a
+        change of a closed day.
+
+        Raises
+        ------
+        ClosedDayError
+            A statement was issued for the day, and a table would not be as it was.
         """
-        con.begin()
-        try:
-            writer = DayWriter(con, day)
+        with transaction(con), self.rewrite_day(con, day) as writer:
             yield writer
-            enforce(con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit)
-            con.commit()
-        except BaseException:
-            con.rollback()
-            raise
+            closed = closed_through(con)
+            if writer.changed and closed and day <= closed:
+                raise ClosedDayError(
+                    f"{day} is closed: statements were issued through {closed}. Its {', '.join(sorted(writer.changed))} would change."
+                    f" Nothing was written. To correct it in the open period: earnings restate --day {day} --reason '...'"
+                )
+
+    @contextmanager
+    def rewrite_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
+        """Like `write_day`, inside a transaction of the caller's, and for closed days too: for restatements only."""
+        writer = DayWriter(con, day)
+        yield writer
+        enforce(con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit)
 
     def publish(self) -> Path | None:
         """Copy the closed warehouse beside itself, by write and rename, so that readers never meet a run."""
@@ -177,6 +198,24 @@ class Warehouse:
             finally:
                 partial.unlink(missing_ok=True)
         return self.home.published
+
+
+@contextmanager
+def transaction(con: Connection) -> Iterator[None]:
+    """Everything inside is committed together; any exception leaves what was there before."""
+    con.begin()
+    try:
+        yield
+        con.commit()
+    except BaseException:
+        con.rollback()
+        raise
+
+
+def closed_through(con: Connection) -> date | None:
+    """The last day for which statements were issued."""
+    (closed,) = con.execute("SELECT max(day) FROM ledger_transactions WHERE kind = 'statement'").fetchall()[0]
+    return closed  # type: ignore[no-any-return]
 
 
 @contextmanager

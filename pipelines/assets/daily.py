@@ -20,7 +20,7 @@ from pipelines.partitions import DAYS
 from pipelines.policy import Policy, PolicyError
 from pipelines.settings import Home, SettingsError
 from pipelines.sources.errors import SourceError
-from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, MissingDayError, Warehouse, WarehouseError, require_day
+from pipelines.warehouse import CODE_VERSION, ClosedDayError, Connection, DayWriter, MissingDayError, Warehouse, WarehouseError, require_day
 from solvers import InfeasibleError
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)  # beta in 1.13, which is pinned
@@ -31,7 +31,7 @@ PROGRESS = logging.getLogger("earnings.progress")
 Metadata = Mapping[str, Any]
 
 # What is wrong with the input, the policy or the machine, not with the code: the run's page shows the message, not a stack.
-EXPECTED = (SourceError, PolicyError, SettingsError, WarehouseError, MissingDayError, InvariantError, InfeasibleError)
+EXPECTED = (SourceError, PolicyError, SettingsError, WarehouseError, ClosedDayError, MissingDayError, InvariantError, InfeasibleError)
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
@@ -45,25 +45,41 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
 
 @dataclass(frozen=True)
 class Day:
-    """One day of one asset: an open connection, the policy in force, and the transaction to write in."""
+    """One day of one asset: an open connection, the policy in force, and the transaction to write in.
+
+    `restating` is the reason of a restatement, which writes all its days in one transaction that is already open.
+    """
 
     con: Connection
     day: date
     warehouse: Warehouse
     policy: Policy
+    restating: str | None = None
 
     @property
     def home(self) -> Home:
         return self.warehouse.home
 
-    def write(self) -> AbstractContextManager[DayWriter]:
-        """The transaction that makes this asset's day visible."""
-        return self.warehouse.write_day(self.con, self.day)
+    def write(self, day: date | None = None) -> AbstractContextManager[DayWriter]:
+        """The transaction that makes this asset's day (or another day of it) visible."""
+        write = self.warehouse.rewrite_day if self.restating else self.warehouse.write_day
+        return write(self.con, day or self.day)
 
-    def require(self, *tables: str) -> None:
-        """Refuse to go on from a table whose day was never written."""
-        for table in tables:
-            require_day(self.con, table, self.day)
+
+@dataclass(frozen=True)
+class DailyAsset:
+    """A table of the pipeline: the function that makes a day of it, and what it needs to have been written before."""
+
+    name: str
+    function: Callable[[Day], Metadata]
+    required: tuple[str, ...]
+    definition: dg.AssetsDefinition
+
+    def make(self, run: Day) -> Metadata:
+        """Make one day, refusing to go on from a table whose day was never written."""
+        for table in self.required:
+            require_day(run.con, table, run.day)
+        return self.function(run)
 
 
 def daily_asset(
@@ -72,15 +88,14 @@ def daily_asset(
     deps: Sequence[str | dg.AssetDep] = (),
     extra_tables: Sequence[str] = (),
     afterwards: Callable[[Warehouse], object] | None = None,
-) -> Callable[[Callable[[Day], Metadata]], dg.AssetsDefinition]:
+) -> Callable[[Callable[[Day], Metadata]], DailyAsset]:
     """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy all of them have.
 
     `deps` that are plain names must have been written for the day; the asset refuses to run otherwise. `afterwards` is
     called once, when all days of the run are committed and the warehouse is closed.
     """
-    required = [name for name in deps if isinstance(name, str)]
 
-    def decorate(function: Callable[[Day], Metadata]) -> dg.AssetsDefinition:
+    def decorate(function: Callable[[Day], Metadata]) -> DailyAsset:
         name = function.__name__
 
         @dg.asset(
@@ -104,9 +119,7 @@ def daily_asset(
                 with house.open() as con:
                     for n, day in enumerate(days, 1):
                         began = time.monotonic()
-                        work = Day(con, day, house, policies.in_force(day))
-                        work.require(*required)
-                        metadata = function(work)
+                        metadata = made.make(Day(con, day, house, policies.in_force(day)))
                         done[day.isoformat()] = metadata
                         seconds = time.monotonic() - began
                         progress = {"asset": name, "day": day, "n": n, "of": len(days), "seconds": seconds, "metadata": metadata}
@@ -121,7 +134,8 @@ def daily_asset(
                     raise dg.Failure(str(error), allow_retries=False) from error
                 raise
 
-        return asset
+        made = DailyAsset(name, function, tuple(name for name in deps if isinstance(name, str)), asset)
+        return made
 
     return decorate
 

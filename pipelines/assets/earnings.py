@@ -13,7 +13,7 @@ from solvers.inequality import gini, top_share
 def ledger_entries(run: Day) -> Metadata:
     """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did not is left alone."""
     with run.write() as writer:
-        posting = post_day(run.con, run.day, run.policy.hash)
+        posting = post_day(run.con, run.day, run.policy, reason=run.restating)
         writer.mark("ledger_entries", rows=count(run.con, "ledger_entries", run.day), changed=posting.outcome != "unchanged")
     return {"transaction": posting.txn_id, "revision": posting.revision, "outcome": posting.outcome, "entries": posting.entries}
 
@@ -29,7 +29,7 @@ def creator_earnings(run: Day) -> Metadata:
         """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,
                   coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
                   coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
-           FROM ledger_entries WHERE day = ?""",
+           FROM ledger_entries WHERE day = ? AND part <> 'statement'""",
         [run.day],
     ).fetchall()[0]
     return {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from pipelines.assets.daily import Day, Metadata, daily_asset
+from pipelines.assets.daily import DailyAsset, Day, Metadata, daily_asset
 from pipelines.schema import DAILY, SNAPSHOTS, Table
 from pipelines.sources.errors import SourceError
 from pipelines.sources.landing import LoadReport, load_day
@@ -25,12 +25,12 @@ def _metadata(report: LoadReport) -> Metadata:
     }
 
 
-def _asset(table: Table, load: Callable[[Day], Metadata]) -> dg.AssetsDefinition:
+def _asset(table: Table, load: Callable[[Day], Metadata]) -> DailyAsset:
     load.__name__, load.__doc__ = table.name, table.meaning
     return daily_asset(group="raw", deps=sorted({target for _, target in table.references}))(load)
 
 
-def _stream(table: Table) -> dg.AssetsDefinition:
+def _stream(table: Table) -> DailyAsset:
     def load(run: Day) -> Metadata:
         with run.write() as writer:
             return _metadata(load_day(writer, run.home.landing, table))
@@ -38,7 +38,7 @@ def _stream(table: Table) -> dg.AssetsDefinition:
     return _asset(table, load)
 
 
-def _snapshot(table: Table) -> dg.AssetsDefinition:
+def _snapshot(table: Table) -> DailyAsset:
     """Loads the day's snapshot, and earlier ones that are not in the warehouse yet."""
 
     def load(run: Day) -> Metadata:
@@ -49,7 +49,7 @@ def _snapshot(table: Table) -> dg.AssetsDefinition:
         known = {row[0] for row in run.con.execute("SELECT DISTINCT day FROM landing_files WHERE table_name = ?", [table.name]).fetchall()}
         for day in landed:
             if day < run.day and day not in known:
-                with run.warehouse.write_day(run.con, day) as writer:
+                with run.write(day) as writer:
                     load_day(writer, run.home.landing, table)
         with run.write() as writer:
             return {**_metadata(load_day(writer, run.home.landing, table)), "snapshot_in_force": landed[-1].isoformat()}

@@ -1,20 +1,25 @@
 """A day's payouts as transactions of balanced entries, chained by hash and never updated.
 
 What belongs here: turning the payout tables of a day into entries, recognising a day that was posted before, reversing and
-reissuing one that changed. What a creator sees of it is in `assets/earnings.py`.
+reissuing one that changed, and the chain. Statements are in `closing.py`, proofs in `verification.py`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
-from typing import Literal
+from datetime import date, timedelta
+from typing import Any, Literal
 
+from pipelines.policy import Policy
 from pipelines.queries import query
-from pipelines.warehouse import CODE_VERSION, Connection
+from pipelines.warehouse import CODE_VERSION, Connection, closed_through
 
-_ENTRIES_HASH = "sha256(coalesce(string_agg(account || '|' || part || '|' || amount_micros, chr(10) ORDER BY account, part), ''))"
+# Lengths before the texts: an id may hold any character, so no separator would tell ('a|b', 'c') from ('a', 'b|c').
+ENTRIES_HASH = """sha256(coalesce(string_agg(
+    strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros, chr(10) ORDER BY account, part), ''))"""
 
 
 @dataclass(frozen=True)
@@ -27,32 +32,66 @@ class Posting:
     entries: int
 
 
-def post_day(con: Connection, day: date, policy_hash: str) -> Posting:
+def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None = None) -> Posting:
     """Bring the ledger to what the payout tables say of `day`. Call it inside a transaction.
 
     A transaction's id is a function of day, kind and revision. If the entries equal those of the day's latest payout,
-    nothing is written; if they differ, that payout is reversed and a new revision is issued.
+    nothing is written; if they differ, that payout is reversed and a new revision is issued. Both are booked on the day
+    itself, or, if statements were issued for it, on the first day after them.
     """
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
-    entries_hash, entries = con.execute(f"SELECT {_ENTRIES_HASH}, count(*) FROM posting").fetchall()[0]
+    entries_hash, entries = con.execute(f"SELECT {ENTRIES_HASH}, count(*) FROM posting").fetchall()[0]
     latest = con.execute(
-        "SELECT txn_id, revision, entries_hash FROM ledger_transactions WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1",
+        """SELECT txn_id, revision, entries_hash, input_hash, policy_hash, code_version FROM ledger_transactions
+           WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1""",
         [day],
     ).fetchone()
     if latest and latest[2] == entries_hash:
         return Posting(latest[0], latest[1], "unchanged", entries)
-    inputs = _input_hash(con, day)
-    revision = 1
-    if latest:
-        revision = latest[1] + 1
-        con.execute(
-            """CREATE OR REPLACE TEMP TABLE undone AS
-               SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ?""",
-            [latest[0]],
+    con.execute(
+        "INSERT OR IGNORE INTO policies VALUES (?, ?, ?, ?)",
+        [policy.hash, policy.name, policy.effective_from, policy.model_dump_json()],
+    )
+    closed = closed_through(con)
+    made_of = (_input_hash(con, day), policy.hash, CODE_VERSION)
+    book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)
+    if not latest:
+        return Posting(book.append("posting", "payout", 1, reason or "first payout", None), 1, "posted", entries)
+    replaced, revision = latest[0], latest[1] + 1
+    why = reason or _what_changed(latest[3:], made_of)
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE undone AS SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ?",
+        [replaced],
+    )
+    book.append("undone", "reversal", latest[1], why, replaced)
+    return Posting(book.append("posting", "payout", revision, why, replaced), revision, "reissued", entries)
+
+
+@dataclass(frozen=True)
+class Book:
+    """Appends transactions of one day, made of one set of inputs, to the chain."""
+
+    con: Connection
+    day: date
+    booked_day: date
+    input_hash: str
+    policy_hash: str
+    code_version: str
+
+    def append(self, entries: str, kind: str, revision: int, reason: str, link: str | None) -> str:
+        """Append the rows (account, part, amount_micros) of the table `entries` as one transaction; returns its id."""
+        txn_id = transaction_id(self.day, kind, revision)
+        (entries_hash,) = self.con.execute(f"SELECT {ENTRIES_HASH} FROM {entries}").fetchall()[0]
+        last = self.con.execute("SELECT seq, hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1").fetchone() or (0, "")
+        made_of = [self.input_hash, self.policy_hash, self.code_version]
+        row = [last[0] + 1, txn_id, self.day, kind, revision, self.booked_day, reason, link, *made_of, entries_hash, last[1]]
+        self.con.execute(f"INSERT INTO ledger_transactions VALUES ({', '.join('?' * (len(row) + 1))})", [*row, transaction_hash(row)])
+        self.con.execute(
+            f"""INSERT INTO ledger_entries BY NAME
+                SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries} ORDER BY account, part""",
+            [txn_id, self.day],
         )
-        _append(con, "undone", day, "reversal", latest[1], inputs, policy_hash)
-    txn_id = _append(con, "posting", day, "payout", revision, inputs, policy_hash)
-    return Posting(txn_id, revision, "reissued" if latest else "posted", entries)
+        return txn_id
 
 
 def transaction_id(day: date, kind: str, revision: int) -> str:
@@ -64,19 +103,15 @@ def transaction_id(day: date, kind: str, revision: int) -> str:
     return f"{day}/{kind}/{revision}"
 
 
-def _append(con: Connection, entries: str, day: date, kind: str, revision: int, inputs: str, policy_hash: str) -> str:
-    txn_id = transaction_id(day, kind, revision)
-    (entries_hash,) = con.execute(f"SELECT {_ENTRIES_HASH} FROM {entries}").fetchall()[0]
-    last = con.execute("SELECT seq, hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1").fetchone() or (0, "")
-    row = [last[0] + 1, txn_id, day, kind, revision, inputs, policy_hash, CODE_VERSION, entries_hash, last[1]]
-    digest = hashlib.sha256("\n".join(map(str, row)).encode()).hexdigest()
-    con.execute("INSERT INTO ledger_transactions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*row, digest])
-    con.execute(
-        f"""INSERT INTO ledger_entries BY NAME
-            SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries} ORDER BY account, part""",
-        [txn_id, day],
-    )
-    return txn_id
+def transaction_hash(row: Sequence[Any]) -> str:
+    """Hash of a row of `ledger_transactions` up to and with `prev_hash`; JSON, so that no two rows read alike."""
+    return hashlib.sha256(json.dumps([str(v) if isinstance(v, date) else v for v in row]).encode()).hexdigest()
+
+
+def _what_changed(before: Sequence[str], now: Sequence[str]) -> str:
+    names = ("its landing files", "the policy", "the software")
+    changed = [name for name, old, new in zip(names, before, now, strict=True) if old != new]
+    return f"run again: {' and '.join(changed) or 'what earlier days left for it'} changed"
 
 
 def _input_hash(con: Connection, day: date) -> str:

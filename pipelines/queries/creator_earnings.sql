@@ -2,7 +2,7 @@
 WITH parts AS (
     SELECT account[9:] AS creator_id, part, sum(amount_micros) AS micros
     FROM ledger_entries
-    WHERE day = $day AND starts_with(account, 'creator:')
+    WHERE day = $day AND starts_with(account, 'creator:') AND part <> 'statement'
     GROUP BY account, part
     HAVING sum(amount_micros) <> 0
 ),
@@ -15,6 +15,7 @@ SELECT $day AS day, creator_id,
        CAST(coalesce(sum(micros) FILTER (starts_with(part, 'ads:')), 0) AS BIGINT) AS ads_micros,
        CAST(coalesce(sum(micros) FILTER (starts_with(part, 'carry:')), 0) AS BIGINT) AS carry_micros,
        CAST(coalesce(sum(micros) FILTER (part = 'coins'), 0) AS BIGINT) AS coins_micros,
+       CAST(coalesce(sum(micros) FILTER (part = 'adjustment'), 0) AS BIGINT) AS adjustment_micros,
        CAST(sum(micros) AS BIGINT) AS total_micros,
        coalesce(any_value(ads_by_category), MAP {}) AS ads_by_category,
        $policy_hash AS policy_hash

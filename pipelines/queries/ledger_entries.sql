@@ -22,6 +22,9 @@ WITH legs AS (
     UNION ALL SELECT 'revenue:coins', 'coins', -revenue_micros FROM donation_splits WHERE day = $day
     UNION ALL SELECT 'creator:' || creator_id, 'coins', payout_micros FROM donation_splits WHERE day = $day
     UNION ALL SELECT 'platform', 'coins', revenue_micros - payout_micros FROM donation_splits WHERE day = $day
+    -- a budget-neutral restatement: creators together get what they got before
+    UNION ALL SELECT 'creator:' || creator_id, 'adjustment', amount_micros FROM adjustments WHERE day = $day
+    UNION ALL SELECT 'platform', 'adjustment', -amount_micros FROM adjustments WHERE day = $day
 )
 SELECT account, part, CAST(sum(micros) AS BIGINT) AS amount_micros
 FROM legs

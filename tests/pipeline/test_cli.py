@@ -15,7 +15,8 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main, money
+from pipelines.cli import main
+from pipelines.money import money
 from pipelines.schema import TABLES, as_markdown
 from pipelines.settings import Home
 from pipelines.warehouse import Warehouse

@@ -92,7 +92,7 @@ def test_row_order_files_and_threads_do_not_matter(finished: Home, make_home: Ma
 
 def test_running_again_changes_nothing(finished: Home, copy_of: Callable[[Home], Home]) -> None:
     home = copy_of(finished)
-    changes = "SELECT table_name, day, changed_at FROM written_days ORDER BY ALL"
+    changes = "SELECT table_name, day, changed FROM written_days ORDER BY ALL"
     before, times = contents(home), rows(home, changes)
     outcome = run_days(home, FIRST, LAST)
     assert outcome.success, outcome.failures
