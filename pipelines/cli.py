@@ -12,30 +12,25 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from pipelines.cli_ledger import LEDGER_COMMANDS
+from pipelines.console import DAY, ERR, OUT, as_json_option, home_option, option, print_json, short
+from pipelines.errors import ExpectedError
 from pipelines.money import money
-from pipelines.policy import PolicyError
 from pipelines.schema import LANDING, TABLES
-from pipelines.settings import PROJECT, SAMPLE, CalendarError, Home, SettingsError
-from pipelines.sources.errors import SourceError
-from pipelines.warehouse import WarehouseError
-
-# A narrow terminal wraps a wide table; rich would cut digits off the amounts.
-_WIDE = max(shutil.get_terminal_size().columns, 140) if sys.stdout.isatty() else 180
-OUT = Console(highlight=False, width=_WIDE)
-ERR = Console(stderr=True, highlight=False, width=_WIDE)
-DAY = click.DateTime(formats=["%Y-%m-%d"])
+from pipelines.settings import PROJECT, SAMPLE, Home
+from solvers import InfeasibleError
 
 
 class _Group(click.Group):
@@ -44,26 +39,18 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (PolicyError, SettingsError, SourceError, CalendarError, WarehouseError) as error:
+        except (ExpectedError, InfeasibleError) as error:
             ERR.print(f"[bold red]error:[/] {escape(str(error))}")
             raise SystemExit(1) from error
 
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def _option(*names: str, **keywords: Any) -> Callable[[_F], _F]:
-    """`click.option` that shows its default, if it has one."""
-    return click.option(*names, show_default="default" in keywords, **keywords)
-
-
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@_option(
+@option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default: $EARNINGS_HOME, or assets_data/.",
 )
-@_option("--policy", help="Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened.")
+@option("--policy", help="Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened.")
 @click.version_option(package_name="creator-earnings", prog_name="earnings")
 @click.pass_context
 def main(ctx: click.Context, home: Path | None, policy: str | None) -> None:
@@ -82,11 +69,8 @@ def main(ctx: click.Context, home: Path | None, policy: str | None) -> None:
     ctx.obj = Home.here()
 
 
-_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-
-
 @main.command()
-@_json
+@as_json_option
 @click.pass_obj
 def demo(home: Home, as_json: bool) -> None:
     """Run the main job on the bundled sample, and show what creators earned.
@@ -103,17 +87,17 @@ def demo(home: Home, as_json: bool) -> None:
             "  earnings status                 which days exist, and what is in quarantine and why\n"
             "  earnings ui                     the same run in the browser: assets, checks, money per day\n"
             '  earnings query "FROM creator_earnings LIMIT 5"\n'
-            f"                                  any SQL on {_short(home.published)}\n"
-            f"  cp -r {_short(SAMPLE / 'late')}/. {_short(home.landing)}/ && earnings run --from {days[0]} --to {days[-1]}\n"
+            f"                                  any SQL on {short(home.published)}\n"
+            f"  cp -r {short(SAMPLE / 'late')}/. {short(home.landing)}/ && earnings run --from {days[0]} --to {days[-1]}\n"
             "                                  late data arrive: changed days are reversed and reissued in the ledger"
         )
 
 
 @main.command()
-@_option("--from", "first", type=DAY, help="First day (UTC). Without --from and --to: every day that has landed.")
-@_option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
-@_option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
-@_json
+@option("--from", "first", type=DAY, help="First day (UTC). Without --from and --to: every day that has landed.")
+@option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
+@option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
+@as_json_option
 @click.pass_obj
 def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple[str, ...], as_json: bool) -> None:
     """Materialise days through Dagster: landing files to creator earnings.
@@ -135,7 +119,7 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
     for first, last in ranges:
         paying = policies.in_force(first)
         if not as_json:
-            OUT.print(f"[bold]{first} to {last}[/] in {_short(home.root)}, policy {paying.name}")
+            OUT.print(f"[bold]{first} to {last}[/] in {short(home.root)}, policy {paying.name}")
         with _progress(ERR if as_json else OUT):
             runs.append(run_days(home, first, last, assets=assets))
         if not runs[-1].success:
@@ -143,7 +127,7 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
     success = all(run.success for run in runs)
     days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
     if as_json:
-        _print_json({"success": success, "runs": [asdict(run) for run in runs], "days": [s.as_dict() for s in days]})
+        print_json({"success": success, "runs": [asdict(run) for run in runs], "days": [s.as_dict() for s in days]})
     elif success:
         _print_days(days)
         _print_creators(home, ranges[0][0], ranges[-1][1])
@@ -155,8 +139,8 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
 
 
 @main.command()
-@_option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
-@_json
+@option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
+@as_json_option
 @click.pass_obj
 def status(home: Home, details: bool, as_json: bool) -> None:
     """Which days exist, are missing or stale; what they paid; what is in quarantine and why."""
@@ -165,7 +149,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     days, bad = day_statuses(home), quarantine(home)
     if as_json:
         begin, end = home.calendar()
-        _print_json(
+        print_json(
             {
                 "home": str(home.root),
                 "calendar": [str(begin), str(end)],
@@ -176,9 +160,9 @@ def status(home: Home, details: bool, as_json: bool) -> None:
         )
         return
     for path in home.unread():
-        OUT.print(f"[bold yellow]{escape(_short(path))} belongs to no table: nobody reads it. Tables: {', '.join(LANDING)}[/]")
+        OUT.print(f"[bold yellow]{escape(short(path))} belongs to no table: nobody reads it. Tables: {', '.join(LANDING)}[/]")
     if not days:
-        OUT.print(f"Nothing in {_short(home.landing)} yet. Try: earnings demo, earnings simulate, earnings import kuairand DIR")
+        OUT.print(f"Nothing in {short(home.landing)} yet. Try: earnings demo, earnings simulate, earnings import kuairand DIR")
         return
     _print_days(days)
     _print_quarantine(bad, by_day=details)
@@ -191,8 +175,8 @@ def import_() -> None:
 
 @import_.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@_option("--seed", default=7, help="Seed of what is modelled: verified flag, advertising, gifts, safety.")
-@_json
+@option("--seed", default=7, help="Seed of what is modelled: verified flag, advertising, gifts, safety.")
+@as_json_option
 @click.pass_obj
 def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
     """The KuaiRand files, as their owners publish them (Zenodo record 10439422).
@@ -204,30 +188,30 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
     summary = import_kuairand(folder, home.landing, seed=seed, progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"))
     _print_summary(asdict(summary), as_json)
     if not as_json:
-        OUT.print(f"\nNext: earnings{_home_option(home)} run --from {summary.first_day} --to {summary.last_day}")
+        OUT.print(f"\nNext: earnings{home_option(home)} run --from {summary.first_day} --to {summary.last_day}")
 
 
 @main.command()
-@_option("--from", "first", type=DAY, default="2026-03-01", help="First day.")
-@_option("--days", default=14, type=click.IntRange(1))
-@_option("--events", default=2_200, type=click.IntRange(1), help="Sessions a day, about.")
-@_option("--viewers", default=1_200, type=click.IntRange(1))
-@_option("--creators", default=80, type=click.IntRange(1))
-@_option("--videos", default=320, type=click.IntRange(1))
-@_option("--verified", default=0.35, type=click.FloatRange(0, 1), help="Share of viewers who are verified.")
-@_option("--bots", default=0.03, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
-@_option(
+@option("--from", "first", type=DAY, default="2026-03-01", help="First day.")
+@option("--days", default=14, type=click.IntRange(1))
+@option("--events", default=2_200, type=click.IntRange(1), help="Sessions a day, about.")
+@option("--viewers", default=1_200, type=click.IntRange(1))
+@option("--creators", default=80, type=click.IntRange(1))
+@option("--videos", default=320, type=click.IntRange(1))
+@option("--verified", default=0.35, type=click.FloatRange(0, 1), help="Share of viewers who are verified.")
+@option("--bots", default=0.03, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
+@option(
     "--late",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the late delivery. Default: late/ beside landing.",
 )
-@_option("--late-share", default=0.01, type=click.FloatRange(0, 0.9), help="Share of a day's rows that arrive late.")
-@_option("--late-day", "late_days", type=DAY, multiple=True, help="Only these days have late rows; may be given more than once.")
-@_option("--rotten", default=0.005, type=click.FloatRange(0, 0.9), help="Share of rows that are broken on purpose.")
-@_option("--seed", default=7)
-@_option("--format", "file_format", type=click.Choice(["parquet", "csv.gz"]), default="parquet")
-@_option("--out", type=click.Path(file_okay=False, path_type=Path), help="Landing folder to write to. Default: landing/ of the home.")
-@_json
+@option("--late-share", default=0.01, type=click.FloatRange(0, 0.9), help="Share of a day's rows that arrive late.")
+@option("--late-day", "late_days", type=DAY, multiple=True, help="Only these days have late rows; may be given more than once.")
+@option("--rotten", default=0.005, type=click.FloatRange(0, 0.9), help="Share of rows that are broken on purpose.")
+@option("--seed", default=7)
+@option("--format", "file_format", type=click.Choice(["parquet", "csv.gz"]), default="parquet")
+@option("--out", type=click.Path(file_okay=False, path_type=Path), help="Landing folder to write to. Default: landing/ of the home.")
+@as_json_option
 @click.pass_obj
 def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **options: Any) -> None:
     """A made-up platform: honest viewers, bots, gifts, advertising, late and rotten rows. Same seed, same bytes."""
@@ -255,14 +239,14 @@ def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **
 
 
 @main.command()
-@_option("--day", type=DAY, help="The version in force on this day. Default: today.")
-@_json
+@option("--day", type=DAY, help="The version in force on this day. Default: today.")
+@as_json_option
 @click.pass_obj
 def policy(home: Home, day: datetime | None, as_json: bool) -> None:
     """Check every policy file, and show the one in force with its hash."""
     chosen = home.policies.in_force(day.date() if day else datetime.now(UTC).date())
     if as_json:
-        _print_json({"hash": chosen.hash, **json.loads(chosen.model_dump_json())})
+        print_json({"hash": chosen.hash, **json.loads(chosen.model_dump_json())})
         return
     OUT.print(f"[bold]{chosen.name}[/] {chosen.hash}, in force from {chosen.effective_from}: {escape(chosen.description)}")
     for section, values in chosen.model_dump(exclude={"name", "effective_from", "description"}).items():
@@ -272,7 +256,7 @@ def policy(home: Home, day: datetime | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("sql")
-@_json
+@as_json_option
 @click.pass_obj
 def query(home: Home, sql: str, as_json: bool) -> None:
     """Ask the published copy of the warehouse, e.g. "FROM creator_earnings ORDER BY total_micros DESC LIMIT 5".
@@ -290,7 +274,7 @@ def query(home: Home, sql: str, as_json: bool) -> None:
         except duckdb.Error as error:
             raise click.ClickException(str(error)) from error
     if as_json:
-        _print_json([dict(zip(names, row, strict=True)) for row in found])
+        print_json([dict(zip(names, row, strict=True)) for row in found])
         return
     table = RichTable(*names, box=None, pad_edge=False)
     for row in found:
@@ -299,8 +283,8 @@ def query(home: Home, sql: str, as_json: bool) -> None:
 
 
 @main.command()
-@_option("--port", default=3000)
-@_option("--host", default="127.0.0.1", help="Never expose it without a reverse proxy that asks for a login.")
+@option("--port", default=3000)
+@option("--host", default="127.0.0.1", help="Never expose it without a reverse proxy that asks for a login.")
 @click.pass_obj
 def ui(home: Home, port: int, host: str) -> None:
     """Dagster's web UI and daemon for this home: asset graph, backfills, checks, schedules. Stop with Ctrl-C."""
@@ -312,7 +296,7 @@ def ui(home: Home, port: int, host: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise click.ClickException(f"{host}:{port}: {error.strerror}. Choose another port: earnings ui --port {port + 1}") from error
-    OUT.print(f"http://{host}:{port}   home {_short(home.root)}   (Ctrl-C stops it)")
+    OUT.print(f"http://{host}:{port}   home {short(home.root)}   (Ctrl-C stops it)")
     os.chdir(prepare_dagster_home(home))
     os.environ["PYTHONWARNINGS"] = "ignore"  # Dagster's, about its own next version
     dagster = str(Path(sys.executable).parent / "dagster")
@@ -321,8 +305,8 @@ def ui(home: Home, port: int, host: str) -> None:
 
 
 @main.command()
-@_option("--keep-days", default=90, type=click.IntRange(1), help="Runs younger than this stay.")
-@_option("--yes", is_flag=True, help="Do it; without, only say what would go.")
+@option("--keep-days", default=90, type=click.IntRange(1), help="Runs younger than this stay.")
+@option("--yes", is_flag=True, help="Do it; without, only say what would go.")
 @click.pass_obj
 def prune(home: Home, keep_days: int, yes: bool) -> None:
     """Delete finished Dagster runs and their logs. Dagster itself keeps them for ever. No table is touched."""
@@ -343,16 +327,20 @@ def prune(home: Home, keep_days: int, yes: bool) -> None:
 
 @main.command()
 @click.argument("table", required=False, type=click.Choice(list(TABLES)))
-@_json
+@as_json_option
 def schema(table: str | None, as_json: bool) -> None:
     """Columns of every table, with units and rules (docs/data.md is made from this, in Markdown)."""
     from pipelines.schema import as_markdown
 
     chosen = [TABLES[table]] if table else list(TABLES.values())
     if as_json:
-        _print_json([asdict(t) for t in chosen])
+        print_json([asdict(t) for t in chosen])
     else:
         click.echo("\n".join(as_markdown(t) for t in chosen))
+
+
+for command in LEDGER_COMMANDS:
+    main.add_command(command)
 
 
 # ------------------------------------------------------------------------------------------------------------------ output
@@ -450,22 +438,7 @@ def _print_quarantine(bad: list[dict[str, Any]], *, by_day: bool) -> None:
 
 def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        _print_json(summary)
+        print_json(summary)
         return
     for key, value in summary.items():
         OUT.print(f"{key}: {escape(str(value))}")
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, default=str))
-
-
-def _short(path: Path) -> str:
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
-
-
-def _home_option(home: Home) -> str:
-    return "" if home.root == PROJECT / "assets_data" else f" --home {_short(home.root)}"

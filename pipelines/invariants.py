@@ -13,10 +13,11 @@ from typing import Any
 
 import duckdb
 
+from pipelines.errors import ExpectedError
 from pipelines.schema import DAILY, LANDING, TABLES, Table
 
 
-class InvariantError(RuntimeError):
+class InvariantError(ExpectedError, RuntimeError):
     """A promise about a day does not hold: names the promise and the first rows that break it."""
 
 

@@ -22,13 +22,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipelines.errors import ExpectedError
+
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Micros = Annotated[int, Field(ge=0, le=10**18)]
 
 
-class PolicyError(ValueError):
+class PolicyError(ExpectedError, ValueError):
     """A policy file that cannot be used: says which file, which key and why."""
 
 

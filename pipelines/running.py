@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from pipelines.settings import PROJECT, CalendarError, Home
 
@@ -32,6 +33,16 @@ def prepare_dagster_home(home: Home) -> Path:
     os.environ["EARNINGS_HOME"] = str(home.root)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
     return home.dagster
+
+
+def record_days(home: Home, made: Iterable[tuple[str, date, Mapping[str, Any]]]) -> None:
+    """Tell Dagster of days that were made outside its runs, so that the web UI shows them as they are."""
+    prepare_dagster_home(home)
+    import dagster as dg
+
+    with dg.DagsterInstance.get() as instance:
+        for asset, day, metadata in made:
+            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
 
 
 def check_days(home: Home, first: date, last: date) -> None:

@@ -489,7 +489,7 @@ LEDGER_ENTRIES = Table(
         Column(
             "account",
             "VARCHAR",
-            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`, `statement:<creator>`: what was paid out",
+            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`, `statement:<creator>` (paid out)",
         ),
         Column(
             "part",

@@ -17,6 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipelines.errors import ExpectedError
 from pipelines.policy import PolicyBook
 from pipelines.schema import DAILY, LANDING
 
@@ -24,11 +25,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 SAMPLE = PROJECT / "assets_data" / "sample"
 
 
-class SettingsError(ValueError):
+class SettingsError(ExpectedError, ValueError):
     """A settings file that cannot be used: says which file, which key and why."""
 
 
-class CalendarError(ValueError):
+class CalendarError(ExpectedError, ValueError):
     """Days, or assets of a day, that a home does not have."""
 
 

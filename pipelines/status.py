@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from pipelines.schema import DAILY
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.sources.landing import waiting_files
+from pipelines.warehouse import Connection, Warehouse, closed_through
 
-State = Literal["complete", "partial", "stale", "landed", "no data"]
+State = Literal["closed", "complete", "partial", "stale", "landed"]
 
 MADE_FROM = {  # the asset graph without snapshots and yesterday; a test holds it against Dagster's
     "video_quality": ("viewer_events",),
@@ -48,29 +49,37 @@ class DayStatus:
 
 def day_statuses(home: Home) -> list[DayStatus]:
     """Every day that has landed or is in the warehouse, in order."""
-    landed = set(home.landed())
     if not home.warehouse.exists():
-        return [_status(day, {}, {}, {}, {}, {}) for day in sorted(landed)]
+        return [_status(day, {}, {}, {}, {}, None) for day in home.landed()]
     with Warehouse(home).open(read_only=True) as con:
-        written: dict[date, dict[str, Any]] = {}
-        for table, day, changed, made in con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall():
-            written.setdefault(day, {})[table] = (changed, made)
-        loads = _by_day(
-            con,
-            """SELECT day, sum(duplicates)::BIGINT AS duplicates, sum(quarantined)::BIGINT AS quarantined,
-               sum(loaded) FILTER (table_name = 'viewer_events')::BIGINT AS events FROM landing_files
-               WHERE table_name IN ('viewer_events', 'gifts', 'ad_revenue') GROUP BY day""",
-        )
-        money = _by_day(
-            con,
-            """SELECT day, -sum(amount_micros) FILTER (starts_with(account, 'revenue:'))::BIGINT AS gross,
-               sum(amount_micros) FILTER (starts_with(account, 'creator:'))::BIGINT AS creators,
-               sum(amount_micros) FILTER (account = 'platform')::BIGINT AS platform,
-               sum(amount_micros) FILTER (starts_with(account, 'carry:'))::BIGINT AS carry FROM ledger_entries GROUP BY day""",
-        )
-        paid = _by_day(con, "SELECT day, count(*) AS n, any_value(policy_hash) AS policy FROM creator_earnings GROUP BY day")
-        revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions GROUP BY day")
-        carries = _broken_carries(con, home)
+        return days_of(con, home)
+
+
+def days_of(con: Connection, home: Home) -> list[DayStatus]:
+    """`day_statuses` on a connection that is open already."""
+    written: dict[date, dict[str, Any]] = {}
+    for table, day, changed, made in con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall():
+        written.setdefault(day, {})[table] = (changed, made)
+    loads = _by_day(
+        con,
+        """SELECT day, sum(duplicates)::BIGINT AS duplicates, sum(quarantined)::BIGINT AS quarantined,
+           sum(loaded) FILTER (table_name = 'viewer_events')::BIGINT AS events FROM landing_files
+           WHERE table_name IN ('viewer_events', 'gifts', 'ad_revenue') GROUP BY day""",
+    )
+    money = _by_day(
+        con,
+        """SELECT day, -sum(amount_micros) FILTER (starts_with(account, 'revenue:'))::BIGINT AS gross,
+           sum(amount_micros) FILTER (starts_with(account, 'creator:'))::BIGINT AS creators,
+           sum(amount_micros) FILTER (account = 'platform')::BIGINT AS platform,
+           sum(amount_micros) FILTER (starts_with(account, 'carry:'))::BIGINT AS carry
+           FROM ledger_entries WHERE part <> 'statement' GROUP BY day""",
+    )
+    paid = _by_day(con, "SELECT day, count(*) AS n, any_value(policy_hash) AS policy FROM creator_earnings GROUP BY day")
+    revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions GROUP BY day")
+    waiting = waiting_files(con, home.landing)
+    notes = {day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now" for day, files in waiting.items()}
+    notes |= _broken_carries(con, home)
+    closed = closed_through(con)
     return [
         _status(
             day,
@@ -78,9 +87,10 @@ def day_statuses(home: Home) -> list[DayStatus]:
             loads.get(day, {}),
             money.get(day, {}),
             paid.get(day, {}) | revisions.get(day, {}),
-            carries,
+            notes.get(day),
+            closed=closed is not None and day <= closed,
         )
-        for day in sorted(landed | (written.keys() & (loads.keys() | money.keys())))
+        for day in sorted(set(home.landed()) | (written.keys() & (loads.keys() | money.keys())))
     ]
 
 
@@ -102,7 +112,9 @@ def _status(
     loads: dict[str, Any],
     money: dict[str, Any],
     paid: dict[str, Any],
-    carries: dict[date, str],
+    stale: str | None,
+    *,
+    closed: bool = False,
 ) -> DayStatus:
     missing = [stage for stage in _STAGES if stage not in written]
     state: State
@@ -110,12 +122,14 @@ def _status(
         state, note = "landed", f"earnings run --from {day} --to {day}"
     elif missing:
         state, note = "partial", f"lacks {', '.join(missing)}"
-    elif stale := [f"{s} since {t} was made" for t, sources in MADE_FROM.items() for s in sources if written[s][0] > written[t][1]]:
-        state, note = "stale", f"changed: {', '.join(stale)}"
-    elif day in carries:
-        state, note = "stale", carries[day]
+    elif newer := [f"{s} since {t} was made" for t, sources in MADE_FROM.items() for s in sources if written[s][0] > written[t][1]]:
+        state, note = "stale", f"changed: {', '.join(newer)}"
+    elif stale:
+        state, note = "stale", stale
     else:
-        state, note = "complete", ""
+        state, note = "closed" if closed else "complete", ""
+    if closed and note:
+        note += f"; it is closed: earnings restate --day {day} --reason '...'"
     return DayStatus(
         day=day,
         state=state,
@@ -144,7 +158,7 @@ def _broken_carries(con: Connection, home: Home) -> dict[date, str]:
         before = home.day_before(day)
         expected = carried_out.get(before, 0) if before else 0
         if carried_in != expected:
-            broken[day] = f"took {carried_in} micros over from {before}, which carries {expected} now; run it again"
+            broken[day] = f"took {carried_in} micros over from {before}, which carries {expected} now"
     return broken
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from pipelines.errors import ExpectedError
 from pipelines.invariants import enforce
 from pipelines.schema import TABLES
 from pipelines.settings import Home
@@ -28,7 +29,7 @@ Connection = duckdb.DuckDBPyConnection
 CODE_VERSION = version("creator-earnings")
 
 
-class WarehouseError(RuntimeError):
+class WarehouseError(ExpectedError, RuntimeError):
     """The warehouse cannot be opened or published: says which file and why."""
 
 
@@ -36,11 +37,11 @@ class WarehouseLockedError(WarehouseError):
     """Another process writes to the warehouse and did not finish in time."""
 
 
-class ClosedDayError(RuntimeError):
+class ClosedDayError(ExpectedError, RuntimeError):
     """A day whose statement was issued would change: says which, and how to correct it."""
 
 
-class MissingDayError(LookupError):
+class MissingDayError(ExpectedError, LookupError):
     """A day that should be in the warehouse is not: names the table, the day and the command that makes it."""
 
 
@@ -112,8 +113,14 @@ class Warehouse:
         con = self._connect(read_only)
         try:
             con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+            if read_only and not con.execute("FROM duckdb_tables() LIMIT 1").fetchall():
+                con.close()  # whoever created the file was killed before it had tables
+                with self.open():
+                    pass
+                con = self._connect(read_only)
             if not read_only:
-                con.execute(";\n".join(t.ddl() for t in TABLES.values()))
+                with transaction(con):
+                    con.execute(";\n".join(t.ddl() for t in TABLES.values()))
             self._check_columns(con)
             yield con
         finally:

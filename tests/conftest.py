@@ -15,6 +15,7 @@ import gzip
 import io
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -30,6 +31,11 @@ from pipelines.schema import LANDING
 from pipelines.settings import Home
 from pipelines.sources.landing import LoadReport, load_day
 from pipelines.warehouse import Connection, Warehouse
+
+# Partitions are read from the process's home when the assets are imported, so it must have a calendar that fits every test.
+_CALENDAR = Path(tempfile.mkdtemp(prefix="earnings-calendar-"))
+(_CALENDAR / "settings.toml").write_text("first_day = 2026-02-01\nlast_day = 2026-12-31\n")
+os.environ["EARNINGS_HOME"] = str(_CALENDAR)
 
 DAY = date(2026, 3, 5)
 FORMATS = ("csv", "csv.gz", "jsonl", "parquet")

@@ -15,12 +15,11 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.invariants import InvariantError
+from pipelines.errors import ExpectedError
 from pipelines.partitions import DAYS
-from pipelines.policy import Policy, PolicyError
-from pipelines.settings import Home, SettingsError
-from pipelines.sources.errors import SourceError
-from pipelines.warehouse import CODE_VERSION, ClosedDayError, Connection, DayWriter, MissingDayError, Warehouse, WarehouseError, require_day
+from pipelines.policy import Policy
+from pipelines.settings import Home
+from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
 from solvers import InfeasibleError
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)  # beta in 1.13, which is pinned
@@ -29,9 +28,6 @@ POOL = "warehouse"
 PROGRESS = logging.getLogger("earnings.progress")
 
 Metadata = Mapping[str, Any]
-
-# What is wrong with the input, the policy or the machine, not with the code: the run's page shows the message, not a stack.
-EXPECTED = (SourceError, PolicyError, SettingsError, WarehouseError, ClosedDayError, MissingDayError, InvariantError, InfeasibleError)
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
@@ -130,7 +126,7 @@ def daily_asset(
             except BaseException as error:
                 for key, metadata in done.items():  # when the asset returns, Dagster marks its days itself
                     context.log_event(dg.AssetMaterialization(name, partition=key, metadata=metadata))
-                if isinstance(error, EXPECTED):
+                if isinstance(error, ExpectedError | InfeasibleError):  # the run's page shows the message, not a stack
                     raise dg.Failure(str(error), allow_retries=False) from error
                 raise
 

@@ -40,31 +40,45 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
     itself, or, if statements were issued for it, on the first day after them.
     """
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
-    entries_hash, entries = con.execute(f"SELECT {ENTRIES_HASH}, count(*) FROM posting").fetchall()[0]
+    posting = Entries.of(con, "posting")
     latest = con.execute(
         """SELECT txn_id, revision, entries_hash, input_hash, policy_hash, code_version FROM ledger_transactions
            WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1""",
         [day],
     ).fetchone()
-    if latest and latest[2] == entries_hash:
-        return Posting(latest[0], latest[1], "unchanged", entries)
+    if latest and latest[2] == posting.hash:
+        return Posting(latest[0], latest[1], "unchanged", posting.count)
     con.execute(
         "INSERT OR IGNORE INTO policies VALUES (?, ?, ?, ?)",
-        [policy.hash, policy.name, policy.effective_from, policy.model_dump_json()],
+        [policy.hash, policy.name, policy.effective_from, json.dumps(policy.model_dump(mode="json"))],
     )
     closed = closed_through(con)
     made_of = (_input_hash(con, day), policy.hash, CODE_VERSION)
     book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)
     if not latest:
-        return Posting(book.append("posting", "payout", 1, reason or "first payout", None), 1, "posted", entries)
+        return Posting(book.append(posting, "payout", 1, reason or "first payout", None), 1, "posted", posting.count)
     replaced, revision = latest[0], latest[1] + 1
     why = reason or _what_changed(latest[3:], made_of)
     con.execute(
-        "CREATE OR REPLACE TEMP TABLE undone AS SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ?",
+        """CREATE OR REPLACE TEMP TABLE undone AS
+           SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ? ORDER BY account, part""",
         [replaced],
     )
-    book.append("undone", "reversal", latest[1], why, replaced)
-    return Posting(book.append("posting", "payout", revision, why, replaced), revision, "reissued", entries)
+    book.append(Entries.of(con, "undone"), "reversal", latest[1], why, replaced)
+    return Posting(book.append(posting, "payout", revision, why, replaced), revision, "reissued", posting.count)
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A table of entries to be (account, part, amount_micros), in the order in which they will be stored, with their hash."""
+
+    table: str
+    hash: str
+    count: int
+
+    @classmethod
+    def of(cls, con: Connection, table: str) -> Entries:
+        return cls(table, *con.execute(f"SELECT {ENTRIES_HASH}, count(*) FROM {table}").fetchall()[0])
 
 
 @dataclass(frozen=True)
@@ -78,17 +92,15 @@ class Book:
     policy_hash: str
     code_version: str
 
-    def append(self, entries: str, kind: str, revision: int, reason: str, link: str | None) -> str:
-        """Append the rows (account, part, amount_micros) of the table `entries` as one transaction; returns its id."""
+    def append(self, entries: Entries, kind: str, revision: int, reason: str, link: str | None) -> str:
+        """Append one transaction; returns its id."""
         txn_id = transaction_id(self.day, kind, revision)
-        (entries_hash,) = self.con.execute(f"SELECT {ENTRIES_HASH} FROM {entries}").fetchall()[0]
         last = self.con.execute("SELECT seq, hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1").fetchone() or (0, "")
         made_of = [self.input_hash, self.policy_hash, self.code_version]
-        row = [last[0] + 1, txn_id, self.day, kind, revision, self.booked_day, reason, link, *made_of, entries_hash, last[1]]
+        row = [last[0] + 1, txn_id, self.day, kind, revision, self.booked_day, reason, link, *made_of, entries.hash, last[1]]
         self.con.execute(f"INSERT INTO ledger_transactions VALUES ({', '.join('?' * (len(row) + 1))})", [*row, transaction_hash(row)])
         self.con.execute(
-            f"""INSERT INTO ledger_entries BY NAME
-                SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries} ORDER BY account, part""",
+            f"INSERT INTO ledger_entries BY NAME SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries.table}",
             [txn_id, self.day],
         )
         return txn_id

@@ -30,3 +30,4 @@ SELECT account, part, CAST(sum(micros) AS BIGINT) AS amount_micros
 FROM legs
 GROUP BY account, part
 HAVING sum(micros) <> 0
+ORDER BY account, part

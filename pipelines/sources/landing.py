@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.schema import Column, Table
+from pipelines.schema import LANDING, Column, Table
 from pipelines.sources.errors import SourceError
 from pipelines.sources.records import KIND, Delivery, Scan, normal, scanning
 from pipelines.warehouse import Connection, DayWriter
@@ -73,6 +73,22 @@ def landing_files(landing: Path, table: str, day: date) -> list[Path]:
         if not path.name.isprintable():
             raise SourceError(f"{str(path)!a}: a name with unprintable characters; rename it")
     return paths
+
+
+def waiting_files(con: Connection, landing: Path, *, by_content: bool = False) -> dict[date, list[str]]:
+    """Files that are not as they were loaded, by day: new, of another size (or other bytes, which takes reading them all), or gone."""
+    mark = "sha256" if by_content else "bytes"
+    loaded = {(day, file): found for day, file, found in con.execute(f"SELECT day, file, {mark} FROM landing_files").fetchall()}
+    there = {}
+    for table in LANDING:
+        for folder in filter(lambda path: _is_day(path.name), _visible(landing / table)):
+            for path in _visible(folder):
+                size_or_hash = Delivery.of(path, landing).sha256 if by_content else path.stat().st_size
+                there[date.fromisoformat(folder.name), path.relative_to(landing).as_posix()] = size_or_hash
+    waiting: dict[date, list[str]] = {}
+    for day, file in sorted(key for key in loaded.keys() | there.keys() if loaded.get(key) != there.get(key)):
+        waiting.setdefault(day, []).append(file)
+    return waiting
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -16,11 +14,6 @@ from pipelines.schema import DERIVED, LANDING
 from pipelines.settings import Home
 from pipelines.sources.simulator import simulate
 from pipelines.warehouse import Warehouse
-
-# Partitions are read from the process's home when the assets are imported, so it must have a calendar that fits every test.
-_CALENDAR = Path(tempfile.mkdtemp(prefix="earnings-calendar-"))
-(_CALENDAR / "settings.toml").write_text("first_day = 2026-02-01\nlast_day = 2026-12-31\n")
-os.environ["EARNINGS_HOME"] = str(_CALENDAR)
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 3)
 SETTINGS = "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds = 0.5\n"

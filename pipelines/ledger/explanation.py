@@ -1,0 +1,735 @@
+"""Why a video or a creator got this amount on a day: the paid integer taken apart into integers that sum to it.
+
+What belongs here: what "without a factor" means for each payout, the reasons in words, and the text for people. The attribution itself is
+`solvers.attribution`; a creator's month is in `statement.py`. Reads only; amounts are explained under the policy they were paid under.
+
+A video in an ad pool is compared with a *typical* video in its place: one that has the median of every factor over the videos of that pool
+and is paid in proportion to effective views. Each factor's part is its Shapley value: what switching it from typical to the
+video's own adds to the payout, averaged over all orders of switching, everybody else unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import cached_property
+from textwrap import wrap
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.money import money
+from pipelines.policy import Ads, Coins, Policy, exact
+from pipelines.warehouse import Connection
+from solvers.ad_pool import allocate_pool
+from solvers.attribution import shapley, whole_parts
+from solvers.coin_split import split_videos
+from solvers.gap_chain import gap_chain
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+COMPONENTS = ("watch", "engagement", "diversity", "rewatch", "safety")
+FACTORS = ("viewers", "trust", "group_weight", *COMPONENTS)
+LABELS = {
+    "pool": "category pool: a typical video in its place",
+    "viewers": "viewers",
+    "trust": "trust and watch minimum",
+    "group_weight": "group weight of the viewers",
+    "watch": "W, watch completion",
+    "engagement": "E, engagement",
+    "diversity": "D, diversity of engagement",
+    "rewatch": "R, rewatching",
+    "safety": "S, safety",
+    "fairness": "fairness rule",
+    "bounds": "floor or cap",
+    "rounding": "rounding",
+    "revenue": "ads next to the video",
+    "platform": "platform's part",
+    "normal": "normal coins kept",
+    "premium": "premium coins kept",
+    "typical": "a typical gifted video",
+    "quality": "quality Q",
+    "normal_coins": "normal coins gifted",
+    "premium_coins": "premium coins gifted",
+}
+_IN_WORDS = {
+    "viewers": ("more viewers than usual", "fewer viewers than usual"),
+    "trust": ("an audience that counts for more", "an audience that counts for less"),
+    "group_weight": ("viewers of groups with a high weight", "viewers of groups with a low weight"),
+    "watch": ("longer watching", "shorter watching"),
+    "engagement": ("more engagement", "less engagement"),
+    "diversity": ("more varied engagement", "less varied engagement"),
+    "rewatch": ("more rewatching", "less rewatching"),
+    "safety": ("a better safety score", "a worse safety score"),
+    "fairness": ("the fairness rule for small earners", "the fairness rule for small earners"),
+    "bounds": ("the floor or cap", "the floor or cap"),
+    "quality": ("better quality", "lower quality"),
+    "normal_coins": ("more normal coins", "fewer normal coins"),
+    "premium_coins": ("more premium coins", "fewer premium coins"),
+}
+SOURCES = {
+    "pulse": "Pulse",
+    "ads": "ad pools",
+    "carry": "ad pools (money carried in)",
+    "coins": "gifted coins",
+    "adjustment": "an adjustment",
+}
+_FACTS = {
+    "pool_micros": "the pool",
+    "revenue_micros": "revenue",
+    "platform_micros": "of which the platform keeps",
+    "carry_in_micros": "carried in",
+    "spread_micros": "taken over from other pools",
+    "units": "units of fairness",
+    "median_payout_micros": "median payout of its videos",
+    "floor_micros": "floor of a unit",
+    "cap_micros": "cap of a unit",
+    "share": "share of the pool's effective views",
+    "carried_micros": "of this payout carried in",
+    "unit_id": "unit of fairness",
+    "unit_videos": "videos of this unit",
+    "effective_view_micros": "an effective view earned",
+    "normal_share": "x_n",
+    "premium_share": "x_p",
+    "quality": "Q",
+    "safety": "S",
+}
+ORDER_FREE = (
+    "A factor's part is what it adds when factors are switched one by one from typical to this video's own,"
+    " averaged over all orders of switching; so no order of listing them favours any of them."
+)
+
+
+class NothingToExplainError(LookupError):
+    """There is no such amount: says what is wrong, and what there is."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of an amount (micros); with the factor's own value and the typical one, where it has any."""
+
+    name: str
+    micros: int
+    own: float | None = None
+    typical: float | None = None
+
+    @property
+    def label(self) -> str:
+        return LABELS.get(self.name, self.name)
+
+
+@dataclass(frozen=True)
+class Payout:
+    """What a video was paid from one source. `parts` sum to `paid_micros`; so does `comparison`, where there is one."""
+
+    source: Literal["ads", "pulse", "coins"]
+    category: str | None
+    paid_micros: int
+    parts: tuple[Part, ...]
+    comparison: tuple[Part, ...]
+    facts: dict[str, Any]
+    words: str
+
+    @property
+    def title(self) -> str:
+        return f"ad pool {self.category}" if self.source == "ads" else {"pulse": "Pulse", "coins": "gifted coins"}[self.source]
+
+
+@dataclass(frozen=True)
+class VideoDay:
+    """A video's day: the sum of its payouts, what was measured of it, and why it is not paid from elsewhere."""
+
+    day: date
+    video_id: str
+    creator_id: str
+    policy: str
+    total_micros: int
+    words: str
+    payouts: tuple[Payout, ...]
+    notes: tuple[str, ...]
+    measured: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "day": self.day.isoformat()}
+
+
+@dataclass(frozen=True)
+class CreatorDay:
+    """A creator's day: `sources` sum to the total of `creator_earnings`, and so do the videos and the adjustment."""
+
+    day: date
+    creator_id: str
+    policy: str
+    total_micros: int
+    words: str
+    sources: dict[str, int]
+    videos: tuple[VideoDay, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "day": self.day.isoformat(), "videos": [v.as_dict() for v in self.videos]}
+
+
+def explain(con: Connection, name: str, day: date, *, kind: Literal["video", "creator"] | None = None) -> VideoDay | CreatorDay:
+    """The day of the video or creator called `name`; `kind` says which, where both exist.
+
+    Raises
+    ------
+    NothingToExplainError
+        The day is not made, nothing is called so, or a video and a creator are.
+    """
+    return DayBook.of(con, day).explain(name, kind)
+
+
+def explain_video(con: Connection, video_id: str, day: date) -> VideoDay:
+    """What a video was paid on a day, from every source, taken apart. Raises NothingToExplainError."""
+    return DayBook.of(con, day).video(video_id)
+
+
+def explain_creator(con: Connection, creator_id: str, day: date) -> CreatorDay:
+    """What a creator earned on a day: every source and every video. Raises NothingToExplainError."""
+    return DayBook.of(con, day).creator(creator_id)
+
+
+# ------------------------------------------------------------------------------------------------------------- an ad pool
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """One category's pool as its videos see it; all arrays have a row a video, in order of unit, then of video.
+
+    `columns` holds the factors of effective views; a component enters with its exponent.
+    """
+
+    micros: int
+    ads: Ads
+    exponents: dict[str, float]
+    views: Floats
+    unit: npt.NDArray[np.intp]
+    columns: dict[str, Floats]
+
+    @cached_property
+    def unit_views(self) -> Floats:
+        return np.bincount(self.unit, weights=self.views).astype(np.float64)
+
+    @cached_property
+    def typical(self) -> dict[str, float]:
+        """The median of every factor over the pool's videos."""
+        return {name: float(np.median(column)) for name, column in self.columns.items()}
+
+    @property
+    def cap(self) -> int:
+        most = self.ads.cap_micros if self.ads.cap_micros is not None else self.micros
+        return min(most, int(exact(self.ads.cap_fraction) * self.micros))
+
+    @property
+    def bounded(self) -> bool:
+        return self.ads.floor_micros > 0 or self.cap < self.micros
+
+    def attribute(self, row: int, paid: int) -> tuple[Part, ...]:
+        """What the video in `row` was paid, as parts that sum to it: the pool (a typical video), one a factor, rounding.
+
+        Raises
+        ------
+        NothingToExplainError
+            The pool does not pay this under its policy: some of the tables were made again since.
+        """
+        own = {name: float(column[row]) for name, column in self.columns.items()}
+        on, off = ({name: x[name] ** self.exponents.get(name, 1.0) for name in FACTORS} for x in (own, self.typical))
+        moved = [name for name in FACTORS if on[name] != off[name]]
+        switches = [*moved, "fairness", *(["bounds"] if self.bounded else [])]
+
+        def value(coalitions: Mask) -> Floats:
+            views = np.full(len(coalitions), np.prod([on[name] for name in FACTORS if name not in moved]))
+            for place, name in enumerate(moved):
+                views *= np.where(coalitions[:, place], on[name], off[name])
+            views[coalitions[:, : len(moved)].all(axis=1)] = self.views[row]  # the product may differ from it in the last digit
+            bounded = coalitions[:, -1] if self.bounded else np.zeros(len(coalitions), dtype=np.bool_)
+            return self.payout(row, views, fair=coalitions[:, len(moved)], bounded=bounded)
+
+        amounts = shapley(value, len(switches))
+        nobody, everybody = value(np.repeat([[False], [True]], len(switches), axis=1))
+        if abs(paid - everybody) > 2 + 1e-9 * self.micros:
+            raise NothingToExplainError(f"the pool pays {everybody:.1f} micros for these views, and {paid} were paid")
+        unrounded = round(everybody)
+        whole = dict(zip(("pool", *switches), whole_parts([nobody, *amounts], unrounded).tolist(), strict=True))
+        shown = [name for name in FACTORS if name != "group_weight" or (self.columns[name] != 1).any()]
+        return (
+            Part("pool", whole["pool"]),
+            *(Part(name, whole.get(name, 0), own[name], self.typical[name]) for name in shown),
+            *(Part(name, whole[name]) for name in switches[len(moved) :]),
+            Part("rounding", paid - unrounded),
+        )
+
+    def payout(self, row: int, views: Floats, *, fair: Mask, bounded: Mask) -> Floats:
+        """Micros of the video in `row` if it had `views`, everybody else unchanged, before rounding.
+
+        `fair`: by the policy's objective, otherwise in proportion to effective views; `bounded`: with its floor and cap.
+        """
+        unit = self.unit[row]
+        mates = self.unit == unit
+        mates[row] = False
+        together = np.where(views == self.views[row], self.unit_views[unit], views + self.views[mates].sum())
+        inside = np.where(together > 0, views / np.where(together > 0, together, 1.0), 1 / (1 + np.count_nonzero(mates)))
+        others = np.delete(self.unit_views, unit)
+        total = together + others.sum()
+        watched = total > 0
+        share: Floats = together / np.where(watched, total, 1.0)
+
+        # --- a pool nobody could be paid from by views is carried, or split equally
+        of_unit: Floats = np.where(watched, share, 1 / self.unit_views.size if self.ads.zero_quality == "equal" else 0.0) * self.micros
+
+        # --- the policy's objective: closed form of the blend without bounds, the solver for everything else
+        ads, closed = self.ads, fair & ~bounded & watched & (self.ads.objective == "blend")
+        weight = together[closed] ** ads.alpha
+        shaped = weight / (weight + (others**ads.alpha).sum())
+        of_unit[closed] = self.micros * (ads.lambda_fair * shaped + ads.lambda_eff * share[closed]) / (ads.lambda_fair + ads.lambda_eff)
+        solved = watched & (bounded | (fair & ~closed))
+        problems = np.column_stack([together, fair, bounded])[solved]
+        distinct, which = np.unique(problems, axis=0, return_inverse=True)
+        of_unit[solved] = np.array([self._solve(unit, *problem) for problem in distinct.tolist()])[which.ravel()]
+        return of_unit * inside
+
+    def _solve(self, unit: int, together: float, fair: float, bounded: float) -> float:
+        views = self.unit_views.copy()
+        views[unit] = together
+        ads = self.ads
+        return float(
+            allocate_pool(
+                float(self.micros),
+                views,
+                alpha=ads.alpha,
+                lambda_fair=ads.lambda_fair if fair else 0.0,
+                lambda_eff=ads.lambda_eff if fair else 1.0,
+                objective=ads.objective if fair else "blend",
+                floor=float(ads.floor_micros) if bounded and ads.floor_micros else None,
+                cap=float(self.cap) if bounded and self.cap < self.micros else None,
+            ).payout[unit]
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------- gifted coins
+
+
+def coin_pay(coins: Coins, normal: npt.ArrayLike, premium: npt.ArrayLike, quality: npt.ArrayLike) -> Floats:
+    """Micros a creator is paid for coins on a video that complies, before rounding."""
+    n, p = np.asarray(normal, dtype=np.float64), np.asarray(premium, dtype=np.float64)
+    rules = ("theta", "normal_max", "premium_max", "min_gap", "max_gap", "lambda_rev", "lambda_util", "lambda_inc", "epsilon", "utility")
+    found = split_videos(n, p, quality, revenue_floor=coins.revenue_floor * (n + p), **{rule: getattr(coins, rule) for rule in rules})
+    return found.payout * coins.coin_micros
+
+
+def coin_decision(coins: Coins, normal: int, premium: int, pay: float) -> tuple[str, str]:
+    """What put a video's pay (coins) where it is, as a name and in words: a bound, a corner between two of them, or a balance.
+
+    For every pay the best shares lie on a chain of three edges (`solvers.gap_chain`), so a place on the chain is the whole reason.
+
+    >>> coin_decision(Coins(), 0, 1000, 50.0)[0]
+    'smallest gap'
+    """
+    rules = {rule: np.array([getattr(coins, rule)]) for rule in ("normal_max", "premium_max", "min_gap", "max_gap")}
+    chain = gap_chain(np.array([float(normal)]), np.array([float(premium)]), **rules)
+    least, first, second, third = (float(x[0]) for x in (chain.pay_least, chain.pay_first, chain.pay_second, chain.pay_third))
+    room, tolerance = (1 - coins.revenue_floor) * (normal + premium), 1e-9 * (normal + premium)
+    top, widest = float(chain.premium_top[0]), float(chain.first[0])
+    if room < third - tolerance and pay >= room - tolerance:
+        return "platform floor", f"The platform keeps the least it may, {coins.revenue_floor:g} of the coins' value."
+    if pay >= third - tolerance:
+        return "most allowed", f"Both shares are the largest the policy allows: x_n = {float(chain.third[0]):g}, x_p = {top:g}."
+    if pay >= second - tolerance and pay <= second + tolerance:
+        return (
+            "largest premium share",
+            f"The premium share is the largest allowed beside x_n, {top:g}. A larger share of normal coins would narrow the gap between the"
+            " two, and under the policy's weights that costs more than it is worth.",
+        )
+    if first - tolerance <= pay <= first + tolerance:
+        return (
+            "largest gap",
+            f"The gap between the shares is the largest allowed, x_p = {widest:g} and x_n = 0. More pay could not widen it, and"
+            " without that the policy's weights count a further coin for more with the platform than with the creator.",
+        )
+    if pay <= least + tolerance:
+        return (
+            "smallest gap",
+            f"The gap between the shares is the smallest allowed, x_p = {coins.min_gap:g} and x_n = 0:"
+            " the policy's weights count every further coin for more with the platform.",
+        )
+    edge = (
+        "The platform keeps the normal coins, and the premium share grows"
+        if pay < first
+        else "The gap between the shares is the largest allowed, and both grow together"
+        if pay < second
+        else "The premium share is the largest allowed, and the normal share grows"
+    )
+    until = f"up to the point where a further coin is worth as much to the platform as to the creator ({coins.utility} utility)"
+    return "balance", f"{edge} {until}."
+
+
+# ------------------------------------------------------------------------------------------------------------------- the day
+
+
+@dataclass(frozen=True)
+class DayBook:
+    """Explains amounts of one day; pools and policies are read once."""
+
+    con: Connection
+    day: date
+    _policies: dict[str, Policy] = field(default_factory=dict)
+    _pools: dict[str, tuple[Pool, dict[str, int], dict[str, Any]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, con: Connection, day: date) -> DayBook:
+        """Raises NothingToExplainError if the day is not made."""
+        first, last, made = con.execute(
+            "SELECT min(day), max(day), coalesce(bool_or(day = ?), false) FROM written_days WHERE table_name = 'creator_earnings'", [day]
+        ).fetchall()[0]
+        if not made:
+            there = f"there are days from {first} to {last}" if first else "no day is made yet"
+            raise NothingToExplainError(f"{day} is not made: {there}. Make it: earnings run --from {day} --to {day}")
+        return cls(con, day)
+
+    def explain(self, name: str, kind: Literal["video", "creator"] | None) -> VideoDay | CreatorDay:
+        known = [
+            what
+            for what in ("video", "creator")
+            if self._rows(f"SELECT 1 FROM {what}s WHERE {what}_id = $name AND day <= $day LIMIT 1", name=name)
+        ]
+        if kind is None and len(known) == 2:
+            raise NothingToExplainError(f"{name!r} is both a video and a creator: say which")
+        if not known and kind is None:
+            raise NothingToExplainError(f"no video and no creator is called {name!r} on {self.day}; {self._examples('video', 'creator')}")
+        return self.video(name) if (kind or known[0]) == "video" else self.creator(name)
+
+    def video(self, video_id: str) -> VideoDay:
+        found = self.videos([video_id])
+        if not found:
+            raise NothingToExplainError(f"no video is called {video_id!r} on {self.day}; {self._examples('video')}")
+        return found[0]
+
+    def creator(self, creator_id: str) -> CreatorDay:
+        earned = self._rows("SELECT * FROM creator_earnings WHERE day = $day AND creator_id = $creator", creator=creator_id)
+        if not earned and not self._rows("SELECT 1 FROM creators WHERE creator_id = $creator AND day <= $day LIMIT 1", creator=creator_id):
+            raise NothingToExplainError(f"no creator is called {creator_id!r} on {self.day}; {self._examples('creator')}")
+        tables = ("video_quality", "pulse_payouts", "ad_payouts", "donation_splits")
+        of_creator = " UNION ".join(f"SELECT video_id FROM {table} WHERE day = $day AND creator_id = $creator" for table in tables)
+        videos = self.videos([row["video_id"] for row in self._rows(of_creator, creator=creator_id)])
+        sources = {name: earned[0][f"{name}_micros"] if earned else 0 for name in ("pulse", "ads", "carry", "coins", "adjustment")}
+        total = earned[0]["total_micros"] if earned else 0
+        if sum(v.total_micros for v in videos) + sources["adjustment"] != total:
+            raise self._stale(f"the ledger owes {creator_id} {total} micros, which is not what the payouts of the videos sum to")
+        policy = self._policy(earned[0]["policy_hash"]) if earned else None
+        return CreatorDay(
+            day=self.day,
+            creator_id=creator_id,
+            policy=f"{policy.name} {policy.hash}" if policy else "",
+            total_micros=total,
+            words=_creator_in_words(creator_id, self.day, total, sources, videos),
+            sources=sources,
+            videos=tuple(sorted(videos, key=lambda v: (-v.total_micros, v.video_id))),
+        )
+
+    def videos(self, ids: Sequence[str]) -> list[VideoDay]:
+        """Those of `ids` that are known on the day."""
+        mine = "WHERE day = $day AND video_id IN (SELECT unnest($ids))"
+        quality = {row["video_id"]: row for row in self._rows(f"FROM video_quality {mine}", ids=ids)}
+        pulse = {row["video_id"]: row for row in self._rows(f"FROM pulse_payouts {mine}", ids=ids)}
+        coins = {row["video_id"]: row for row in self._rows(f"FROM donation_splits {mine}", ids=ids)}
+        ads: dict[str, list[dict[str, Any]]] = {}
+        for row in self._rows(f"FROM ad_payouts {mine} ORDER BY category", ids=ids):
+            ads.setdefault(row["video_id"], []).append(row)
+        known = self._rows(
+            """SELECT video_id, arg_max(creator_id, day) AS creator_id, arg_max(categories, day) AS categories FROM videos
+               WHERE day <= $day AND video_id IN (SELECT unnest($ids)) GROUP BY video_id ORDER BY video_id""",
+            ids=ids,
+        )
+        found = []
+        for row in known:
+            video_id = row["video_id"]
+            payouts = [self._from_pool(ad) for ad in ads.get(video_id, [])]
+            payouts += [self._from_pulse(pulse[video_id])] if video_id in pulse else []
+            payouts += [self._from_coins(coins[video_id])] if video_id in coins else []
+            seen = quality.get(video_id)
+            paid_from = {p.category for p in payouts}
+            missing = [c for c in row["categories"] if c not in paid_from]
+            notes = self._why_not(row["categories"], missing, seen, is_pulse=video_id in pulse)
+            total = sum(p.paid_micros for p in payouts)
+            policy = self._policy(seen["policy_hash"]) if seen else None
+            found.append(
+                VideoDay(
+                    day=self.day,
+                    video_id=video_id,
+                    creator_id=row["creator_id"],
+                    policy=f"{policy.name} {policy.hash}" if policy else "",
+                    total_micros=total,
+                    words=_video_in_words(video_id, self.day, total, payouts, notes),
+                    payouts=tuple(payouts),
+                    notes=tuple(notes),
+                    measured={k: v for k, v in seen.items() if k not in ("day", "video_id", "creator_id", "policy_hash")} if seen else {},
+                )
+            )
+        return found
+
+    # --- one payout
+
+    def _from_pool(self, row: dict[str, Any]) -> Payout:
+        category, paid = row["category"], row["payout_micros"]
+        pool, place, facts = self.pool(category, row["policy_hash"])
+        at = place[row["video_id"]]
+        try:
+            parts = pool.attribute(at, paid)
+        except NothingToExplainError as error:
+            raise self._stale(f"{row['video_id']} in {category}: {error}") from error
+        views = float(pool.views[at])
+        own = {
+            "effective_views": views,
+            "share": row["share"],
+            "carried_micros": row["carried_micros"],
+            "unit_id": row["unit_id"],
+            "unit_videos": int(np.count_nonzero(pool.unit == pool.unit[at])),
+            "effective_view_micros": round(paid / views) if views else 0,
+        }
+        return Payout("ads", category, paid, parts, (), facts | own, _pool_in_words(category, paid, parts, facts))
+
+    def _from_pulse(self, row: dict[str, Any]) -> Payout:
+        policy = self._policy(row["policy_hash"])
+        revenue, paid = row["revenue_micros"], row["payout_micros"]
+        kept = int((1 - exact(policy.pulse.creator_share)) * revenue)
+        best = f"among the best {policy.pulse.top_fraction:.3g} of the videos by quality, and safe enough"
+        words = (
+            f"It is a Pulse video ({best}): of the {money(revenue)} from ads next to it, its creator gets {policy.pulse.creator_share:g}."
+            if revenue
+            else f"It is a Pulse video ({best}), but no ads ran next to it."
+        )
+        parts = (Part("revenue", revenue), Part("platform", -kept), Part("rounding", paid - revenue + kept))
+        facts = {"revenue_micros": revenue, "creator_share": policy.pulse.creator_share, "quality": row["quality"], "safety": row["safety"]}
+        return Payout("pulse", None, paid, parts, (), facts, words)
+
+    def _from_coins(self, row: dict[str, Any]) -> Payout:
+        coins, paid = self._policy(row["policy_hash"]).coins, row["payout_micros"]
+        gifted = {name: row[name] for name in ("quality", "normal_coins", "premium_coins")}
+        keep = (row["normal_share"] * row["normal_coins"], row["premium_share"] * row["premium_coins"])
+        unrounded = round(sum(keep) * coins.coin_micros)
+        normal, premium = whole_parts(np.array(keep) * coins.coin_micros, unrounded).tolist()
+        parts = (Part("normal", normal), Part("premium", premium), Part("rounding", paid - unrounded))
+        facts = gifted | {name: row[name] for name in ("normal_share", "premium_share", "revenue_micros")}
+        value = f"Coins worth {money(row['revenue_micros'])} were gifted"
+        if not row["compliant"]:
+            words = f"{value}, but the video did not pass the compliance gate, so its creator gets none of it."
+            return Payout("coins", None, paid, parts, (), facts, words)
+        decided_by, why = coin_decision(coins, row["normal_coins"], row["premium_coins"], sum(keep))
+        comparison = self._coin_comparison(coins, gifted, paid)
+        words = (
+            f"{value}; its creator keeps {row['normal_share']:.3g} of the normal coins ({row['normal_coins']:,}) and"
+            f" {row['premium_share']:.3g} of the premium coins ({row['premium_coins']:,}). {why}"
+        )
+        return Payout("coins", None, paid, parts, comparison, facts | {"decided_by": decided_by}, words)
+
+    def _coin_comparison(self, coins: Coins, own: dict[str, float], paid: int) -> tuple[Part, ...]:
+        """Shapley parts against the median of quality and coins over the day's gifted videos that comply."""
+        medians = ", ".join(f"median({name}) AS {name}" for name in own)
+        (typical,) = self._rows(f"SELECT {medians} FROM donation_splits WHERE day = $day AND compliant")
+
+        def value(on: Mask) -> Floats:
+            quality, normal, premium = (np.where(on[:, i], own[name], typical[name]) for i, name in enumerate(own))
+            return coin_pay(coins, normal, premium, quality)
+
+        amounts = shapley(value, len(own))
+        nobody, everybody = value(np.array([[False] * len(own), [True] * len(own)]))
+        unrounded = round(everybody)
+        base, *whole = whole_parts([nobody, *amounts], unrounded).tolist()
+        factors = [Part(name, micros, own[name], typical[name]) for name, micros in zip(own, whole, strict=True)]
+        return (Part("typical", base), *factors, Part("rounding", paid - unrounded))
+
+    # --- reading
+
+    def pool(self, category: str, policy_hash: str) -> tuple[Pool, dict[str, int], dict[str, Any]]:
+        """The pool, the row of each of its videos, and its facts."""
+        if category not in self._pools:
+            found = self._rows(
+                """SELECT pool_micros, revenue_micros, platform_micros, carry_in_micros, spread_micros, videos, units, rule FROM ad_pools
+                   WHERE day = $day AND category = $category""",
+                category=category,
+            )
+            table = self.con.execute(
+                f"""SELECT video_id, payout_micros, effective_views, dense_rank() OVER (ORDER BY unit_id) - 1 AS unit,
+                           viewers::DOUBLE AS viewers, qualified_views / (viewers * group_weight) AS trust, group_weight,
+                           {", ".join(COMPONENTS)}
+                    FROM ad_payouts JOIN video_quality USING (day, video_id)
+                    WHERE day = $day AND category = $category ORDER BY unit, video_id""",
+                {"day": self.day, "category": category},
+            ).to_arrow_table()
+            if not found or found[0]["videos"] != table.num_rows:
+                raise self._stale(f"the videos paid from the ad pool {category} are not those that compete in it")
+            facts, columns = found[0], {name: table[name].to_numpy() for name in table.column_names}
+            policy = self._policy(policy_hash)
+            pool = Pool(
+                micros=facts["pool_micros"],
+                ads=policy.ads,
+                exponents=policy.quality.exponents.model_dump(),
+                views=columns["effective_views"],
+                unit=columns["unit"].astype(np.intp),
+                columns={name: columns[name] for name in FACTORS},
+            )
+            facts["median_payout_micros"] = round(float(np.median(columns["payout_micros"])))
+            if pool.bounded:
+                facts |= {"floor_micros": policy.ads.floor_micros, "cap_micros": pool.cap}
+            self._pools[category] = (pool, {video: at for at, video in enumerate(columns["video_id"].tolist())}, facts)
+        return self._pools[category]
+
+    def _why_not(self, labels: Sequence[str], missing: Sequence[str], seen: dict[str, Any] | None, *, is_pulse: bool) -> list[str]:
+        """Why a video competes in no pool at all, or not in those labelled `missing`; and why its views count for less."""
+        if seen is None:
+            return ["Nobody watched it that day, so it competes in no ad pool."]
+        if not seen["compliant"]:
+            return ["It did not pass the compliance gate: its quality counts as 0, and no ad money is paid for it."]
+        if seen["qualified_views"] == 0:
+            return ["Nobody watched it for long enough that day to count as a view, so it competes in no ad pool."]
+        if not labels:
+            return ["It has no category label, so it competes in no ad pool."]
+        if is_pulse and not self._policy(seen["policy_hash"]).pulse.also_in_pools:
+            return ["It is a Pulse video, and under this policy those do not compete in the ad pools."]
+        notes = []
+        if seen["unverified_scale"] < 1:
+            notes = [f"It has so many unverified viewers that each of them counts for only {seen['unverified_scale']:.3g} of their trust."]
+        pools = self._rows("SELECT category, rule FROM ad_pools WHERE day = $day") if missing else []
+        rules = {row["category"]: row["rule"] for row in pools}
+        because = {
+            None: "No money came into the ad pool {}.",
+            "carry": "The ad pool {} is carried to the next day: no video in it has quality above 0.",
+            "spread": "The ad pool {} was spread over the others: no video could be paid from it.",
+        }
+        other = "It is not among the videos of the ad pool {}."
+        return notes + [because.get(rules.get(label), other).format(label) for label in missing]
+
+    def _policy(self, policy_hash: str) -> Policy:
+        if policy_hash not in self._policies:
+            found = self._rows("SELECT content FROM policies WHERE policy_hash = $policy_hash", policy_hash=policy_hash)
+            if not found:
+                raise NothingToExplainError(
+                    f"{self.day} was paid under policy {policy_hash}, which is not in the table policies; make the day again:"
+                    f" earnings run --from {self.day} --to {self.day}"
+                )
+            self._policies[policy_hash] = Policy.model_validate_json(found[0]["content"])
+        return self._policies[policy_hash]
+
+    def _stale(self, found: str) -> NothingToExplainError:
+        return NothingToExplainError(
+            f"{self.day}: {found}. Some tables of the day were made again and others not; make it whole:"
+            f" earnings run --from {self.day} --to {self.day}"
+        )
+
+    def _examples(self, *kinds: str) -> str:
+        there = []
+        for kind in kinds:
+            ids = self._rows(f"SELECT DISTINCT {kind}_id AS id FROM {kind}s WHERE day <= $day ORDER BY id LIMIT 3")
+            there.append(f"{kind}s are called {', '.join(row['id'] for row in ids)}, ..." if ids else f"there are no {kind}s")
+        return "; ".join(there)
+
+    def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        parameters["day"] = self.day
+        cursor = self.con.execute(sql, {name: value for name, value in parameters.items() if f"${name}" in sql})
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+# ----------------------------------------------------------------------------------------------------------------- in words
+
+
+def phrase(part: Part) -> str:
+    """A factor's part in words.
+
+    >>> phrase(Part("viewers", -2_000_000, 3.0, 5.0))
+    'fewer viewers than usual (-2.000000)'
+    """
+    more, less = _IN_WORDS[part.name]
+    rising = part.micros > 0 if part.own is None or part.typical is None else part.own > part.typical
+    return f"{more if rising else less} ({'+' if part.micros > 0 else ''}{money(part.micros)})"
+
+
+def strongest(parts: Iterable[Part]) -> tuple[Part | None, Part | None]:
+    """The factor that added most and the one that took most away."""
+    factors = [p for p in parts if p.name in _IN_WORDS]
+    most, least = max(factors, key=lambda p: p.micros, default=None), min(factors, key=lambda p: p.micros, default=None)
+    return most if most and most.micros > 0 else None, least if least and least.micros < 0 else None
+
+
+def _pool_in_words(category: str, paid: int, parts: Sequence[Part], facts: dict[str, Any]) -> str:
+    zero = [p for p in parts if p.name in COMPONENTS and p.own == 0]
+    if paid == 0 and zero:
+        return f"Nothing: {LABELS[zero[0].name]} is 0, so its quality is 0 and the pool {category} pays it nothing."
+    if facts["rule"] == "equal":
+        return f"No video in {category} had quality above 0, so its pool was split equally: {money(paid)}."
+    most, least = strongest(parts)
+    moved = " and ".join(f"{phrase(part)} {did}" for part, did in ((most, "added most"), (least, "took most away")) if part)
+    start = f"A typical video in its place would get {money(parts[0].micros)} from {category}"
+    return f"{start}; {moved}: {money(paid)}." if moved else f"{start}, and so does it: {money(paid)}."
+
+
+def _video_in_words(video_id: str, day: date, total: int, payouts: Sequence[Payout], notes: Sequence[str]) -> str:
+    sources = ", ".join(f"{money(p.paid_micros)} from {p.title}" for p in payouts if p.paid_micros)
+    if not sources:
+        return f"{video_id} earned nothing on {day}. {' '.join([*notes, *(p.words for p in payouts)])}"
+    return f"{video_id} earned {money(total)} on {day}: {sources}."
+
+
+def _creator_in_words(creator_id: str, day: date, total: int, sources: dict[str, int], videos: Sequence[VideoDay]) -> str:
+    parts = ", ".join(f"{money(micros)} from {SOURCES[name]}" for name, micros in sources.items() if micros)
+    if not parts:
+        return f"{creator_id} earned nothing on {day}." + ("" if videos else " Nobody watched a video or gave a coin.")
+    best = max(videos, key=lambda v: v.total_micros, default=None)
+    most = f" Most came from {best.video_id}, {money(best.total_micros)}." if best and len(videos) > 1 else ""
+    return f"{creator_id} earned {money(total)} on {day}: {parts}.{most}"
+
+
+def text(explained: VideoDay | CreatorDay) -> str:
+    """The explanation for people: words first, then the parts of every payout, in currency units to the micro."""
+    if isinstance(explained, VideoDay):
+        return "\n".join([*_video_lines(explained), "", *wrap(ORDER_FREE, 120)])
+    lines = [f"creator {explained.creator_id}, {explained.day}, policy {explained.policy}", "", explained.words, ""]
+    lines += summed([(SOURCES[name], money(micros)) for name, micros in explained.sources.items() if micros], explained.total_micros)
+    for video in explained.videos:
+        lines += ["", *_video_lines(video)]
+    return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])
+
+
+def _video_lines(video: VideoDay) -> list[str]:
+    lines = [f"video {video.video_id} of creator {video.creator_id}, {video.day}, policy {video.policy}", "", *wrap(video.words, 120)]
+    lines += [note for note in video.notes if note not in video.words]
+    for payout in video.payouts:
+        lines += ["", f"{payout.title}: {money(payout.paid_micros)}", *wrap(payout.words, 120, initial_indent="  ", subsequent_indent="  ")]
+        lines += summed([(p.label, money(p.micros), *figures(p)) for p in payout.parts], payout.paid_micros)
+        facts = "; ".join(f"{name} {value}" for name, value in facts_of(payout))
+        lines += wrap(facts, 120, initial_indent="  ", subsequent_indent="  ")
+        if payout.comparison:
+            lines += ["  compared with the median of the day's gifted videos:"]
+            lines += summed([(p.label, money(p.micros), *figures(p)) for p in payout.comparison], payout.paid_micros)
+    return lines
+
+
+def figures(part: Part) -> tuple[str, str]:
+    """A factor's own value and the typical one, as people read them."""
+    return (f"{part.own:,.4g}" if part.own is not None else "", f"typical {part.typical:,.4g}" if part.typical is not None else "")
+
+
+def facts_of(payout: Payout) -> list[tuple[str, str]]:
+    """The facts behind a payout as people read them: name and value."""
+    return [(_FACTS.get(name, name.replace("_", " ")), _readable(name, value)) for name, value in payout.facts.items()]
+
+
+def _readable(name: str, value: Any) -> str:
+    if name.endswith("_micros"):
+        return money(value)
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def summed(rows: Sequence[tuple[str, ...]], total: int) -> list[str]:
+    """Lines of an indented table whose second column adds up to `total`."""
+    lines = [*rows, ("=", money(total))]
+    widths = [max((len(row[i]) for row in lines if i < len(row)), default=0) for i in range(4)]
+    return ["    " + "  ".join(_aligned(row, widths)).rstrip() for row in lines]
+
+
+def _aligned(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
+    return [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=False))]

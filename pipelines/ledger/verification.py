@@ -1,0 +1,235 @@
+"""Replays the ledger from its first transaction and compares everything that was written down with what must follow.
+
+What belongs here: finding what is wrong. Nothing is repaired. The chain covers every column of every transaction and, through
+`entries_hash`, every entry; what the chain cannot see, a ledger cut off at its end, is found by comparing its head with one that
+was noted elsewhere (`earnings close` and statements print it), and by the tables that were made from the missing part.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import duckdb
+
+from pipelines.ledger.entries import ENTRIES_HASH, transaction_hash, transaction_id
+from pipelines.money import MICROS_PER_CENT
+from pipelines.policy import Policy
+from pipelines.queries import query
+from pipelines.schema import LEDGER_TRANSACTIONS, TABLES
+from pipelines.warehouse import Connection
+
+HEAD_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was replayed, the hash of the last transaction, and every contradiction found, in words."""
+
+    transactions: int
+    entries: int
+    head: str
+    findings: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def verify(con: Connection, *, head: str | None = None, every_table: bool = False) -> Verification:
+    """Replay the ledger and report every contradiction; an unreadable block of the file is one.
+
+    Parameters
+    ----------
+    head
+        Hash of a transaction that must be in the chain, e.g. the one a closing printed, or its first 12 digits or more.
+    every_table
+        Also read every block of every other table, which compares DuckDB's checksums; takes as long as reading the file.
+    """
+    try:
+        transactions = con.execute("SELECT * FROM ledger_transactions ORDER BY seq").fetchall()
+        findings = [
+            *_chain(transactions),
+            *_entries(con, transactions),
+            *_order(transactions),
+            *_statements(con),
+            *_policies(con, transactions),
+            *_tables(con),
+        ]
+        (entries,) = con.execute("SELECT count(*) FROM ledger_entries").fetchall()[0]
+        hashes = [row[-1] for row in transactions]
+        if head is not None and not (len(head) >= HEAD_DIGITS and any(h.startswith(head) for h in hashes)):
+            findings.append(f"no transaction has the hash {head}: the ledger was rewritten, or cut off before it")
+        if every_table:
+            for name in TABLES:
+                con.execute(f"SELECT bit_xor(hash(t)) FROM {name} AS t").fetchall()
+    except duckdb.Error as error:
+        return Verification(0, 0, "", (f"the file is damaged: {str(error).splitlines()[0]}",))
+    return Verification(len(transactions), entries, hashes[-1] if hashes else "", tuple(findings))
+
+
+_Row = dict[str, Any]
+
+
+def _named(row: tuple[Any, ...]) -> _Row:
+    return dict(zip((c.name for c in LEDGER_TRANSACTIONS.columns), row, strict=True))
+
+
+def _chain(transactions: list[tuple[Any, ...]]) -> list[str]:
+    """Numbers, ids, hashes and links of the chain."""
+    findings = []
+    before = ""
+    for place, row in enumerate(transactions, 1):
+        txn = _named(row)
+        name = f"transaction {txn['seq']} ({txn['txn_id']})"
+        if txn["seq"] != place:
+            findings.append(f"{name}: number {place} is missing from the chain")
+        if txn["txn_id"] != transaction_id(txn["day"], txn["kind"], txn["revision"]):
+            findings.append(f"{name}: the id does not say {txn['day']}, {txn['kind']}, {txn['revision']}")
+        if txn["hash"] != transaction_hash(row[:-1]):
+            findings.append(f"{name}: its hash is not that of its row")
+        if txn["prev_hash"] != before:
+            findings.append(f"{name}: does not carry the hash of the transaction before it")
+        before = txn["hash"]
+    return findings
+
+
+def _entries(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
+    """Every entry belongs to a transaction, is what was hashed, and balances in its part."""
+    hashes = dict(con.execute(f"SELECT txn_id, {ENTRIES_HASH} FROM ledger_entries GROUP BY txn_id").fetchall())
+    empty = con.execute(f"SELECT {ENTRIES_HASH} FROM ledger_entries WHERE false").fetchall()[0][0]
+    findings = [
+        f"transaction {txn['txn_id']}: its entries are not those that were hashed"
+        for txn in map(_named, transactions)
+        if hashes.pop(txn["txn_id"], empty) != txn["entries_hash"]
+    ]
+    findings += [f"entries of {txn_id!r} belong to no transaction" for txn_id in hashes]
+    findings += _rows(
+        con,
+        "transaction {}: an entry is of {}, the transaction of {}",
+        "SELECT DISTINCT txn_id, e.day, t.day FROM ledger_entries e JOIN ledger_transactions t USING (txn_id) WHERE e.day <> t.day",
+    )
+    findings += _rows(
+        con,
+        "transaction {}: the entries of {} sum to {}, not 0",
+        "SELECT txn_id, part, sum(amount_micros) AS off FROM ledger_entries GROUP BY txn_id, part HAVING off <> 0",
+    )
+    findings += _rows(
+        con,
+        "{}: the reversal is not the opposite of {}",
+        """WITH taken_back AS (SELECT txn_id, link FROM ledger_transactions WHERE kind = 'reversal'),
+                legs AS (SELECT t.*, account, part, amount_micros FROM taken_back t JOIN ledger_entries e ON e.txn_id = t.txn_id
+                         UNION ALL SELECT t.*, account, part, amount_micros FROM taken_back t JOIN ledger_entries e ON e.txn_id = t.link)
+           SELECT DISTINCT txn_id, link FROM (SELECT txn_id, link, account, part FROM legs GROUP BY ALL HAVING sum(amount_micros) <> 0)""",
+    )
+    return findings
+
+
+def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
+    """Revisions follow each other, and nothing is booked in a period that was closed."""
+    findings = []
+    live: dict[date, int] = defaultdict(int)  # latest payout of a day; negative once it is reversed
+    closed: date | None = None
+    for txn in map(_named, transactions):
+        name, day, kind, revision = f"transaction {txn['txn_id']}", txn["day"], txn["kind"], txn["revision"]
+        expected = max(day, closed + timedelta(days=1)) if closed else day
+        match kind:
+            case "statement":
+                if closed and day <= closed:
+                    findings.append(f"{name}: {day} was closed already")
+                closed, expected = day, day
+            case "reversal":
+                if live[day] != revision or txn["link"] != transaction_id(day, "payout", revision):
+                    findings.append(f"{name}: takes back {txn['link']}, which is not the day's payout")
+                live[day] = -revision
+            case _:
+                replaced = transaction_id(day, "payout", revision - 1) if revision > 1 else None
+                if live[day] != 1 - revision or txn["link"] != replaced:
+                    findings.append(f"{name}: does not follow the reversal of the payout before it")
+                live[day] = revision
+        if txn["booked_day"] != expected:
+            findings.append(f"{name}: booked on {txn['booked_day']}, should be {expected}")
+    findings += [f"{day}: its payout was reversed and none was issued instead" for day, revision in live.items() if revision < 0]
+    return findings
+
+
+def _statements(con: Connection) -> list[str]:
+    """Issuing every statement again from the entries alone gives the statements that stand there, and what was paid."""
+    findings = []
+    closings = con.execute(
+        """SELECT day, coalesce(lag(day) OVER (ORDER BY seq) + 1, (SELECT min(day) FROM ledger_transactions e WHERE e.seq < t.seq))
+           FROM ledger_transactions t WHERE kind = 'statement' ORDER BY seq"""
+    ).fetchall()
+    for through, first in closings:
+        parameters = {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT}
+        con.execute(f"CREATE OR REPLACE TEMP TABLE reissued AS {query('statements')}", parameters)
+        findings += _rows(
+            con,
+            "the statement of {} through {} is not what the ledger says",
+            "SELECT DISTINCT creator_id, day FROM (((FROM reissued) EXCEPT (SELECT * FROM statements WHERE day = $day))"
+            " UNION ((SELECT * FROM statements WHERE day = $day) EXCEPT (FROM reissued))) ORDER BY 1",
+            {"day": through},
+        )
+        findings += _rows(
+            con,
+            "{}: the statement pays {} cents, the ledger {} micros",
+            """SELECT creator_id, paid_cents, paid FROM (SELECT creator_id, paid_cents FROM statements WHERE day = $day)
+               FULL JOIN (SELECT account[11:] AS creator_id, sum(amount_micros)::BIGINT AS paid FROM ledger_entries
+                          WHERE day = $day AND part = 'statement' AND starts_with(account, 'statement:') GROUP BY ALL) USING (creator_id)
+               WHERE coalesce(paid_cents, 0) * 10000 <> coalesce(paid, 0)""",
+            {"day": through},
+        )
+    return findings + _rows(
+        con,
+        "there are statements of {} without a closing",
+        """SELECT DISTINCT day FROM statements s
+           WHERE NOT EXISTS (FROM ledger_transactions t WHERE t.kind = 'statement' AND t.day = s.day)""",
+    )
+
+
+def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
+    """Every policy that was paid under is kept as it was."""
+    kept = {}
+    findings = []
+    for policy_hash, content in con.execute("SELECT policy_hash, content FROM policies").fetchall():
+        kept[policy_hash] = content
+        try:
+            intact = Policy.model_validate_json(content).hash == policy_hash
+        except ValueError:
+            intact = False
+        if not intact:
+            findings.append(f"policy {policy_hash}: what is kept of it has another hash")
+    used = {txn["policy_hash"] for txn in map(_named, transactions) if txn["kind"] != "statement"}
+    return findings + [f"policy {missing} was paid under and is not kept" for missing in sorted(used - kept.keys())]
+
+
+def _tables(con: Connection) -> list[str]:
+    """The payout tables still say what was posted, and creators' earnings what is owed."""
+    findings = []
+    posted = con.execute(
+        "SELECT day, arg_max(entries_hash, revision) FROM ledger_transactions WHERE kind = 'payout' GROUP BY day ORDER BY day"
+    ).fetchall()
+    for day, entries_hash in posted:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
+        if con.execute(f"SELECT {ENTRIES_HASH} FROM posting").fetchall()[0][0] != entries_hash:
+            findings.append(f"{day}: the payout tables do not say what was posted; run or restate the day")
+    findings += _rows(
+        con,
+        "{}: earnings of {} are {} micros, the ledger owes {}",
+        """SELECT day, creator_id, total_micros, owed FROM creator_earnings
+           FULL JOIN (SELECT day, account[9:] AS creator_id, sum(amount_micros)::BIGINT AS owed FROM ledger_entries
+                      WHERE starts_with(account, 'creator:') AND part <> 'statement' GROUP BY ALL HAVING owed <> 0) USING (day, creator_id)
+           WHERE coalesce(total_micros, 0) <> coalesce(owed, 0) ORDER BY ALL""",
+    )
+    return findings + _rows(
+        con,
+        "{}: was posted, but the ledger has no payout of it",
+        """SELECT day FROM written_days w WHERE table_name = 'ledger_entries'
+           AND NOT EXISTS (FROM ledger_transactions t WHERE t.kind = 'payout' AND t.day = w.day)""",
+    )
+
+
+def _rows(con: Connection, words: str, sql: str, parameters: dict[str, Any] | None = None, most: int = 20) -> list[str]:
+    """One finding a row, the first `most` of them."""
+    return [words.format(*row) for row in con.execute(f"FROM ({sql}) LIMIT {most}", parameters).fetchall()]

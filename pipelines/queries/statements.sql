@@ -1,0 +1,20 @@
+-- Statement of every creator whose account moved in the days $first_day to $through, or still held something before them.
+-- Cents are rounded down, and nobody is paid less than nothing: the rest carries forward.
+WITH account AS (
+    SELECT account[9:] AS creator_id,
+           CAST(coalesce(sum(amount_micros) FILTER (booked_day < $first_day), 0) AS BIGINT) AS brought_forward_micros,
+           CAST(coalesce(sum(amount_micros) FILTER (booked_day >= $first_day AND t.day >= $first_day), 0) AS BIGINT) AS earned_micros,
+           CAST(coalesce(sum(amount_micros) FILTER (booked_day >= $first_day AND t.day < $first_day), 0) AS BIGINT) AS restated_micros
+    FROM ledger_entries AS e JOIN ledger_transactions AS t USING (txn_id)
+    WHERE booked_day <= $through AND starts_with(account, 'creator:') AND (kind <> 'statement' OR booked_day < $first_day)
+    GROUP BY account
+    HAVING brought_forward_micros <> 0 OR count(*) FILTER (booked_day >= $first_day) > 0
+),
+owed AS (
+    SELECT *, brought_forward_micros + earned_micros + restated_micros AS micros FROM account
+)
+SELECT CAST($through AS DATE) AS day, CAST($first_day AS DATE) AS first_day, creator_id,
+       brought_forward_micros, earned_micros, restated_micros,
+       greatest(0, micros // $micros_per_cent) AS paid_cents,
+       micros - $micros_per_cent * greatest(0, micros // $micros_per_cent) AS carried_forward_micros
+FROM owed

@@ -1,0 +1,147 @@
+"""Verification: whatever is changed behind the ledger's back is found, wherever it is, and named."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines.ledger.closing import close
+from pipelines.ledger.verification import Verification, verify
+from pipelines.schema import TABLES
+from pipelines.settings import Home
+from pipelines.warehouse import Connection, Warehouse, WarehouseError
+from tests.ledger.conftest import DAYS, deliver_late, make_days
+
+# What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be read again.
+PROVEN = {
+    "ledger_transactions": [c.name for c in TABLES["ledger_transactions"].columns],
+    "ledger_entries": [c.name for c in TABLES["ledger_entries"].columns],
+    "statements": [c.name for c in TABLES["statements"].columns],
+    "policies": ["policy_hash", "content"],
+    "ad_payouts": ["day", "category", "creator_id", "payout_micros", "carried_micros"],
+    "donation_splits": ["day", "creator_id", "revenue_micros", "payout_micros"],
+    "creator_earnings": ["day", "creator_id", "total_micros"],
+}
+
+
+@pytest.fixture(scope="module")
+def closed(made_once: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Two closings with a reissued day between them. Do not write to it."""
+    home = Home.at(shutil.copytree(made_once.root, tmp_path_factory.mktemp("closed") / "home"))
+    close(home, DAYS[1])
+    deliver_late(home, DAYS[2:])
+    make_days(home, DAYS[2:])
+    close(home, DAYS[3])
+    return home
+
+
+def checked(home: Home, **how: Any) -> Verification:
+    with Warehouse(home).open(read_only=True) as con:
+        return verify(con, **how)
+
+
+def test_an_untouched_ledger_verifies(closed: Home) -> None:
+    found = checked(closed, every_table=True)
+    assert found.findings == ()
+    assert (found.transactions, len(found.head)) == (len(DAYS) + 2 * 3 + 2, 64)
+
+
+@pytest.fixture(scope="module")
+def open_ledger(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """A connection to a copy of it. Tests change what they like in a transaction that they roll back."""
+    home = Home.at(shutil.copytree(closed.root, tmp_path_factory.mktemp("open") / "home"))
+    with Warehouse(home).open() as con:
+        yield con
+
+
+@pytest.mark.parametrize(("table", "column"), [(t, c) for t, columns in PROVEN.items() for c in columns])
+@pytest.mark.parametrize("row", ["min", "max"])
+def test_any_changed_value_is_found(open_ledger: Connection, table: str, column: str, row: str) -> None:
+    """One value of one row is changed by as little as its type allows, past every constraint of the database."""
+    kind = next(c.type for c in TABLES[table].columns if c.name == column)
+    other = {"BIGINT": f"{column} + 1", "DATE": f"{column} + 1", "VARCHAR": f"chr(ascii({column}) + 1) || {column}[2:]"}[kind]
+    open_ledger.begin()
+    open_ledger.execute(f"CREATE TABLE forged AS FROM {table}")
+    open_ledger.execute(f"UPDATE forged SET {column} = {other} WHERE rowid = (SELECT {row}(rowid) FROM forged WHERE {column} IS NOT NULL)")
+    open_ledger.execute(f"DROP TABLE {table}; ALTER TABLE forged RENAME TO {table}")
+    found = verify(open_ledger)
+    open_ledger.rollback()
+    assert found.findings
+    assert verify(open_ledger).findings == ()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM ledger_entries WHERE rowid = (SELECT max(rowid) FROM ledger_entries)",
+        "DELETE FROM ledger_transactions WHERE seq = 3",
+        "DELETE FROM statements WHERE rowid = (SELECT min(rowid) FROM statements)",
+        "DELETE FROM policies",
+        "INSERT INTO ledger_entries VALUES ('2026-03-01/payout/9', '2026-03-01', 'platform', 'coins', 5)",
+        "INSERT INTO ledger_entries SELECT txn_id, day, 'creator:new', part, 5 FROM ledger_entries LIMIT 1",
+        # the end of the chain is cut off, entries and all
+        """DELETE FROM ledger_entries WHERE txn_id IN (SELECT arg_max(txn_id, seq) FROM ledger_transactions);
+           DELETE FROM ledger_transactions WHERE seq = (SELECT max(seq) FROM ledger_transactions)""",
+        "DELETE FROM ledger_entries; DELETE FROM ledger_transactions; DELETE FROM statements; DELETE FROM creator_earnings",
+    ],
+)
+def test_a_missing_or_added_row_is_found(open_ledger: Connection, sql: str) -> None:
+    open_ledger.begin()
+    open_ledger.execute(sql)
+    found = verify(open_ledger)
+    open_ledger.rollback()
+    assert found.findings
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO ledger_transactions SELECT * REPLACE (99 AS seq) FROM ledger_transactions LIMIT 1",
+        "INSERT INTO ledger_transactions SELECT * REPLACE ('x' AS txn_id) FROM ledger_transactions LIMIT 1",
+        "UPDATE ledger_transactions SET kind = 'gift' WHERE seq = 1",
+        "UPDATE ledger_transactions SET booked_day = day - 1 WHERE seq = 1",
+        "UPDATE ledger_entries SET amount_micros = 0",
+        "UPDATE ledger_entries SET amount_micros = NULL",
+        "UPDATE statements SET paid_cents = paid_cents + 1",
+    ],
+)
+def test_what_the_database_can_hold_it_refuses_itself(open_ledger: Connection, sql: str) -> None:
+    with pytest.raises(duckdb.ConstraintException):
+        open_ledger.execute(sql)
+
+
+def test_a_ledger_that_was_rewritten_from_the_start_lacks_the_noted_head(closed: Home, made: Home) -> None:
+    noted = checked(closed).head
+    assert checked(closed, head=noted).findings == checked(closed, head=noted[:12]).findings == ()
+    for wrong in (noted[:11], noted[:12] + "x", ""):
+        assert "no transaction has the hash" in checked(closed, head=wrong).findings[0]
+    assert "no transaction has the hash" in checked(made, head=noted).findings[0]
+
+
+def test_a_flipped_byte_of_the_file_never_passes_for_another_ledger(closed: Home, tmp_path: Path) -> None:
+    """Bytes at random places of the file: each flip is found, or lies where nothing is stored and the ledger reads the same."""
+    original = closed.warehouse.read_bytes()
+    head = checked(closed).head
+    home = Home.at(tmp_path / "home")
+    shutil.copytree(closed.root, home.root)
+    chance = random.Random(3)
+    found = 0
+    for _ in range(40):
+        place = chance.randrange(len(original))
+        home.warehouse.write_bytes(original[:place] + bytes([original[place] ^ (1 << chance.randrange(8))]) + original[place + 1 :])
+        try:
+            verdict = checked(home, every_table=True)
+        except WarehouseError:
+            found += 1
+            continue
+        if verdict.findings:
+            found += 1
+        else:
+            assert verdict.head == head
+    assert found >= 10
