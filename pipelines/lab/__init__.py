@@ -1,0 +1,1 @@
+"""The researcher's tools: what a run needs besides the mathematics."""
