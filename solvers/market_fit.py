@@ -1,0 +1,254 @@
+"""What creators prefer, inferred from what they are seen to serve; what viewers donate, from gifts; and what that leaves open.
+
+Belongs here: the inverse of the donation market (sections VII-B and VII-C of Tang and Huang) and the regression behind equation 3. Does
+not: the market itself (`solvers.donation_market`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from solvers.donation_market import DonationMarket
+from solvers.market_equilibrium import Donation, PowerDonation
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+TWITCH_DONATION = PowerDonation(math.exp(-1.17), 0.6)
+"""Equation 3's own numbers, for a platform that has no gifts to learn from yet."""
+_STEP = 1e-5
+_NUDGE = 1e-2
+_EXACT = 1e-6
+"""A fit this much of the mean observation off is exact: below it the errors are the solver's, and say nothing."""
+
+
+def sine_preferences(coefficients: npt.ArrayLike, locations: int) -> Floats:
+    """S(l) = c1 sin(2 pi l / L + c2) + c3, at least 0, for coefficients (..., 3); (..., L).
+
+    Section VII-B prints sin(2 pi l + c2), which is the same at every l.
+
+    Examples
+    --------
+    >>> sine_preferences([2, 0, 3], 4).round(6).tolist()
+    [3.0, 5.0, 3.0, 1.0]
+    """
+    c = np.asarray(coefficients, dtype=np.float64)[..., None, :]
+    angle = 2 * np.pi * np.arange(locations) / locations
+    return np.maximum(c[..., 0] * np.sin(angle + c[..., 1]) + c[..., 2], 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class PreferenceFit:
+    """Preferences fitted for every pair of an opportunity cost V and a deviation cost W, and what the pairs have in common.
+
+    Attributes
+    ----------
+    opportunity_costs, deviation_costs : (v,), (w,): the pairs tried
+    rmse : (v, w), equation 28
+    coefficients : (v, w, 3), c1 >= 0, 0 <= c2 < 2 pi, c3
+    errors : (3,), standard errors at the best pair; infinite where the observation says nothing about a coefficient
+    everyone_serves : (v, w), whether all fitted creators take part: then V leaves no trace in what is observed
+    plausible : (v, w), pairs within the 95 % likelihood region of the best one (normal errors): the data do not tell them apart
+    best : indices of the pair that fits best
+    best_alpha : (v, w), the platform's best split; NaN for pairs that are not plausible
+    gain : (v, w), platform payoff there over that under the present split, minus 1; NaN likewise
+    """
+
+    opportunity_costs: Floats
+    deviation_costs: Floats
+    rmse: Floats
+    coefficients: Floats
+    errors: Floats
+    everyone_serves: Mask
+    plausible: Mask
+    best: tuple[int, int]
+    best_alpha: Floats
+    gain: Floats
+
+    @property
+    def alpha_range(self) -> tuple[float, float]:
+        """The least and the largest best split among the plausible pairs."""
+        return float(np.nanmin(self.best_alpha)), float(np.nanmax(self.best_alpha))
+
+    @property
+    def identified(self) -> dict[str, bool]:
+        """Whether the data single out one of several costs tried, and all coefficients of the preferences at the best pair."""
+        tried = {"opportunity_cost": (self.opportunity_costs, 1), "deviation_cost": (self.deviation_costs, 0)}
+        costs = {name: bool(values.size > 1 and self.plausible.any(axis=axis).sum() == 1) for name, (values, axis) in tried.items()}
+        return costs | {"preferences": bool(np.isfinite(self.errors).all())}
+
+    def statement(self) -> str:
+        """What is known and what is not, in a sentence or two."""
+        low, high = self.alpha_range
+        costs = {"opportunity_cost": (self.opportunity_costs, 1), "deviation_cost": (self.deviation_costs, 0)}
+        known = []
+        for name, (tried, axis) in costs.items():
+            alike = tried[self.plausible.any(axis=axis)]
+            label = name.replace("_", " ")
+            found = "is not identified: " + ", ".join(f"{x:g}" for x in alike) + " fit alike"
+            if alike.size == 1:
+                found = f"is {alike[0]:g}" if tried.size > 1 else f"was taken to be {alike[0]:g}"
+            known.append(f"the {label} {found}")
+        if not self.identified["preferences"]:
+            known.append("the preferences are not identified")
+        return "; ".join(known) + f". Best split: {low:.4f}" + (f" to {high:.4f}." if high > low else ".")
+
+
+def fit_preferences(
+    serving: npt.ArrayLike,
+    viewers: npt.ArrayLike,
+    *,
+    alpha: float,
+    window: int,
+    donation: Donation,
+    opportunity_costs: npt.ArrayLike,
+    deviation_costs: npt.ArrayLike,
+) -> PreferenceFit:
+    r"""Preferences whose equilibrium is closest to what creators were seen to serve, for every pair of costs.
+
+    .. math:: \min_{c} \sum_l (N_l - \hat N_l(S_c))^2, \qquad S_c(l) = c_1 \sin(2 \pi l / L + c_2) + c_3 \ge 0
+
+    Parameters
+    ----------
+    serving : (L,) creators observed at each location (counted at every location they serve), at least 4 locations
+    viewers : (L,) viewers at each
+    alpha : the present split, in (0, 1)
+    window, donation : as for `DonationMarket`
+    opportunity_costs, deviation_costs : the values of V and W to try
+
+    Raises
+    ------
+    ValueError
+        an observation that is not a count; alpha outside (0, 1); as `DonationMarket`
+
+    Source: Tang and Huang, section VII, equation 28, tables II and III.
+    """
+    from scipy.stats import chi2
+
+    seen = np.asarray(serving, dtype=np.float64)
+    if seen.ndim != 1 or seen.size < 4 or not np.all(np.isfinite(seen) & (seen >= 0)) or not seen.any():
+        raise ValueError(f"serving must be at least 4 finite numbers, at least 0 and not all 0: {seen!r}")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha!r}")
+    v, w = (np.atleast_1d(np.asarray(costs, dtype=np.float64)) for costs in (opportunity_costs, deviation_costs))
+    shape = (v.size, w.size)
+    rmse, coefficients, everyone = np.zeros(shape), np.zeros((*shape, 3)), np.zeros(shape, dtype=np.bool_)
+    errors = np.zeros((*shape, 3))
+
+    def market(at: tuple[int, ...], creators: Floats) -> DonationMarket:
+        return DonationMarket(creators, viewers, window=window, opportunity_cost=v[at[0]], deviation_cost=w[at[1]], donation=donation)
+
+    for at in np.ndindex(shape):
+        coefficients[at], rmse[at], errors[at], everyone[at] = _fit(market(at, seen), seen, alpha)
+
+    floor = np.maximum(rmse, _EXACT * seen.mean())
+    plausible = 2 * seen.size * np.log(floor / floor.min()) <= chi2.ppf(0.95, 2)
+    best = tuple(int(i) for i in np.unravel_index(np.argmin(rmse), shape))
+    best_alpha, gain = np.full(shape, np.nan), np.full(shape, np.nan)
+    for at in map(tuple, np.argwhere(plausible)):
+        fitted = market(at, sine_preferences(coefficients[at], seen.size))
+        split = fitted.optimal_split()
+        best_alpha[at] = split.alpha
+        gain[at] = split.platform_payoff / fitted.equilibrium(alpha).platform_payoff - 1
+    return PreferenceFit(v, w, rmse, coefficients, errors[best], everyone, plausible, (best[0], best[1]), best_alpha, gain)
+
+
+def _fit(market: DonationMarket, seen: Floats, alpha: float) -> tuple[Floats, float, Floats, bool]:
+    """Coefficients, root mean square error, standard errors, and whether everybody serves, for one pair of costs.
+
+    Fitted in x = (a, b, c3), c1 sin(. + c2) = a sin + b cos, where the problem is nearly linear. The start is what was seen if nobody
+    had moved.
+    """
+    from scipy.optimize import least_squares
+
+    size = seen.size
+    angle = 2 * np.pi * np.arange(size) / size
+    waves = np.stack([np.sin(angle), np.cos(angle), np.ones(size)])
+    level = float(seen.mean()) / market.window
+    least = 1e-9 * level
+
+    def served(x: Floats) -> Floats:
+        return market.equilibria(np.full(len(x), alpha), np.maximum(x @ waves, least)).serving
+
+    def slopes(x: Floats) -> Floats:
+        step = _STEP * level * np.eye(3)
+        return (served(x + step) - served(x - step)).T / (2 * _STEP * level)
+
+    at_home = np.linalg.lstsq(market.serves @ waves[:2].T, seen - seen.mean(), rcond=1e-9)[0]
+    found = least_squares(
+        lambda x: served(x[None])[0] - seen,
+        np.append(at_home, level),
+        jac=slopes,
+        bounds=([-np.inf, -np.inf, level / 2], np.inf),
+        x_scale=level,
+        xtol=1e-10,
+        ftol=1e-12,
+        gtol=1e-12,
+    )
+    a, b, c3 = found.x
+    errors = np.full(3, np.inf)
+    # the fit can end where one more creator would change nothing and one less would: each side must tell
+    sides = [served(found.x + step * level * np.eye(3)) - served(found.x[None]) for step in (_NUDGE, -_NUDGE)]
+    if all(np.linalg.matrix_rank(side, tol=1e-3 * _NUDGE * level * market.window) == 3 for side in sides):
+        # from (a, b) to amplitude and phase
+        c1 = math.hypot(a, b)
+        turn = np.array([[a / c1, b / c1, 0.0], [-b / c1**2, a / c1**2, 0.0], [0.0, 0.0, 1.0]])
+        noise = 2 * found.cost / max(size - 3, 1)
+        errors = np.sqrt(np.diag(turn @ np.linalg.inv(found.jac.T @ found.jac) @ turn.T) * noise)
+    fitted = np.array([math.hypot(a, b), math.atan2(b, a) % (2 * np.pi), c3])
+    creators = np.maximum(found.x @ waves, least)
+    taking_part = market.equilibria(np.array([alpha]), creators[None]).participation[0]
+    return fitted, math.sqrt(2 * found.cost / size), errors, bool(taking_part > (1 - 1e-9) * creators.sum())
+
+
+@dataclass(frozen=True, eq=False)
+class DonationFit:
+    """log(donation per creator) = b0 + b1 log(viewers per creator), with confidence intervals.
+
+    `donation` is the power law it means; None where b1 is not strictly between 0 and 1 and assumption 1 would fail.
+    """
+
+    b0: float
+    b1: float
+    b0_interval: tuple[float, float]
+    b1_interval: tuple[float, float]
+    donation: PowerDonation | None
+
+
+def fit_donation(viewers: npt.ArrayLike, donations: npt.ArrayLike, *, confidence: float = 0.95) -> DonationFit:
+    """Least squares of log donations on log viewers, one row per creator; rows without viewers or donations say nothing in logarithms.
+
+    Raises
+    ------
+    ValueError
+        fewer than three rows with both, or the same number of viewers in all of them
+
+    Source: Tang and Huang, equation 3.
+
+    Examples
+    --------
+    >>> fit = fit_donation([10, 100, 1000, 10000], [2, 8, 32, 128])
+    >>> round(fit.b0, 4), round(fit.b1, 4)
+    (-0.6931, 0.6021)
+    """
+    from scipy.stats import t
+
+    m, d = np.asarray(viewers, dtype=np.float64), np.asarray(donations, dtype=np.float64)
+    if m.ndim != 1 or m.shape != d.shape:
+        raise ValueError(f"viewers and donations must be one-dimensional, of one length: shapes {m.shape} and {d.shape}")
+    both = (m > 0) & (d > 0) & np.isfinite(m) & np.isfinite(d)
+    x, y = np.log(m[both]), np.log(d[both])
+    if x.size < 3 or np.ptp(x) == 0:
+        raise ValueError(f"{x.size} rows with viewers and donations, {np.unique(x).size} numbers of viewers: at least 3 and 2 are needed")
+    across = float(((x - x.mean()) ** 2).sum())
+    b1 = float(((x - x.mean()) * (y - y.mean())).sum()) / across
+    b0 = float(y.mean()) - b1 * float(x.mean())
+    noise = math.sqrt(float(((y - b0 - b1 * x) ** 2).sum()) / (x.size - 2))
+    wide = float(t.ppf((1 + confidence) / 2, x.size - 2)) * noise
+    half1, half0 = wide / math.sqrt(across), wide * math.sqrt(1 / x.size + float(x.mean()) ** 2 / across)
+    donation = PowerDonation(math.exp(b0), b1) if 0 < b1 < 1 else None
+    return DonationFit(b0, b1, (b0 - half0, b0 + half0), (b1 - half1, b1 + half1), donation)
