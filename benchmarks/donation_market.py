@@ -1,8 +1,9 @@
 """Equilibria of a donation market by the interior point method, against CVXPY with Clarabel on the same potential.
 
-OMP_NUM_THREADS=1 python -m benchmarks.donation_market --help
+python -m benchmarks.donation_market --help
 
-One thread: the matrices are small, and threads that wait for each other on a busy machine take several times as long as one.
+Starts itself again with one thread for linear algebra, unless OMP_NUM_THREADS or OPENBLAS_NUM_THREADS is set: the matrices are small,
+and threads that wait for each other on a busy machine take several times as long as one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import sys
 import time
 from collections.abc import Iterator
 from importlib import import_module
@@ -107,4 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    if not threads.keys() & os.environ.keys():
+        os.execve(sys.executable, sys.orig_argv, os.environ | threads)
     main()

@@ -31,6 +31,7 @@ from solvers import InfeasibleError
 from solvers.ad_pool import allocate_pool
 from solvers.apportion import apportion
 from solvers.coin_split import split_videos
+from solvers.reweighting import update_weights
 
 Array: TypeAlias = NDArray[Any]
 Floats: TypeAlias = NDArray[np.float64]
@@ -1009,13 +1010,13 @@ def coin_floor() -> Finding:
         gifts = pa.table(
             {"video_id": ["v"], "creator_id": ["c"], "compliant": [True], "normal_coins": [normal], "premium_coins": [0], "quality": [1.0]}
         )
-        paid = int(module.split_coins(gifts, coins)["payout_micros"][0].as_py())
+        paid = int(module.split_coins(gifts, coins).rows["payout_micros"][0].as_py())
         nearest = int(np.rint((1 - share) * normal))
         rows.append((normal, share, share * normal, normal - nearest, paid, normal - paid))
     banned = pa.table(
         {"video_id": ["v"], "creator_id": ["c"], "compliant": [False], "normal_coins": [100], "premium_coins": [50], "quality": [0.0]}
     )
-    paid = int(module.split_coins(banned, HARDENED.coins)["payout_micros"][0].as_py())
+    paid = int(module.split_coins(banned, HARDENED.coins).rows["payout_micros"][0].as_py())
     rows.append(("150, C = 0", HARDENED.coins.revenue_floor, None, None, paid, 150 * HARDENED.coins.coin_micros - paid))
     return Finding(
         "the nearest micro alone can leave the platform less than R_min; a video that does not comply pays its creator nothing",
@@ -1119,15 +1120,32 @@ def ledger() -> Finding:
     )
 
 
+@demonstration("starved-group")
+def starved_group() -> Finding:
+    """Algorithm 1 on the level of LTR and on its change: five groups, one of them starved until day 20, then served like the others."""
+    rates: list[tuple[Cell, ...]] = []
+    level, change = np.ones(5), np.ones(5)
+    seen = [np.array([0.08, 0.08, 0.08, 0.08, 0.03])] * 2
+    for day in range(1, 41):
+        ltr = np.array([0.08, 0.08, 0.08, 0.08, 0.03 if day <= 20 else 0.08])
+        level = update_weights(level, ltr, rate=2.0)
+        change = update_weights(change, ltr / (seen[-1] + seen[-2]) * 2 - 1, rate=0.5)
+        seen.append(ltr)
+        if day in (1, 10, 20, 21, 22, 23, 40):
+            rates.append((day, ltr[4], level[4], change[4]))
+    return Finding(
+        "on the level the weight rises until the group is served, then stands still; the change sees only that service begins, and takes weight away for it",
+        {"day": "d", "LTR of the starved group": ".2f", "its weight, level": ".3f", "its weight, relative": ".3f"},
+        rates,
+    )
+
+
 @demonstration("not-built")
 def not_built() -> Finding:
     """Formulas of the documents that this release does not compute: a policy that asks for one is refused."""
     rows: list[tuple[Cell, ...]] = []
     asked: list[tuple[str, str, Any]] = [
-        ("epochs", "mechanism", "UIR"),
-        ("epochs", "mechanism", "SMT"),
-        ("epochs", "mechanism", "HMT"),
-        ("coins", "scope", "platform"),
+        ("epochs", "utility", "watch time"),
         ("coins", "revenue_floor", "market"),
     ]
     for section, field, value in asked:

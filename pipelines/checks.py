@@ -7,7 +7,7 @@ by itself: materialise the day again instead, which changes nothing that is equa
 
 import warnings
 from collections.abc import Iterator
-from datetime import date
+from datetime import date, timedelta
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData as Target
@@ -15,13 +15,16 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 from pipelines.assets.daily import POOL, WarehouseResource
 from pipelines.invariants import INVARIANTS, of_table
 from pipelines.partitions import DAYS
+from pipelines.schema import TABLES
 
 
 def _check(table: str) -> dg.AssetChecksDefinition:
     promises = {i.name: i for i in of_table(table) if i.checked}
+    ahead = timedelta(days=TABLES[table].ahead)
 
     specs = [
-        dg.AssetCheckSpec(name, asset=table, blocking=True, description=i.promise, partitions_def=DAYS) for name, i in promises.items()
+        dg.AssetCheckSpec(name, asset=table, blocking=i.enforced, description=i.promise, partitions_def=DAYS)
+        for name, i in promises.items()
     ]
 
     @dg.multi_asset_check(name=f"{table}_checks", specs=specs, pool=POOL)
@@ -34,14 +37,14 @@ def _check(table: str) -> dg.AssetChecksDefinition:
                 # An evaluation a day: from an AssetCheckResult a run of several days gets one that belongs to no day,
                 # and the UI then shows every day as skipped.
                 for day in days:
-                    rows = promises[spec.name].violations(con, day, quarantine_limit=house.home.settings.quarantine_limit)
+                    rows = promises[spec.name].violations(con, day + ahead, quarantine_limit=house.home.settings.quarantine_limit)
                     yield dg.AssetCheckEvaluation(
                         asset_key=spec.asset_key,
                         check_name=spec.name,
                         passed=not rows,
-                        metadata={"broken": dg.MetadataValue.text(repr({str(day): rows}))} if rows else {},
-                        severity=dg.AssetCheckSeverity.ERROR,
-                        blocking=True,
+                        metadata={"broken": dg.MetadataValue.text(repr({str(day + ahead): rows}))} if rows else {},
+                        severity=dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN,
+                        blocking=spec.blocking,
                         partition=day.isoformat(),
                         target_materialization_data=targets.get(day.isoformat()),
                     )

@@ -24,6 +24,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from pipelines.cli_epochs import EPOCH_COMMANDS
+from pipelines.cli_lab import lab
 from pipelines.cli_ledger import LEDGER_COMMANDS
 from pipelines.console import DAY, ERR, OUT, as_json_option, home_option, option, print_json, short
 from pipelines.errors import ExpectedError
@@ -122,6 +124,8 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
             OUT.print(f"[bold]{first} to {last}[/] in {short(home.root)}, policy {paying.name}")
         with _progress(ERR if as_json else OUT):
             runs.append(run_days(home, first, last, assets=assets))
+        for warning in runs[-1].warnings:
+            ERR.print(f"[yellow]warning:[/] {escape(warning)}")
         if not runs[-1].success:
             break
     success = all(run.success for run in runs)
@@ -200,6 +204,7 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
 @option("--videos", default=320, type=click.IntRange(1))
 @option("--verified", default=0.35, type=click.FloatRange(0, 1), help="Share of viewers who are verified.")
 @option("--bots", default=0.03, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
+@option("--niche", default=0.0, type=click.FloatRange(0, 0.5), help="Share of viewers whom little content suits (region isles).")
 @option(
     "--late",
     type=click.Path(file_okay=False, path_type=Path),
@@ -215,6 +220,7 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
 @click.pass_obj
 def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **options: Any) -> None:
     """A made-up platform: honest viewers, bots, gifts, advertising, late and rotten rows. Same seed, same bytes."""
+    from pipelines.sources.simulated_niche import Niche
     from pipelines.sources.simulator import simulate as write
 
     summary = write(
@@ -232,6 +238,7 @@ def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **
         late_share=options["late_share"],
         late_days={d.date() for d in options["late_days"]} or None,
         rotten_share=options["rotten"],
+        niche=Niche(options["niche"]) if options["niche"] else None,
         format=options["file_format"],
         progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
     )
@@ -339,7 +346,7 @@ def schema(table: str | None, as_json: bool) -> None:
         click.echo("\n".join(as_markdown(t) for t in chosen))
 
 
-for command in LEDGER_COMMANDS:
+for command in (*LEDGER_COMMANDS, *EPOCH_COMMANDS, lab):
     main.add_command(command)
 
 

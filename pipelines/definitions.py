@@ -8,13 +8,16 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.assets import ads, coins, earnings, quality, raw
+from pipelines.assets import ads, audience, coins, earnings, quality, raw
 from pipelines.assets.daily import WarehouseResource
 from pipelines.checks import CHECKS
 from pipelines.settings import Home
 
 ASSETS = [
     *raw.RAW,
+    audience.viewer_groups,
+    audience.group_utility,
+    audience.group_weights,
     quality.video_quality,
     ads.pulse_payouts,
     ads.ad_pools,

@@ -111,6 +111,35 @@ class Pulse(_Section):
     also_in_pools: bool = Field(True, description="Pulse videos compete in the category pools too")
 
 
+class AdRule(_Section):
+    """A rule over groups in ad pools that no floor or cap of a unit can say (docs/formulas.md section 2.8).
+
+    Either a group gets at least or at most a part of each pool, or each unit, or each creator, gets at most a part.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    pools: tuple[str, ...] = Field((), description="ad categories whose pools it holds in; none: all of them")
+    followers_below: Annotated[int, Field(ge=1)] | None = Field(None, description="the group: units with fewer followers (unknown: 0)")
+    followers_from: Annotated[int, Field(ge=1)] | None = Field(None, description="the group: units with at least as many followers")
+    label: str | None = Field(None, description="the group: videos that also carry this category; needs fairness_unit = video")
+    each: Literal["unit", "creator"] | None = Field(None, description="no group: everyone alone, by unit of fairness or by creator")
+    minimum: Unit | None = Field(None, description="part of the pool the group gets at least")
+    maximum: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="part of the pool the group, or each, gets at most")
+    least_units: Annotated[int, Field(ge=1)] = Field(1, description="pools with fewer units are left alone")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> AdRule:
+        if sum((self.followers_below is not None or self.followers_from is not None, self.label is not None, self.each is not None)) != 1:
+            raise ValueError("say whom it is about: followers_below and/or followers_from, or label, or each")
+        if self.minimum is None and self.maximum is None:
+            raise ValueError("say what it asks for: minimum or maximum")
+        if self.each and self.minimum is not None:
+            raise ValueError("each takes a maximum only; a minimum for everyone is [ads] floor_micros")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum = {self.minimum:g} is above maximum = {self.maximum:g}")
+        return self
+
+
 class Ads(_Section):
     """Category pools of non-Pulse revenue (the ad revenue document, section 3; docs/formulas.md section 2)."""
 
@@ -126,9 +155,15 @@ class Ads(_Section):
     fairness_unit: Literal["creator", "video"] = "creator"
     empty_pool: Literal["carry", "spread"] = Field("carry", description="a pool with money and no eligible video")
     zero_quality: Literal["carry", "equal"] = Field("carry", description="a pool whose videos all have Q = 0")
+    rules: tuple[AdRule, ...] = Field((), description="rules over groups, each an [[ads.rules]] of its own")
 
     @model_validator(mode="after")
     def _consistent(self) -> Ads:
+        if len({rule.name for rule in self.rules}) < len(self.rules):
+            raise ValueError(f"two rules have the same name: {', '.join(rule.name for rule in self.rules)}")
+        for rule in self.rules:
+            if rule.label is not None and self.fairness_unit != "video":
+                raise ValueError(f"rule {rule.name!r} is about videos (label), but fairness_unit = {self.fairness_unit}")
         if self.lambda_fair + self.lambda_eff <= 0:
             raise ValueError("lambda_fair and lambda_eff are both 0: nothing is maximised")
         if self.cap_micros is not None and self.floor_micros > self.cap_micros:
@@ -141,9 +176,13 @@ class Ads(_Section):
 
 
 class Coins(_Section):
-    """Split of gifted coins, video by video (the donation document, section 4; docs/formulas.md section 3)."""
+    """Split of gifted coins (the donation document, sections 4 and 5; docs/formulas.md section 3).
 
-    scope: Literal["video"] = Field("video", description="each video is its own problem")
+    With `scope = "video"` every video is its own problem (lambda_rev, lambda_util, lambda_inc); with `"platform"` all videos of a
+    day are one (lambda_fair, lambda_eff, lambda_inc), and revenue_floor is a part of the coins of all of them.
+    """
+
+    scope: Literal["video", "platform"] = "video"
     coin_micros: Annotated[int, Field(gt=0, le=10**9)] = Field(10_000, description="value of one coin in micros")
     normal_max: Unit = Field(0.6, description="x_n max")
     premium_max: Unit = Field(0.8, description="x_p max")
@@ -155,7 +194,17 @@ class Coins(_Section):
     lambda_inc: NonNegative = 0.2
     epsilon: Positive = Field(1.0, description="coins; u = log(1 + pay/epsilon)")
     utility: Literal["log", "linear"] = "log"
-    revenue_floor: Unit = Field(0.1, description="R_min as a fraction of the video's coins")
+    revenue_floor: Unit = Field(0.1, description="R_min as a fraction of the coins")
+    lambda_fair: NonNegative = Field(0.4, description="platform scope: weight of sum w f(Q) log(epsilon + pay)")
+    lambda_eff: NonNegative = Field(0.4, description="platform scope: weight of sum s pay / sum pay")
+    weight: Literal["coins", "quality"] = Field(
+        "coins", description="platform scope: w = (coins of the video / all coins)^alpha, or Q^alpha"
+    )
+    alpha: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="platform scope: exponent of w")
+    gap_by_quality: bool = Field(False, description="platform scope: least gap delta Q instead of delta")
+    payout_cap: Unit = Field(1.0, description="platform scope: P_max as a fraction of all coins")
+    payout_min: Unit = Field(0.0, description="platform scope: least pay of a video as a fraction of its coins")
+    payout_max: Unit = Field(1.0, description="platform scope: most pay of a video as a fraction of its coins")
 
     @model_validator(mode="after")
     def _feasible(self) -> Coins:
@@ -163,38 +212,80 @@ class Coins(_Section):
             raise ValueError(f"min_gap = {self.min_gap:g} is above premium_max = {self.premium_max:g} or max_gap = {self.max_gap:g}")
         if self.min_gap > 1 - self.revenue_floor:
             raise ValueError(f"min_gap = {self.min_gap:g} leaves the platform less than revenue_floor = {self.revenue_floor:g}")
+        if self.payout_min > min(self.payout_max, self.payout_cap, 1 - self.revenue_floor):
+            raise ValueError(f"payout_min = {self.payout_min:g} is above payout_max, payout_cap or what revenue_floor leaves")
+        if self.lambda_fair + self.lambda_eff + self.lambda_inc <= 0:
+            raise ValueError("lambda_fair, lambda_eff and lambda_inc are all 0: nothing is maximised")
+        return self
+
+
+class Experiment(_Section):
+    """Two arms of viewers, by a hash of the viewer's id: the mechanism acts on one, the other is what would have been without it."""
+
+    treatment: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field("treatment", description="name of the arm under the mechanism")
+    control: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field("control", description="name of the arm whose weights are 1")
+    share: Annotated[float, Field(gt=0, lt=1)] = Field(0.5, description="share of viewers under treatment")
+    salt: Annotated[str, Field(min_length=1)] = Field(description="another salt draws other arms; keep it while the experiment runs")
+
+    @model_validator(mode="after")
+    def _two(self) -> Experiment:
+        if self.treatment == self.control:
+            raise ValueError(f"both arms are called {self.control!r}")
         return self
 
 
 class Epochs(_Section):
     """Adaptive epochs (Yao et al., algorithm 1; docs/formulas.md section 5).
 
-    This release has no mechanism but `none`, which keeps every group weight at 1; the other values are the documents', checked
-    and kept for the mechanisms to come. As long as nothing depends on them they are not part of the policy's hash.
+    As long as the mechanism is `none` nothing depends on the other values, and they are not part of the policy's hash.
     """
 
-    mechanism: Literal["none"] = Field("none", description="what the weights do; `none` keeps every weight at 1")
-    groups: Annotated[int, Field(ge=1)] = Field(20, description="L: number of viewer groups")
-    utility: Literal["ltr"] = Field("ltr", description="utility of a group: likes / impressions")
+    mechanism: Literal["none", "uir", "smt", "hmt"] = Field("none", description="what the weights do; `none` keeps every weight at 1")
+    groups: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="L: number of viewer groups, before small ones are merged")
+    min_group_viewers: Annotated[int, Field(ge=1)] = Field(50, description="groups with fewer viewers are merged into the nearest")
+    refresh_days: Annotated[int, Field(ge=1)] = Field(28, description="a grouping holds for so many days, then a new version is made")
+    seed: Annotated[int, Field(ge=0)] = Field(7, description="seed of k-means")
+    utility: Literal["ltr", "completion", "comments", "shares", "follows"] = Field(
+        "ltr", description="utility of a group, per impression: likes (ltr), watched part of the video, comments, shares, follows"
+    )
     relative: bool = Field(True, description="utility as its change over the mean of the previous two days")
+    min_impressions: Annotated[int, Field(ge=1)] = Field(100, description="groups with fewer on a day keep their weight")
     rate: NonNegative = Field(0.5, description="alpha of Algorithm 1: step of the weights")
-    clip: tuple[Positive, Positive] = Field((0.2, 5.0), description="weights stay within these")
+    rate_schedule: tuple[tuple[Annotated[int, Field(ge=1)], NonNegative], ...] = Field(
+        (), description="alpha from a number of epochs on, e.g. [[14, 0.25], [28, 0.1]]"
+    )
+    clip: tuple[Annotated[float, Field(ge=0.001)], Annotated[float, Field(le=1000)]] = Field(
+        (0.2, 5.0), description="weights stay within these"
+    )
+    stuck_days: Annotated[int, Field(ge=1)] = Field(7, description="days in a row at an end of the clip from which a check complains")
     temperature: Positive = Field(0.1, description="beta that SMT multiplies by the weight")
     top_k: Annotated[int, Field(ge=1)] = Field(20, description="K that HMT multiplies by the weight")
     percentiles: tuple[tuple[Positive, Unit], ...] = Field(
         ((1.0, 0.99), (1.19, 0.95), (1.79, 0.90), (2.13, 0.85), (2.36, 0.75), (2.68, 0.70)),
-        description="HMT's cold-start percentile below each weight (Table 1)",
+        description="HMT's cold-start percentile below each weight (Table 1); the first is what holds without HMT",
     )
     percentile_above: Unit = Field(0.10, description="HMT's cold-start percentile from the last weight on")
+    experiment: Experiment | None = Field(None, description="two arms of viewers; without it the mechanism acts on all")
 
     @model_validator(mode="after")
     def _ordered(self) -> Epochs:
         if not self.clip[0] <= 1 <= self.clip[1]:
             raise ValueError(f"clip = {list(self.clip)} must hold 1 between its ends")
         weights = [weight for weight, _ in self.percentiles]
-        if weights != sorted(set(weights)):
+        if not weights or weights != sorted(set(weights)):
             raise ValueError(f"the weights of percentiles must increase, they are {weights}")
+        epochs = [epoch for epoch, _ in self.rate_schedule]
+        if epochs != sorted(set(epochs)):
+            raise ValueError(f"the epochs of rate_schedule must increase, they are {epochs}")
         return self
+
+    def rate_in(self, epoch: int) -> float:
+        """Alpha of an epoch, counted from the first day on which all weights were 1.
+
+        >>> [Epochs(rate=0.5, rate_schedule=((14, 0.1),)).rate_in(epoch) for epoch in (0, 13, 14)]
+        [0.5, 0.5, 0.1]
+        """
+        return ([self.rate] + [rate for begin, rate in self.rate_schedule if begin <= epoch])[-1]
 
 
 class Policy(_Section):
@@ -209,6 +300,11 @@ class Policy(_Section):
     ads: Ads = Ads()
     coins: Coins = Coins()
     epochs: Epochs = Epochs()
+
+    @property
+    def content(self) -> str:
+        """All of it as JSON that `Policy.model_validate_json` reads back (with `Infinity`, which strict JSON lacks)."""
+        return json.dumps(self.model_dump(mode="json"))
 
     @property
     def hash(self) -> str:

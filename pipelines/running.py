@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.settings import PROJECT, CalendarError, Home
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
@@ -18,11 +23,12 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended. `failures` says, for each asset or check that failed, why."""
+    """How a run ended. `failures` says, for each asset or check that failed, why; `warnings` are checks that failed and stop nothing."""
 
     run_id: str
     success: bool
     failures: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def prepare_dagster_home(home: Home) -> Path:
@@ -35,12 +41,24 @@ def prepare_dagster_home(home: Home) -> Path:
     return home.dagster
 
 
+@contextmanager
+def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
+    """The home's Dagster instance. Dagster makes its databases without a lock, so of two first runs at once one would fail."""
+    import dagster as dg
+
+    with (home.dagster / ".starting").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.get()
+    with instance:
+        yield instance
+
+
 def record_days(home: Home, made: Iterable[tuple[str, date, Mapping[str, Any]]]) -> None:
     """Tell Dagster of days that were made outside its runs, so that the web UI shows them as they are."""
     prepare_dagster_home(home)
     import dagster as dg
 
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance(home) as instance:
         for asset, day, metadata in made:
             instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
 
@@ -80,7 +98,7 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
     known = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     if unknown := sorted(set(assets) - known):
         raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(known))}")
-    with dg.DagsterInstance.get() as instance:
+    with dagster_instance(home) as instance:
         result = job.execute_in_process(
             instance=instance,
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
@@ -88,7 +106,8 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
             asset_selection=[dg.AssetKey(name) for name in assets] or None,
             raise_on_error=False,
         )
-    failures = []
+    failures: list[str] = []
+    warnings: list[str] = []
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -99,5 +118,6 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
             check = event.asset_check_evaluation_data
             if not check.passed:
                 broken = check.metadata.get("broken")
-                failures.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {broken.value if broken else 'failed'}")
-    return RunOutcome(result.run_id, result.success and not failures, tuple(failures))
+                found = failures if check.blocking else warnings
+                found.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {broken.value if broken else 'failed'}")
+    return RunOutcome(result.run_id, result.success and not failures, tuple(failures), tuple(warnings))

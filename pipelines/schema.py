@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import pyarrow as pa
+
 Kind = Literal["daily", "snapshot", "derived", "log"]
 
 ABSURD_WATCH_MS = 86_400_000
@@ -40,7 +42,8 @@ class Table:
 
     `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it; a loaded day is
     stored in the order of `stored_by`, then of the key. `constraints` are the database's own, for tables that only grow:
-    DuckDB keeps the index of a key too strictly for rows that one transaction deletes and inserts again.
+    DuckDB keeps the index of a key too strictly for rows that one transaction deletes and inserts again. `ahead`: the run of a
+    day makes the rows of so many days later.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Table:
     references: tuple[tuple[str, str], ...] = ()
     stored_by: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    ahead: int = 0
 
     @property
     def landing_columns(self) -> tuple[Column, ...]:
@@ -281,6 +285,122 @@ LANDING_FILES = Table(
     key=("table_name", "day", "file"),
 )
 
+VIEWER_GROUPS = Table(
+    "viewer_groups",
+    "derived",
+    "Group of each viewer. Like a snapshot: the latest row on or before a day holds. Empty while no mechanism is in force.",
+    (
+        _day("first day on which this row holds"),
+        _id("viewer_id", "viewer"),
+        _id("group_id", "group: the version it belongs to and a number, largest group first"),
+        Column("version", "DATE", "first day of the grouping"),
+        Column("arm", "VARCHAR", "arm of the experiment, `all` where the policy has none"),
+    ),
+    key=("viewer_id",),
+)
+
+GROUP_CENTRES = Table(
+    "group_centres",
+    "derived",
+    "Each version of the grouping, from its first day on. Made once and never again, because weights were committed to its groups.",
+    (
+        _day("first day on which the version holds"),
+        _id("group_id", "group"),
+        _count("size", "viewers it was made of; a version is made from at most 10,000 viewers, drawn by a hash of the id"),
+        _real("inertia", "sum of squared distances to the nearest centre, of the whole version"),
+        Column("centre", "DOUBLE[]", "its centre, one number a coordinate: a mean, or the share of viewers with a level"),
+        Column("coordinates", "VARCHAR", "the coordinates as JSON: feature, level, mean and scale"),
+        Column("evidence", "VARCHAR", "sizes, and the inertia that other numbers of groups leave, as JSON: why so many groups"),
+    ),
+    key=("group_id",),
+)
+
+GROUP_UTILITY = Table(
+    "group_utility",
+    "derived",
+    "How well each group of viewers was served on the day.",
+    (
+        _day(),
+        _id("group_id", "group"),
+        Column("arm", "VARCHAR", "arm of the experiment, `all` where the policy has none"),
+        Column("steers", "BOOLEAN", "weights follow this arm: the only one, or the one under treatment"),
+        Column("metric", "VARCHAR", "what is measured, per impression (policy `epochs.utility`)"),
+        _count("viewers", "viewers who watched"),
+        _count("impressions", "sessions"),
+        _real("share", "share of the arm's impressions"),
+        Column("value", "DOUBLE", "the metric; empty without impressions", required=False),
+        Column("low", "DOUBLE", "lower end of its 95 % confidence interval; viewers, not sessions, are independent", required=False),
+        Column("high", "DOUBLE", "upper end", required=False),
+        Column("baseline", "DOUBLE", "mean of the metric over the two days before, of the same viewers in the same groups", required=False),
+        Column("utility", "DOUBLE", "what algorithm 1 takes: the metric, or its relative change over the baseline", required=False),
+        Column("enough", "BOOLEAN", "there were enough impressions for a utility; otherwise the group keeps its weight"),
+        _POLICY_HASH,
+    ),
+    key=("group_id", "arm"),
+)
+
+GROUP_WEIGHTS = Table(
+    "group_weights",
+    "derived",
+    "Weights of viewer groups that hold on the day. Committed by the run of the day before; only `earnings recommit` changes them.",
+    (
+        _day("day on which the weights hold"),
+        _id("group_id", "group"),
+        Column("version", "DATE", "first day of the grouping"),
+        _real("weight", "weight; 1 is no reweighting"),
+        Column("observed", "BOOLEAN", "the day before had enough data; otherwise the weight is what it was"),
+        Column("utility", "DOUBLE", "utility that moved it", required=False),
+        _count("epoch", "days since all weights were 1"),
+        _real("rate", "alpha of algorithm 1 that was applied"),
+        _count("clipped_days", "days in a row that the weight is at an end of the clip"),
+        Column("stuck", "BOOLEAN", "for so many that somebody should look (policy `epochs.stuck_days`)"),
+        Column("made_from", "VARCHAR", "state_hash of the day before; empty where all weights begin at 1"),
+        Column("state_hash", "VARCHAR", "hash of made_from and of every group's weight"),
+        Column("note", "VARCHAR", "what was special, e.g. `keeps its weight: 12 impressions`"),
+        _POLICY_HASH,
+    ),
+    key=("group_id",),
+    ahead=1,
+)
+
+MATCHING_POLICY = Table(
+    "matching_policy",
+    "derived",
+    "What a recommender does with the weights on the day, under SMT and HMT; also as `matching_policy/<day>.parquet`.",
+    (
+        _day("day on which it holds"),
+        _id("group_id", "group"),
+        Column("arm", "VARCHAR", "arm of the experiment; control gets the defaults"),
+        Column("mechanism", "VARCHAR", "`smt` or `hmt`"),
+        _real("weight", "weight"),
+        _real("temperature", "softmax temperature: beta times the weight under SMT"),
+        _count("candidates", "candidates to retrieve: ceil(K times the weight) under HMT"),
+        _unit("cold_start_percentile", "relevance percentile that new content must reach: Table 1 of the weight under HMT"),
+        _POLICY_HASH,
+    ),
+    key=("group_id", "arm"),
+    ahead=1,
+)
+
+WEIGHT_COMMITS = Table(
+    "weight_commits",
+    "log",
+    "Append-only. Every set of weights that was ever committed for a day; the latest revision holds.",
+    (
+        _day("day on which the weights hold"),
+        _count("revision", "1 for the commit, one more for each `earnings recommit`"),
+        Column("weights", "MAP(VARCHAR, DOUBLE)", "weight of each group"),
+        Column("state_hash", "VARCHAR", "hash of the state"),
+        Column("replaced", "VARCHAR", "hash of the state it replaced", required=False),
+        Column("reason", "VARCHAR", "why"),
+        _POLICY_HASH,
+        Column("code_version", "VARCHAR", "version of this software"),
+        Column("committed_at", "TIMESTAMP", "when, UTC"),
+    ),
+    key=("day", "revision"),
+    constraints=("PRIMARY KEY (day, revision)", "CHECK ((replaced IS NULL) = (revision = 1))"),
+)
+
 VIDEO_QUALITY = Table(
     "video_quality",
     "derived",
@@ -294,7 +414,7 @@ VIDEO_QUALITY = Table(
         _real("qualified_views", "qualified views of the day: heads or trust mass (policy `views.count`), times group weight"),
         _real("trust_mass", "trust of all viewers in the window, after the unverified cap"),
         _real("unverified_scale", "what the cap leaves of each unverified viewer's trust, in [0, 1]"),
-        _real("group_weight", "mean weight of the viewers' groups that was applied (1: no reweighting)"),
+        _real("group_weight", "weight of the viewers' groups, as the mean over what their views count for (1: no reweighting)"),
         _real("watch", "W, watch completion"),
         _real("engagement", "E, engagement rate"),
         _real("diversity", "D, engagement diversity"),
@@ -364,10 +484,20 @@ AD_PAYOUTS = Table(
     key=("category", "video_id"),
 )
 
+_CERTIFIED = (
+    _real("primal_residual", "certificate: largest violation of a constraint, relative"),
+    _real("stationarity_residual", "certificate: largest relative difference between marginal worth and price"),
+    _real("complementarity_residual", "certificate: largest multiplier times slack, in the unit of the gap"),
+    _real("gap", "certificate: how much better any other split can be at most, relative to the objective's scale"),
+    _real("value", "the objective"),
+    _real("upper_bound", "certificate: no allowed split is worth more"),
+)
+CERTIFICATE = tuple(c.name for c in _CERTIFIED)
+
 AD_SOLUTIONS = Table(
     "ad_solutions",
     "derived",
-    "How each pool was solved: the numbers behind the certificate.",
+    "How each pool was solved, and the certificate of what came out, by a judge that knows no solver.",
     (
         _day(),
         _id("category", "ad category"),
@@ -380,9 +510,31 @@ AD_SOLUTIONS = Table(
         Column("cap_micros", "BIGINT", "most pay that was allowed any unit (micros)", required=False),
         _micros("least_micros", "least pay of any unit"),
         _micros("most_micros", "most pay of any unit"),
+        Column("solver", "VARCHAR", "`closed form`, `dual`, or the solver of the model that rules needed"),
+        *_CERTIFIED,
+        _real("rounding_micros", "largest difference between what a unit is paid and its real-valued optimum (micros)"),
         _POLICY_HASH,
     ),
     key=("category",),
+)
+
+AD_RULES = Table(
+    "ad_rules",
+    "derived",
+    "Rules over groups in each pool: what they asked for, what came out, what they cost.",
+    (
+        _day(),
+        _id("category", "ad category of the pool"),
+        _id("rule", "name of the rule in the policy"),
+        _count("members", "units of fairness in the group"),
+        Column("minimum_micros", "BIGINT", "least the group had to get (micros)", required=False),
+        Column("maximum_micros", "BIGINT", "most the group, or each, might get (micros)", required=False),
+        _micros("paid_micros", "what the group, or the one paid most, gets"),
+        _real("multiplier", "how the objective moves when the rule's bound is raised by the whole pool: maximum >= 0, minimum <= 0"),
+        Column("note", "VARCHAR", "empty, or why the rule was left alone in this pool"),
+        _POLICY_HASH,
+    ),
+    key=("category", "rule"),
 )
 
 DONATION_SPLITS = Table(
@@ -417,6 +569,28 @@ ADJUSTMENTS = Table(
     ),
     key=("creator_id",),
     constraints=("CHECK (amount_micros <> 0)",),
+)
+
+COIN_SOLUTIONS = Table(
+    "coin_solutions",
+    "derived",
+    "How the day's coins were split, and the certificate: the worst video's where each video is its own problem.",
+    (
+        _day(),
+        Column("scope", "VARCHAR", "`video` or `platform`"),
+        _count("videos", "videos that comply and were gifted coins"),
+        _real("coins", "their coins"),
+        _real("total", "T, coins their creators get"),
+        _real("multiplier", "platform scope: what the next coin of R_min or P_max is worth; 0 where neither binds"),
+        _count("local_maxima", "platform scope: other local maxima that were met and ruled out"),
+        _real("primal_residual", "certificate: largest violation of a constraint"),
+        _real("gap", "certificate: how much better any other split can be at most, relative"),
+        _real("value", "the objective, summed over videos"),
+        _real("upper_bound", "certificate: no allowed split is worth more"),
+        _real("rounding_micros", "largest difference between a payout and its real-valued optimum (micros)"),
+        _POLICY_HASH,
+    ),
+    key=("scope",),
 )
 
 WRITTEN_DAYS = Table(
@@ -545,10 +719,18 @@ CREATOR_EARNINGS = Table(
 
 SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS)
 DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
-DERIVED = (VIDEO_QUALITY, PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, DONATION_SPLITS, CREATOR_EARNINGS)
-LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
+AUDIENCE = (VIEWER_GROUPS, GROUP_CENTRES, GROUP_UTILITY, GROUP_WEIGHTS, MATCHING_POLICY)
+ADS = (PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, AD_RULES)
+DERIVED = (*AUDIENCE, VIDEO_QUALITY, *ADS, DONATION_SPLITS, COIN_SOLUTIONS, CREATOR_EARNINGS)
+LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, WEIGHT_COMMITS, POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
 TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}
 LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
+
+
+def arrow_columns(name: str) -> pa.Schema:
+    """Arrow columns of a derived table without the two that every row of a day shares."""
+    types = {"VARCHAR": pa.string(), "BIGINT": pa.int64(), "DOUBLE": pa.float64()}
+    return pa.schema([(c.name, types[c.type]) for c in TABLES[name].columns if c.name not in ("day", "policy_hash")])
 
 
 def as_markdown(table: Table) -> str:

@@ -7,6 +7,7 @@ What does not: creating or writing tables (`warehouse.py`), paying anybody (`ass
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -44,7 +45,8 @@ def score_query(day: date, policy: Policy) -> Query:
 
     $V$, $U$ are the video's verified and unverified trust in viewers' worth, $\rho$ the platform's $\sum U / \sum V$, and
     $W_0, A_0, R_0$ the platform's rates, all over the window and before the cap. Source: the ad revenue document, section 4; the four
-    knobs $m$, $\kappa$, trust-weighted views and the watch minimum: docs/formulas.md section 1.
+    knobs $m$, $\kappa$, trust-weighted views and the watch minimum: docs/formulas.md section 1. Under UIR a view of the day counts times
+    the weight of its viewer's group (Yao et al., algorithm 3), rounded to the millionth; without it no weight is even looked at.
 
     Units: trust is rounded to millionths, watch time is integer milliseconds; results are viewers' worth and rates in [0, 1].
     Same rows in any order and on any number of threads: the same bits.
@@ -53,9 +55,10 @@ def score_query(day: date, policy: Policy) -> Query:
     >>> q.parameters["first_day"], q.parameters["unverified_cap"]
     (datetime.date(2026, 1, 1), None)
     """
-    q, views = policy.quality, policy.views
+    q, views, epochs = policy.quality, policy.views, policy.epochs
+    reweighted = epochs.mechanism == "uir"
     return Query(
-        query("video_quality"),
+        _UIR.sub(r"\1" if reweighted else "", query("video_quality")),
         {
             "day": day,
             "first_day": day - timedelta(days=q.window_days - 1),
@@ -75,14 +78,19 @@ def score_query(day: date, policy: Policy) -> Query:
             **{f"beta_{name}": value for name, value in q.action_weights},
             **{f"phi_{name}": value for name, value in q.exponents},
             "policy_hash": policy.hash,
+            **({"control": epochs.experiment.control if epochs.experiment else ""} if reweighted else {}),
         },
     )
+
+
+_UIR = re.compile(r"/\*uir\s(.*?)\*/", re.DOTALL)
 
 
 def score_videos(con: duckdb.DuckDBPyConnection, day: date, policy: Policy) -> duckdb.DuckDBPyRelation:
     """Score the videos watched in the window that ends on `day`; the columns are those of `schema.VIDEO_QUALITY`.
 
-    Reads `viewer_events`, `viewers` and `videos` of `con`, writes nothing. See `score_query` for the mathematics.
+    Reads `viewer_events`, `viewers` and `videos` of `con`, under UIR `viewer_groups` and `group_weights` too; writes nothing. See
+    `score_query` for the mathematics.
     """
     scoring = score_query(day, policy)
     return con.sql(scoring.sql, params=dict(scoring.parameters))

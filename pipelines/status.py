@@ -13,8 +13,12 @@ from pipelines.warehouse import Connection, Warehouse, closed_through
 
 State = Literal["closed", "complete", "partial", "stale", "landed"]
 
-MADE_FROM = {  # the asset graph without snapshots and yesterday; a test holds it against Dagster's
-    "video_quality": ("viewer_events",),
+# The asset graph without snapshots and yesterday; a test holds it against Dagster's. The weights of a day were committed before it:
+# nothing of the day makes them stale, and a day before the first commit has none.
+MADE_FROM = {
+    "viewer_groups": (),
+    "group_utility": ("viewer_events", "viewer_groups"),
+    "video_quality": ("viewer_events", "viewer_groups", "group_weights"),
     "pulse_payouts": ("video_quality", "ad_revenue"),
     "ad_pools": ("pulse_payouts", "video_quality", "ad_revenue"),
     "ad_payouts": ("ad_pools",),
@@ -122,7 +126,9 @@ def _status(
         state, note = "landed", f"earnings run --from {day} --to {day}"
     elif missing:
         state, note = "partial", f"lacks {', '.join(missing)}"
-    elif newer := [f"{s} since {t} was made" for t, sources in MADE_FROM.items() for s in sources if written[s][0] > written[t][1]]:
+    elif newer := [
+        f"{s} since {t} was made" for t, sources in MADE_FROM.items() for s in sources if s in written and written[s][0] > written[t][1]
+    ]:
         state, note = "stale", f"changed: {', '.join(newer)}"
     elif stale:
         state, note = "stale", stale

@@ -134,7 +134,8 @@ class Warehouse:
             if odd := {c.name for c in table.columns} ^ found.get(table.name, set()):
                 raise WarehouseError(
                     f"{self.home.warehouse}: table {table.name} was made by another version of this software (it differs in"
-                    f" {', '.join(sorted(odd))}). Move the file away and run the days again from landing/; nothing was changed."
+                    f" {', '.join(sorted(odd))}). Nothing was changed. As long as no statement was issued, move the file away and run the"
+                    " days again from landing/; afterwards go on with the version that made it."
                 )
 
     def _connect(self, read_only: bool) -> Connection:

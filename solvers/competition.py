@@ -325,6 +325,7 @@ def simulate(
     actions: Actions = Ball(),
     groups: npt.ArrayLike | None = None,
     mechanism: Mechanism | None = None,
+    weights: npt.ArrayLike | None = None,
     epoch: int = 5,
     rates: tuple[float, float] = (0.5, 0.1),
     clip: tuple[float, float] = (0.2, 5.0),
@@ -337,15 +338,16 @@ def simulate(
 
     In a step every creator, in a fresh random order, draws a direction and moves if that does not lower its utility (algorithm 2). After
     an epoch the weight of each group is updated from its users' mean utility (algorithm 1) and deployed through the mechanism; "base",
-    "coordinated" and `Static` leave all weights at 1. The same seed gives the same run, whatever the engine.
+    "coordinated" and `Static` leave all weights alone. The same seed gives the same run, whatever the engine.
 
     Parameters
     ----------
-    game : the game at the start; its weights are not used, every group starts from 1
+    game : the game at the start; its weights are not used
     steps : T, a multiple of epoch
     actions : `Ball`, `DiscreteActions` or anything with their method
     groups : (m,) group of each user, 0 to L - 1; None puts every user in a group of its own
     mechanism : None is the game's
+    weights : (L,) of each group in the first epoch; None is 1. With both rates 0 they stay, but for being normalised
     epoch : M, steps between updates
     rates : alpha in the first half of the steps and in the second
     clip : smallest and largest weight
@@ -384,14 +386,17 @@ def simulate(
     if mechanism is not None:
         game = replace(game, mechanism=mechanism)
     adaptive = game.mechanism in ("uir", "smt", "hmt")
-    game = replace(game, weights=None)
+    weights = np.ones(size.size) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights.shape != size.shape:
+        raise ValueError(f"weights have shape {weights.shape}, not one for each of {size.size} groups")
+    game = replace(game, weights=weights[group])
     if engine == "incremental":
         from solvers.competition_engine import Incremental
 
     player = Incremental(game) if engine == "incremental" else _Reference(game)
 
     rng = np.random.default_rng(seed)
-    strategies, weights, window = game.strategies.copy(), np.ones(size.size), np.zeros(size.size)
+    strategies, window = game.strategies.copy(), np.zeros(size.size)
     welfare, welfare_default, accepted = np.empty(steps), np.empty(steps), np.empty(steps)
     group_utility, group_weight, kept = [], [weights], {0: strategies.copy()} if 0 in keep else {}
     for t in range(steps):

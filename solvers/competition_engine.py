@@ -1,8 +1,7 @@
 """The incremental engine of the creator competition: what a move changes, found without looking at what it leaves alone.
 
 Belongs here: the loops over users that numba compiles (on first use, then cached on disk), and the arrays they keep. Does not: the game,
-its readings and mechanisms (`solvers.competition`, which imports this module only to simulate). Without numba the same loops run as plain
-Python, to the same results, some hundred times slower.
+its readings and mechanisms (`solvers.competition`, which imports this module only to simulate).
 
 Of every user the engine keeps the best creators in order (score descending, index ascending), a few more than are ever asked for. A move
 of creator i matters to a user only if i was, or gets, among the first K; then all that changes is one term of the softmax.
@@ -12,9 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, TypeVar
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -25,17 +24,16 @@ Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
+# no reference counts (nrt): no kernel allocates, and counting every array of every call atomically took half of the time
+_OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
+
 
 def _compiled(kernel: Kernel) -> Kernel:
-    try:
-        numba: Any = import_module("numba")
-    except ModuleNotFoundError:
-        return kernel
-    fast: Kernel = numba.njit(cache=True, error_model="numpy")(kernel)
+    fast: Kernel = numba.njit(**_OPTIONS)(kernel)
     return fast
 
 
-SPARE = 6
+SPARE = 12
 """Creators kept beyond those that are asked for, so that a departure seldom means looking at everybody."""
 FAR = 30.0
 """Exponent that the leading score may drift from the reference of the stored exponentials before they are taken anew."""

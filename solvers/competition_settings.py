@@ -1,7 +1,7 @@
-"""Settings of the creator competition: the toy, the synthetic population, a population from ratings, and users whose equilibrium is known.
+"""Settings of the creator competition: the toy, the synthetic population, populations from data, and users whose equilibrium is known.
 
 Belongs here: how users, first strategies, actions and groups are made, and theorem 2 as functions that can be checked. Does not: the game
-(`solvers.competition`) and reading files of ratings.
+(`solvers.competition`) and reading the data.
 """
 
 from __future__ import annotations
@@ -202,6 +202,58 @@ def from_ratings(
     first = popular[:common][relevance(movies[popular[:common]], users).mean(axis=1).argmax()]
     game = Competition(users, np.tile(movies[first], (creators, 1)), relevance)
     return Setting(game, DiscreteActions(movies, allowed), group_users(users, groups, seed=seed))
+
+
+def from_watching(
+    viewer: npt.ArrayLike,
+    video: npt.ArrayLike,
+    watched: npt.ArrayLike,
+    creator: npt.ArrayLike,
+    *,
+    seed: int = 0,
+    dimension: int = 8,
+    active: int = 10,
+    users: int = 2000,
+    creators: int = 200,
+    groups: int = 15,
+) -> Setting:
+    """A platform's own viewers, in front of its own creators: who watched which video, and how much of it.
+
+    Viewers and videos are embedded by `factorise`, scaled so that no video is outside the unit ball. Users are the `users` viewers with
+    most videos, at least `active` of them; the `creators` most watched creators start from the mean of their videos, by views.
+    Relevance is the dot product, scaled so that the least and the largest over these users and all videos are 0 and 1.
+
+    Parameters
+    ----------
+    viewer, video : (R,) whole numbers from 0, a pair at most once
+    watched : (R,) part of the video that was watched
+    creator : (videos,) whole number of the creator of each video
+    seed, dimension : of the embedding
+    active, users, creators, groups : see above; fewer where there are fewer
+
+    Raises
+    ------
+    ValueError
+        shapes that do not fit, or nobody watched enough
+    """
+    who, what, whose = (np.asarray(x, dtype=np.int64) for x in (viewer, video, creator))
+    embedded, videos = factorise(who, what, watched, dimension=dimension, seed=seed)
+    if whose.shape != videos.shape[:1]:
+        raise ValueError(f"creators have shape {whose.shape}, not one for each of {videos.shape[0]} videos")
+    seen = np.bincount(who)
+    chosen = np.argsort(-seen, kind="stable")[:users]
+    chosen = np.sort(chosen[seen[chosen] >= active])
+    if not chosen.size:
+        raise ValueError(f"no viewer watched {active} videos or more")
+    length = np.linalg.norm(videos, axis=1).max()
+    population, videos, views = embedded[chosen] * length, videos / length, np.bincount(what)
+    of_creator = np.bincount(whose, weights=views)
+    first = np.argsort(-of_creator, kind="stable")[:creators]
+    first = first[of_creator[first] > 0]
+    total = np.stack([np.bincount(whose, weights=views * videos[:, k]) for k in range(dimension)], axis=1)
+    product = videos[views > 0] @ population.T
+    game = Competition(population, total[first] / of_creator[first, None], DotProduct(float(product.min()), float(product.max())))
+    return Setting(game, Ball(), group_users(population, min(groups, chosen.size), seed=seed))
 
 
 def orthogonal(weights: npt.ArrayLike, *, creators: int, temperature: float) -> Competition:

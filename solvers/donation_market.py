@@ -70,7 +70,7 @@ class OptimalSplit:
     alpha : best share for the creators; 0 where the payoff is approached for alpha -> 0 (only without opportunity cost)
     platform_payoff : what it leaves the platform
     peaks : (k, 2), every local maximum found: alpha, platform payoff; by alpha
-    lower_bound, upper_bound : the best alpha lies between, by theorem
+    lower_bound, upper_bound : the best alpha lies between, by theorem; 0 and 1 where none is known
     payoff_bound : no split at all leaves more than this, by theorem; infinite where no theorem is known (donations not a power)
     grid_alpha, grid_payoff : the document's own search over .01, .02, ..., 1
     """
@@ -279,8 +279,10 @@ class DonationMarket:
 
         They earn nothing and need not move, so ours do the same up to some alpha_1: as long as some z >= 0 with A z = N-hat, A =
         `serves`, has z <= N. For a power N-hat grows as alpha^(1/b), one linear program gives alpha_1, and the bound is
-        min(alpha_1, 1 - b). Otherwise both are looked for on .01, .02, ..., and the bound is a step on the safe side. Corrects
-        proposition 2, which has x_l N in place of what serves l, and wants equality at places that nobody chooses.
+        min(alpha_1, 1 - b). Otherwise, for a window of 1, N-hat and donations T grow with alpha at every location, so the payoff on
+        [a, a'] is at most (1 - a) T(a'): the bound ends the intervals of .01 from 0 that thus lie below the best known. For wider
+        windows it is 0: they need not grow everywhere. Corrects proposition 2, which has x_l N in place of what serves l, and wants
+        equality at places that nobody chooses.
         """
         if self.opportunity_cost == 0 or not self.viewers.any() or not self.creators.any():
             return 0.0
@@ -289,11 +291,14 @@ class DonationMarket:
             serving = self.equilibria(np.ones(1), without_number[:1]).serving[0]
             exponent = self.donation.exponent
             return min(math.pow(self._crowding(serving), -exponent), 1 - exponent)
+        if self.window > 1:
+            return 0.0
         free = self.equilibria(_GRID, without_number)
         alike = 0
         while alike < 100 and self._crowding(free.serving[alike + 1]) <= 1:
             alike += 1
-        return max(0.0, float(_GRID[np.argmax(free.platform_payoff[: alike + 1])]) - 0.01)
+        ceilings = (1 - _GRID[:alike]) * free.total_donation[1 : alike + 1]
+        return float(_GRID[np.argmax(np.append(ceilings >= free.platform_payoff[: alike + 1].max(), True))])
 
     def _crowding(self, serving: Floats) -> float:
         """The least t such that t times our creators could serve this from home; infinite if none could."""

@@ -144,6 +144,12 @@ def fit_preferences(
 
     for at in np.ndindex(shape):
         coefficients[at], rmse[at], errors[at], everyone[at] = _fit(market(at, seen), seen, alpha)
+    # a fit can end in a valley of its own; where everyone serves V leaves no trace, so what another V has found is a better start
+    for at in np.ndindex(shape):
+        other = int(np.argmin(rmse[:, at[1]])), at[1]
+        start = market(at, sine_preferences(coefficients[other], seen.size)).equilibrium(alpha).serving
+        if math.sqrt(np.mean((start - seen) ** 2)) + _EXACT * seen.mean() < rmse[at]:
+            coefficients[at], rmse[at], errors[at], everyone[at] = _fit(market(at, seen), seen, alpha, coefficients[other])
 
     floor = np.maximum(rmse, _EXACT * seen.mean())
     plausible = 2 * seen.size * np.log(floor / floor.min()) <= chi2.ppf(0.95, 2)
@@ -157,11 +163,11 @@ def fit_preferences(
     return PreferenceFit(v, w, rmse, coefficients, errors[best], everyone, plausible, (best[0], best[1]), best_alpha, gain)
 
 
-def _fit(market: DonationMarket, seen: Floats, alpha: float) -> tuple[Floats, float, Floats, bool]:
+def _fit(market: DonationMarket, seen: Floats, alpha: float, start: Floats | None = None) -> tuple[Floats, float, Floats, bool]:
     """Coefficients, root mean square error, standard errors, and whether everybody serves, for one pair of costs.
 
-    Fitted in x = (a, b, c3), c1 sin(. + c2) = a sin + b cos, where the problem is nearly linear. The start is what was seen if nobody
-    had moved.
+    Fitted in x = (a, b, c3), c1 sin(. + c2) = a sin + b cos, where the problem is nearly linear. The start, unless given as
+    coefficients, is what was seen if nobody had moved.
     """
     from scipy.optimize import least_squares
 
@@ -178,10 +184,13 @@ def _fit(market: DonationMarket, seen: Floats, alpha: float) -> tuple[Floats, fl
         step = _STEP * level * np.eye(3)
         return (served(x + step) - served(x - step)).T / (2 * _STEP * level)
 
-    at_home = np.linalg.lstsq(market.serves @ waves[:2].T, seen - seen.mean(), rcond=1e-9)[0]
+    if start is None:
+        first = np.append(np.linalg.lstsq(market.serves @ waves[:2].T, seen - seen.mean(), rcond=1e-9)[0], level)
+    else:
+        first = np.array([start[0] * math.cos(start[1]), start[0] * math.sin(start[1]), start[2]])
     found = least_squares(
         lambda x: served(x[None])[0] - seen,
-        np.append(at_home, level),
+        first,
         jac=slopes,
         bounds=([-np.inf, -np.inf, level / 2], np.inf),
         x_scale=level,

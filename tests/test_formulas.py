@@ -356,5 +356,14 @@ def ledger(rows: list[Row]) -> None:
 
 
 @claim
+def starved_group(rows: list[Row]) -> None:
+    level, change = ([row[f"its weight, {how}"] for row in rows] for how in ("level", "relative"))
+    assert level[0] < level[1] < level[2]
+    assert level[3:] == pytest.approx([level[2]] * 4)
+    assert change[:3] == pytest.approx([1.0] * 3)
+    assert change[3] < 0.7
+
+
+@claim
 def not_built(rows: list[Row]) -> None:
     assert {row["answer"] for row in rows} == {"refused"}

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.policy import Ads, Coins, Policy, PolicyBook, PolicyError, exact, read_policy
+from pipelines.policy import Ads, Coins, Epochs, Policy, PolicyBook, PolicyError, exact, read_policy
 from pipelines.settings import PROJECT
 
 SHIPPED = PROJECT / "assets_data" / "policies"
@@ -86,10 +86,10 @@ def test_what_ships_is_what_the_documents_say(name):
 
 @pytest.mark.parametrize("name", ["printed", "hardened"])
 def test_what_ships_says_every_parameter(name):
-    """A reader of the file sees every number; nothing hides in a default of the code."""
+    """A reader of the file sees every number; nothing hides in a default of the code. There are no rules over groups."""
     written = {path for path, _ in leaves(tomllib.loads((SHIPPED / f"{name}.toml").read_text()))}
     unset = {path for path, value in leaves(read_policy(SHIPPED / f"{name}.toml").model_dump()) if value is None}
-    assert {path for path, _ in leaves(Policy(name="x", effective_from=date(2026, 1, 1)).model_dump())} - unset == written
+    assert {path for path, _ in leaves(Policy(name="x", effective_from=date(2026, 1, 1)).model_dump())} - unset - {("ads", "rules")} == written
 
 
 def test_the_two_that_ship_differ_only_in_the_knobs():
@@ -132,6 +132,13 @@ WRONG = {
     "gap that eats the floor": ("[coins]\nmin_gap = 0.3\nrevenue_floor = 0.8", "coins: min_gap = 0.3 leaves the platform less"),
     "no such objective": ('[ads]\nobjective = "fair"', "ads.objective: .*'fair'"),
     "clip without one": ("[epochs]\nclip = [2, 3]", "epochs: clip = .* must hold 1"),
+    "clip at zero": ("[epochs]\nclip = [0, 3]", "epochs.clip.0: .*0"),
+    "no such mechanism": ('[epochs]\nmechanism = "UIR"', "epochs.mechanism: .*'UIR'"),
+    "a schedule that goes back": ("[epochs]\nrate_schedule = [[9, 0.5], [3, 0.1]]", "epochs: the epochs of rate_schedule must increase"),
+    "no percentile": ("[epochs]\npercentiles = []", "epochs: the weights of percentiles must increase"),
+    "one arm twice": ('[epochs.experiment]\nsalt = "a"\ncontrol = "treatment"', "epochs.experiment: both arms are called 'treatment'"),
+    "an arm of nobody": ('[epochs.experiment]\nsalt = "a"\nshare = 1.0', "epochs.experiment.share: .*1.0"),
+    "arms without salt": ("[epochs.experiment]\nshare = 0.5", "epochs.experiment.salt: Field required"),
     "not TOML": ("[ads", "Expected ']'"),
     "a key twice": ("[ads]\nalpha = 1\nalpha = 1", "Cannot overwrite"),
 }
@@ -256,6 +263,9 @@ OTHER: dict[str, Callable[[Any], Any]] = {
     "trust_unverified": lambda _: 0.7,
     "trust_verified": lambda _: 0.9,
     "window_days": lambda _: 7,
+    "scope": lambda _: "platform",
+    "weight": lambda _: "quality",
+    "rules": lambda _: [{"name": "r", "each": "unit", "maximum": 0.5}],
 }
 
 
@@ -270,9 +280,8 @@ def changed(name: str, value: Any) -> Any:
 PARAMETERS = [
     (name, key, value)
     for name, found in Policy(name="x", effective_from=date(2026, 1, 1)).model_dump().items()
-    if isinstance(found, dict) and name != "epochs"  # nothing depends on them yet
+    if isinstance(found, dict) and name != "epochs"  # nothing depends on them without a mechanism
     for key, value in found.items()
-    if key != "scope"  # has one value
 ]
 
 
@@ -281,6 +290,24 @@ def test_the_hash_sees_every_parameter(name, key, value):
     base = Policy(name="x", effective_from=date(2026, 1, 1))
     other = Policy.model_validate({"name": "x", "effective_from": date(2026, 1, 1), name: {key: changed(key, value)}})
     assert other.hash != base.hash
+
+
+EPOCHS: dict[str, Any] = {
+    **{"mechanism": "hmt", "groups": 9, "min_group_viewers": 9, "refresh_days": 9, "seed": 9, "utility": "completion", "relative": False},
+    **{"min_impressions": 9, "rate": 0.9, "rate_schedule": ((9, 0.9),), "clip": (0.1, 9.0), "stuck_days": 9, "temperature": 0.9},
+    **{"top_k": 9, "percentiles": ((2.0, 0.9),), "percentile_above": 0.2, "experiment": {"salt": "a"}},
+}
+
+
+def test_the_hash_sees_the_epochs_once_there_is_a_mechanism():
+    def with_epochs(**epochs: Any) -> str:
+        return Policy.model_validate({"name": "x", "effective_from": date(2026, 1, 1), "epochs": epochs}).hash
+
+    assert EPOCHS.keys() == Epochs.model_fields.keys()
+    others = {key: value for key, value in EPOCHS.items() if key != "mechanism"}
+    assert {with_epochs(**{key: value}) for key, value in others.items()} == {with_epochs()}
+    hashes = {with_epochs(mechanism="uir", **{key: value}) for key, value in others.items()}
+    assert len(hashes | {with_epochs(), with_epochs(mechanism="uir"), with_epochs(mechanism="hmt")}) == len(others) + 3
 
 
 @pytest.mark.parametrize("name", ["printed", "hardened"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from fractions import Fraction
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from sqlglot import exp
 
 from pipelines import schema
-from pipelines.policy import Policy, exact
+from pipelines.policy import Epochs, Experiment, Policy, exact
 from pipelines.scoring import score_query, score_videos
 
 DAY = date(2026, 1, 10)
@@ -63,8 +63,9 @@ class Platform:
     videos: Sequence[Video] = field(default_factory=lambda: [Video("v", 10_000)])
 
 
-def policy(*, views: dict[str, Any] | None = None, **quality: Any) -> Policy:
-    return Policy.model_validate({"name": "test", "effective_from": date(2020, 1, 1), "quality": quality, "views": views or {}})
+def policy(*, views: dict[str, Any] | None = None, epochs: dict[str, Any] | None = None, **quality: Any) -> Policy:
+    sections = {"quality": quality, "views": views or {}, "epochs": epochs or {}}
+    return Policy.model_validate({"name": "test", "effective_from": date(2020, 1, 1), **sections})
 
 
 PRINTED = policy()
@@ -79,7 +80,8 @@ HARDENED = policy(
 @pytest.fixture
 def con() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:") as connection:
-        for table in (schema.VIEWER_EVENTS, schema.VIEWERS, schema.VIDEOS, schema.VIDEO_QUALITY):
+        tables = (schema.VIEWER_EVENTS, schema.VIEWERS, schema.VIDEOS, schema.VIDEO_QUALITY, schema.VIEWER_GROUPS, schema.GROUP_WEIGHTS)
+        for table in tables:
             connection.execute(table.ddl())
         yield connection
 
@@ -135,8 +137,11 @@ def half_up(x: Fraction) -> int:
     return math.floor(x + Fraction(1, 2))
 
 
-def reference(platform: Platform, how: Policy, day: date = DAY) -> dict[str, dict[str, Any]]:
-    """The same score from its definition: exact fractions up to the logarithms and powers, no SQL, no shared code."""
+def reference(platform: Platform, how: Policy, day: date = DAY, weights: Mapping[str, Fraction] | None = None) -> dict[str, dict[str, Any]]:
+    """The same score from its definition: exact fractions up to the logarithms and powers, no SQL, no shared code.
+
+    `weights` are those of the viewers' groups, under UIR.
+    """
     q = how.quality
     first = day - timedelta(days=q.window_days - 1)
     viewers = {v.id: v for v in sorted(platform.viewers, key=lambda v: v.day) if v.day <= day}
@@ -146,7 +151,7 @@ def reference(platform: Platform, how: Policy, day: date = DAY) -> dict[str, dic
         if first <= e.day <= day and e.video in videos:
             sessions[e.video][e.viewer].append(e)
 
-    names = ("mass", "watch", *ACTIONS, "rewatch", "views")
+    names = ("mass", "watch", *ACTIONS, "rewatch", "views", "unweighted")
     tiers: dict[str, dict[bool, dict[str, Fraction]]] = {}
     for video, by_viewer in sessions.items():
         length = videos[video].length
@@ -165,7 +170,10 @@ def reference(platform: Platform, how: Policy, day: date = DAY) -> dict[str, dic
             today = [e.watch for e in events if e.day == day]
             least = min(exact(how.views.min_watch_seconds) * 1000, Fraction(length))
             if today and max(today) >= max(least, exact(how.views.min_watch_fraction) * length):
-                sums["views"] += w if how.views.count == "trust" else 1
+                counted = w if how.views.count == "trust" else Fraction(1)
+                weight = (weights or {}).get(viewer, Fraction(1)) if known else Fraction(1)
+                sums["unweighted"] += counted
+                sums["views"] += Fraction(half_up(counted * weight * 10**6), 10**6)
 
     def total(name: str, verified: bool) -> Fraction:
         return sum((t[verified][name] for t in tiers.values()), Fraction(0))
@@ -210,7 +218,7 @@ def reference(platform: Platform, how: Policy, day: date = DAY) -> dict[str, dic
             "qualified_views": float(both["views"]),
             "trust_mass": float(both["mass"]),
             "unverified_scale": float(k),
-            "group_weight": 1.0,
+            "group_weight": float(both["views"] / both["unweighted"]) if both["unweighted"] else 1.0,
             **part,
             "quality": quality,
             "effective_views": float(both["views"]) * quality,
@@ -368,6 +376,49 @@ def test_every_number_matches_the_definition(con: duckdb.DuckDBPyConnection, pla
     assert_same(score(con, platform, how), reference(platform, how))
 
 
+def put_in_groups(con: duckdb.DuckDBPyConnection, groups: Mapping[str, tuple[str, str]], weights: Mapping[str, float]) -> None:
+    """Groups and arms of viewers, and the weights that hold on the day, next to those of yesterday, which do not."""
+    con.execute("DELETE FROM viewer_groups; DELETE FROM group_weights")
+    before = DAY - timedelta(days=1)
+    for viewer, (group, arm) in groups.items():
+        con.execute("INSERT INTO viewer_groups VALUES (?, ?, 'elsewhere', ?, 'all')", [before, viewer, before])
+        con.execute("INSERT INTO viewer_groups VALUES (?, ?, ?, ?, ?)", [DAY, viewer, group, before, arm])
+    for day, factor in ((before, 3.0), (DAY, 1.0)):
+        for group, weight in weights.items():
+            row = [day, group, before, weight * factor, True, None, 1, 0.5, 0, False, "", "", "", ""]
+            con.execute("INSERT INTO group_weights VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    platforms(),
+    policies(),
+    st.dictionaries(viewer_ids, st.tuples(st.sampled_from(["g", "h"]), st.sampled_from(["treatment", "control"]))),
+    st.tuples(st.sampled_from([0.2, 1 / 3, 1.0, 5.0]), st.floats(0.2, 5.0)),
+)
+def test_under_uir_a_view_counts_times_the_weight_of_its_viewers_group(
+    con: duckdb.DuckDBPyConnection, platform: Platform, how: Policy, groups: dict[str, tuple[str, str]], weights: tuple[float, float]
+) -> None:
+    by_group = dict(zip("gh", weights, strict=True))
+    weighted = how.model_copy(update={"epochs": Epochs(mechanism="uir", experiment=Experiment(salt="a"))})
+    put_in_groups(con, groups, by_group)
+    treated = {v: Fraction(half_up(Fraction(by_group[g]) * 10**6), 10**6) for v, (g, arm) in groups.items() if arm == "treatment"}
+    assert_same(score(con, platform, weighted), reference(platform, weighted, weights=treated))
+    # without a mechanism, and under those that only change what is shown, nobody looks at weights
+    plain = reference(platform, how)
+    for mechanism in ("none", "smt", "hmt"):
+        other = how.model_copy(update={"epochs": Epochs(mechanism=mechanism)})
+        found = scored(con, other)
+        assert_same(found, {video: {**row, "policy_hash": other.hash} for video, row in plain.items()})
+
+
+def test_without_a_mechanism_the_query_does_not_mention_weights() -> None:
+    plain, weighted = (score_query(DAY, policy(epochs={"mechanism": m})) for m in ("none", "uir"))
+    assert "group_weights" not in plain.sql
+    assert "control" not in plain.parameters
+    assert "group_weights" in weighted.sql
+
+
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(platforms())
 def test_neutral_knobs_leave_the_printed_formula(con: duckdb.DuckDBPyConnection, platform: Platform) -> None:
@@ -511,9 +562,11 @@ def test_sums_do_not_overflow(con: duckdb.DuckDBPyConnection) -> None:
     assert (row["watch"], row["trust_mass"], row["rewatch"]) == (1.0, 120_000.0, 0.0)
 
 
-def test_spark_can_run_the_same_text() -> None:
+@pytest.mark.parametrize("mechanism", ["none", "uir"])
+def test_spark_can_run_the_same_text(mechanism: str) -> None:
     """Parses, has no function sqlglot does not know, transpiles without loss, and Spark's parser takes the result."""
-    sql = score_query(DAY, HARDENED).sql
+    query = score_query(DAY, HARDENED.model_copy(update={"epochs": Epochs(mechanism=mechanism)}))
+    sql = query.sql
     tree = sqlglot.parse_one(sql, read="duckdb")
     assert not list(tree.find_all(exp.Anonymous))
     spark = sqlglot.transpile(sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
@@ -521,7 +574,7 @@ def test_spark_can_run_the_same_text() -> None:
     again = sqlglot.parse_one(spark[0], read="spark")
     assert isinstance(again, exp.Select)
     assert again.named_selects == [c.name for c in schema.VIDEO_QUALITY.columns]
-    assert {p.name for p in tree.find_all(exp.Placeholder)} == set(score_query(DAY, HARDENED).parameters)
+    assert {p.name for p in tree.find_all(exp.Placeholder)} == set(query.parameters)
 
 
 # --- what the knobs are for (docs/formulas.md section 1) ------------------------------------------------------------------------

@@ -5,16 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 
 from pipelines.assets.daily import Day, Metadata, daily_asset, yesterday_of
 from pipelines.policy import Ads, exact
+from pipelines.pool_rules import pool_rules
 from pipelines.queries import query
+from pipelines.schema import CERTIFICATE, arrow_columns
 from solvers import InfeasibleError
 from solvers.ad_pool import PoolAllocation, allocate_pool
+from solvers.ad_rules import RuledAllocation, allocate_with_rules
 from solvers.apportion import apportion
 from solvers.apportion_groups import apportion_groups
+from solvers.apportion_rules import apportion_with_rules
+from solvers.certificate import certify_pool
 from solvers.inequality import gini, top_share
 
 
@@ -133,32 +139,38 @@ _POOL_COLUMNS = pa.schema(
 )
 
 
-@daily_asset(group="ads", deps=["ad_pools"], extra_tables=["ad_solutions"])
+@daily_asset(group="ads", deps=["ad_pools"], extra_tables=["ad_solutions", "ad_rules"])
 def ad_payouts(run: Day) -> Metadata:
     """What each video is paid from each pool: the optimum of the policy's objective, in integers that sum to the pool."""
     _candidates(run)
     paid: list[pa.Table] = []
     solved: list[dict[str, Any]] = []
+    ruled: list[dict[str, Any]] = []
     pools = run.con.execute(
         "SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category",
         [run.day],
     )
     for category, pool, carry_in in pools.fetchall():
         rows = run.con.execute(
-            "SELECT video_id, creator_id, unit_id, effective_views FROM ad_candidates WHERE category = ? ORDER BY video_id", [category]
+            """SELECT video_id, creator_id, unit_id, effective_views, followers, labels FROM ad_candidates
+               WHERE category = ? ORDER BY video_id""",
+            [category],
         ).to_arrow_table()
         try:
-            split = split_pool(rows, pool, carry_in, run.policy.ads)
-        except InfeasibleError as error:
+            split = split_pool(rows, pool, carry_in, run.policy.ads, category)
+        except (InfeasibleError, ArithmeticError) as error:
             raise InfeasibleError(f"pool {category!r} on {run.day} under policy {run.policy.name}: {error}") from error
         paid.append(split.rows.append_column("category", pa.array([category] * rows.num_rows, pa.string())))
         solved.append({"category": category, **split.solution})
+        ruled += [{"category": category, **rule} for rule in split.rules]
     with run.write() as writer:
         stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
         run.con.register("paid", pa.concat_tables(paid) if paid else _NOBODY)
         count = writer.replace("ad_payouts", f"SELECT {stamp}, * FROM paid")
-        run.con.register("solved", pa.Table.from_pylist(solved, schema=_SOLUTION_COLUMNS))
+        run.con.register("solved", pa.Table.from_pylist(solved, schema=arrow_columns("ad_solutions")))
         writer.replace("ad_solutions", f"SELECT {stamp}, * FROM solved")
+        run.con.register("ruled", pa.Table.from_pylist(ruled, schema=arrow_columns("ad_rules")))
+        writer.replace("ad_rules", f"SELECT {stamp}, * FROM ruled")
     by_creator = run.con.execute(
         "SELECT sum(payout_micros)::BIGINT AS micros FROM ad_payouts WHERE day = ? GROUP BY creator_id ORDER BY 1", [run.day]
     ).fetchnumpy()["micros"]
@@ -168,50 +180,62 @@ def ad_payouts(run: Day) -> Metadata:
         "creators": len(by_creator),
         "gini": gini(by_creator),
         "top_1_percent_share": top_share(by_creator),
+        "largest_gap": max((s["gap"] for s in solved), default=0.0),
         "largest_residual": max((s["residual"] for s in solved), default=0.0),
+        "certificates": dg.MetadataValue.md(_certificates(solved)),
     }
 
 
 @dataclass(frozen=True)
 class PoolSplit:
-    """One pool's payouts, a row a video, and how they were found."""
+    """One pool's payouts, a row a video, how they were found and what they are worth, and what became of each rule."""
 
     rows: pa.Table
     solution: dict[str, Any]
+    rules: list[dict[str, Any]]
 
 
-def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads) -> PoolSplit:
+def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str = "") -> PoolSplit:
     """Split `pool` micros over videos (columns video_id, creator_id, unit_id, effective_views; sorted by video_id).
 
-    The solver decides what each unit of fairness gets; inside a unit the money follows effective views. Floors and caps are
-    whole micros before the solver sees them, so rounding its answer cannot break them.
+    Rules about groups, which may hold in some categories only, also look at the columns followers and labels.
+
+    The solver decides what each unit of fairness gets; inside a unit the money follows effective views. Floors, caps and the bounds of
+    rules are whole micros before the solver sees them, and rounding its answer keeps them. What it found is then judged by
+    `solvers.certificate`, which does not know it.
 
     Raises
     ------
     InfeasibleError
-        The floors exceed the pool, or the caps do not exhaust it.
+        The floors exceed the pool, the caps do not exhaust it, or rules contradict each other.
     """
     views = rows["effective_views"].to_numpy()
     videos = rows["video_id"].to_pylist()
-    units, unit_of = np.unique(rows["unit_id"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
+    units, first, unit_of = np.unique(rows["unit_id"].to_numpy(zero_copy_only=False).astype(str), return_index=True, return_inverse=True)
     unit_views = np.bincount(unit_of, weights=views, minlength=units.size)
     floor = ads.floor_micros
     cap = min(ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool))
-    allocation: PoolAllocation = allocate_pool(
-        float(pool),
-        unit_views,
-        alpha=ads.alpha,
-        lambda_fair=ads.lambda_fair,
-        lambda_eff=ads.lambda_eff,
-        objective=ads.objective,
-        floor=float(floor) if floor else None,
-        cap=float(cap) if cap < pool else None,
+    rules = pool_rules(ads.rules, category, pool, rows.take(pa.array(first)))
+    problem: dict[str, Any] = {
+        "alpha": ads.alpha,
+        "lambda_fair": ads.lambda_fair,
+        "lambda_eff": ads.lambda_eff,
+        "objective": ads.objective,
+        "floor": float(floor) if floor else None,
+        "cap": float(cap) if cap < pool else None,
+    }
+    bounds = [rule.bound for rule in rules if rule.bound is not None]
+    found: PoolAllocation | RuledAllocation = (
+        allocate_with_rules(float(pool), unit_views, bounds, **problem) if bounds else allocate_pool(float(pool), unit_views, **problem)
     )
-    by_unit = apportion(allocation.payout, pool, keys=units.tolist(), floor=floor, cap=cap)
+    judged = certify_pool(found.payout, float(pool), unit_views, rules=bounds, **problem)
+    groups = [group for rule in rules for group in rule.whole_bounds(found.payout)]
+    cap = min([cap, *(rule.cap for rule in rules if rule.cap is not None)])
+    by_unit = apportion_with_rules(found.payout, pool, groups, keys=units.tolist(), floor=floor, cap=cap)
     payout = apportion_groups(views, by_unit, unit_of, keys=videos)
     carried = apportion(payout, carry_in, keys=videos) if carry_in else np.zeros_like(payout)
     total_views = views.sum()
-    paid = rows.drop_columns(["effective_views"])
+    paid = rows.select(["video_id", "creator_id", "unit_id"])
     for name, values in (
         ("share", views / total_views if total_views > 0 else np.zeros_like(views)),
         ("payout_micros", payout),
@@ -221,15 +245,25 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads) -> PoolSplit:
     solution = {
         "objective": ads.objective,
         "units": int(units.size),
-        "multiplier": float(allocation.multiplier),
-        "residual": float(allocation.residual),
-        "passes": int(allocation.passes),
+        "multiplier": float(found.multiplier),
+        "residual": float(found.residual),
+        "passes": int(found.passes),
         "floor_micros": floor,
         "cap_micros": cap,
         "least_micros": int(by_unit.min()),
         "most_micros": int(by_unit.max()),
+        "solver": found.solver if isinstance(found, RuledAllocation) else "closed form",
+        **{name: getattr(judged, name) for name in CERTIFICATE},
+        "rounding_micros": float(np.abs(by_unit - found.payout).max()),
     }
-    return PoolSplit(paid, solution)
+    return PoolSplit(paid, solution, [rule.outcome(by_unit, judged.rule_multipliers) for rule in rules])
+
+
+def _certificates(solved: list[dict[str, Any]]) -> str:
+    """The day's certificates as the web UI shows them."""
+    lines = ["| pool | solver | primal | stationarity | complementarity | gap |", "| --- | --- | --- | --- | --- | --- |"]
+    figures = ("primal_residual", "stationarity_residual", "complementarity_residual", "gap")
+    return "\n".join(lines + [f"| {s['category']} | {s['solver']} | {' | '.join(f'{s[f]:.1e}' for f in figures)} |" for s in solved])
 
 
 _NOBODY = pa.table(
@@ -239,16 +273,6 @@ _NOBODY = pa.table(
         "payout_micros": pa.array([], pa.int64()),
         "carried_micros": pa.array([], pa.int64()),
     }
-)
-_SOLUTION_COLUMNS = pa.schema(
-    [
-        ("category", pa.string()),
-        ("objective", pa.string()),
-        ("units", pa.int64()),
-        ("multiplier", pa.float64()),
-        ("residual", pa.float64()),
-        *((name, pa.int64()) for name in ("passes", "floor_micros", "cap_micros", "least_micros", "most_micros")),
-    ]
 )
 
 

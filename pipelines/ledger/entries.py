@@ -41,6 +41,10 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
     """
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
     posting = Entries.of(con, "posting")
+    con.execute(
+        "INSERT OR IGNORE INTO policies VALUES (?, ?, ?, ?)",
+        [policy.hash, policy.name, policy.effective_from, policy.content],
+    )
     latest = con.execute(
         """SELECT txn_id, revision, entries_hash, input_hash, policy_hash, code_version FROM ledger_transactions
            WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1""",
@@ -48,10 +52,6 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
     ).fetchone()
     if latest and latest[2] == posting.hash:
         return Posting(latest[0], latest[1], "unchanged", posting.count)
-    con.execute(
-        "INSERT OR IGNORE INTO policies VALUES (?, ?, ?, ?)",
-        [policy.hash, policy.name, policy.effective_from, json.dumps(policy.model_dump(mode="json"))],
-    )
     closed = closed_through(con)
     made_of = (_input_hash(con, day), policy.hash, CODE_VERSION)
     book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)

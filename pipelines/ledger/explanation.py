@@ -1,11 +1,13 @@
 """Why a video or a creator got this amount on a day: the paid integer taken apart into integers that sum to it.
 
-What belongs here: what "without a factor" means for each payout, the reasons in words, and the text for people. The attribution itself is
-`solvers.attribution`; a creator's month is in `statement.py`. Reads only; amounts are explained under the policy they were paid under.
+What belongs here: reading a day's amounts, the reasons in words, and the text for people. What a payout would be without a factor is in
+`counterfactual.py`, the attribution itself in `solvers.attribution`, a creator's month in `statement.py`. Reads only; amounts are
+explained under the policy they were paid under.
 
 A video in an ad pool is compared with a *typical* video in its place: one that has the median of every factor over the videos of that pool
 and is paid in proportion to effective views. Each factor's part is its Shapley value: what switching it from typical to the
-video's own adds to the payout, averaged over all orders of switching, everybody else unchanged.
+video's own adds to the payout, averaged over all orders of switching, everybody else unchanged. The factor "trust" is qualified views a
+viewer: what trust, the cap on unverified viewers, the watch minimum and, with a window, the day itself leave of a viewer.
 """
 
 from __future__ import annotations
@@ -13,48 +15,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
-from functools import cached_property
 from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.ledger.counterfactual import (
+    COMPONENTS,
+    FACTORS,
+    LABELS,
+    NothingToExplainError,
+    Part,
+    Pool,
+    coin_decision,
+    coin_pay,
+    whole_next_to,
+)
 from pipelines.money import money
-from pipelines.policy import Ads, Coins, Policy, exact
+from pipelines.policy import Coins, Policy, exact
 from pipelines.warehouse import Connection
-from solvers.ad_pool import allocate_pool
-from solvers.attribution import shapley, whole_parts
-from solvers.coin_split import split_videos
-from solvers.gap_chain import gap_chain
+from solvers.attribution import shapley
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-COMPONENTS = ("watch", "engagement", "diversity", "rewatch", "safety")
-FACTORS = ("viewers", "trust", "group_weight", *COMPONENTS)
-LABELS = {
-    "pool": "category pool: a typical video in its place",
-    "viewers": "viewers",
-    "trust": "trust and watch minimum",
-    "group_weight": "group weight of the viewers",
-    "watch": "W, watch completion",
-    "engagement": "E, engagement",
-    "diversity": "D, diversity of engagement",
-    "rewatch": "R, rewatching",
-    "safety": "S, safety",
-    "fairness": "fairness rule",
-    "bounds": "floor or cap",
-    "rounding": "rounding",
-    "revenue": "ads next to the video",
-    "platform": "platform's part",
-    "normal": "normal coins kept",
-    "premium": "premium coins kept",
-    "typical": "a typical gifted video",
-    "quality": "quality Q",
-    "normal_coins": "normal coins gifted",
-    "premium_coins": "premium coins gifted",
-}
 _IN_WORDS = {
     "viewers": ("more viewers than usual", "fewer viewers than usual"),
     "trust": ("an audience that counts for more", "an audience that counts for less"),
@@ -66,6 +51,7 @@ _IN_WORDS = {
     "safety": ("a better safety score", "a worse safety score"),
     "fairness": ("the fairness rule for small earners", "the fairness rule for small earners"),
     "bounds": ("the floor or cap", "the floor or cap"),
+    "rules": ("a rule over groups", "a rule over groups"),
     "quality": ("better quality", "lower quality"),
     "normal_coins": ("more normal coins", "fewer normal coins"),
     "premium_coins": ("more premium coins", "fewer premium coins"),
@@ -85,6 +71,7 @@ _FACTS = {
     "spread_micros": "taken over from other pools",
     "units": "units of fairness",
     "median_payout_micros": "median payout of its videos",
+    "rules": "rules over groups",
     "floor_micros": "floor of a unit",
     "cap_micros": "cap of a unit",
     "share": "share of the pool's effective views",
@@ -101,24 +88,6 @@ ORDER_FREE = (
     "A factor's part is what it adds when factors are switched one by one from typical to this video's own,"
     " averaged over all orders of switching; so no order of listing them favours any of them."
 )
-
-
-class NothingToExplainError(LookupError):
-    """There is no such amount: says what is wrong, and what there is."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of an amount (micros); with the factor's own value and the typical one, where it has any."""
-
-    name: str
-    micros: int
-    own: float | None = None
-    typical: float | None = None
-
-    @property
-    def label(self) -> str:
-        return LABELS.get(self.name, self.name)
 
 
 @dataclass(frozen=True)
@@ -193,180 +162,6 @@ def explain_creator(con: Connection, creator_id: str, day: date) -> CreatorDay:
     return DayBook.of(con, day).creator(creator_id)
 
 
-# ------------------------------------------------------------------------------------------------------------- an ad pool
-
-
-@dataclass(frozen=True, eq=False)
-class Pool:
-    """One category's pool as its videos see it; all arrays have a row a video, in order of unit, then of video.
-
-    `columns` holds the factors of effective views; a component enters with its exponent.
-    """
-
-    micros: int
-    ads: Ads
-    exponents: dict[str, float]
-    views: Floats
-    unit: npt.NDArray[np.intp]
-    columns: dict[str, Floats]
-
-    @cached_property
-    def unit_views(self) -> Floats:
-        return np.bincount(self.unit, weights=self.views).astype(np.float64)
-
-    @cached_property
-    def typical(self) -> dict[str, float]:
-        """The median of every factor over the pool's videos."""
-        return {name: float(np.median(column)) for name, column in self.columns.items()}
-
-    @property
-    def cap(self) -> int:
-        most = self.ads.cap_micros if self.ads.cap_micros is not None else self.micros
-        return min(most, int(exact(self.ads.cap_fraction) * self.micros))
-
-    @property
-    def bounded(self) -> bool:
-        return self.ads.floor_micros > 0 or self.cap < self.micros
-
-    def attribute(self, row: int, paid: int) -> tuple[Part, ...]:
-        """What the video in `row` was paid, as parts that sum to it: the pool (a typical video), one a factor, rounding.
-
-        Raises
-        ------
-        NothingToExplainError
-            The pool does not pay this under its policy: some of the tables were made again since.
-        """
-        own = {name: float(column[row]) for name, column in self.columns.items()}
-        on, off = ({name: x[name] ** self.exponents.get(name, 1.0) for name in FACTORS} for x in (own, self.typical))
-        moved = [name for name in FACTORS if on[name] != off[name]]
-        switches = [*moved, "fairness", *(["bounds"] if self.bounded else [])]
-
-        def value(coalitions: Mask) -> Floats:
-            views = np.full(len(coalitions), np.prod([on[name] for name in FACTORS if name not in moved]))
-            for place, name in enumerate(moved):
-                views *= np.where(coalitions[:, place], on[name], off[name])
-            views[coalitions[:, : len(moved)].all(axis=1)] = self.views[row]  # the product may differ from it in the last digit
-            bounded = coalitions[:, -1] if self.bounded else np.zeros(len(coalitions), dtype=np.bool_)
-            return self.payout(row, views, fair=coalitions[:, len(moved)], bounded=bounded)
-
-        amounts = shapley(value, len(switches))
-        nobody, everybody = value(np.repeat([[False], [True]], len(switches), axis=1))
-        if abs(paid - everybody) > 2 + 1e-9 * self.micros:
-            raise NothingToExplainError(f"the pool pays {everybody:.1f} micros for these views, and {paid} were paid")
-        unrounded = round(everybody)
-        whole = dict(zip(("pool", *switches), whole_parts([nobody, *amounts], unrounded).tolist(), strict=True))
-        shown = [name for name in FACTORS if name != "group_weight" or (self.columns[name] != 1).any()]
-        return (
-            Part("pool", whole["pool"]),
-            *(Part(name, whole.get(name, 0), own[name], self.typical[name]) for name in shown),
-            *(Part(name, whole[name]) for name in switches[len(moved) :]),
-            Part("rounding", paid - unrounded),
-        )
-
-    def payout(self, row: int, views: Floats, *, fair: Mask, bounded: Mask) -> Floats:
-        """Micros of the video in `row` if it had `views`, everybody else unchanged, before rounding.
-
-        `fair`: by the policy's objective, otherwise in proportion to effective views; `bounded`: with its floor and cap.
-        """
-        unit = self.unit[row]
-        mates = self.unit == unit
-        mates[row] = False
-        together = np.where(views == self.views[row], self.unit_views[unit], views + self.views[mates].sum())
-        inside = np.where(together > 0, views / np.where(together > 0, together, 1.0), 1 / (1 + np.count_nonzero(mates)))
-        others = np.delete(self.unit_views, unit)
-        total = together + others.sum()
-        watched = total > 0
-        share: Floats = together / np.where(watched, total, 1.0)
-
-        # --- a pool nobody could be paid from by views is carried, or split equally
-        of_unit: Floats = np.where(watched, share, 1 / self.unit_views.size if self.ads.zero_quality == "equal" else 0.0) * self.micros
-
-        # --- the policy's objective: closed form of the blend without bounds, the solver for everything else
-        ads, closed = self.ads, fair & ~bounded & watched & (self.ads.objective == "blend")
-        weight = together[closed] ** ads.alpha
-        shaped = weight / (weight + (others**ads.alpha).sum())
-        of_unit[closed] = self.micros * (ads.lambda_fair * shaped + ads.lambda_eff * share[closed]) / (ads.lambda_fair + ads.lambda_eff)
-        solved = watched & (bounded | (fair & ~closed))
-        problems = np.column_stack([together, fair, bounded])[solved]
-        distinct, which = np.unique(problems, axis=0, return_inverse=True)
-        of_unit[solved] = np.array([self._solve(unit, *problem) for problem in distinct.tolist()])[which.ravel()]
-        return of_unit * inside
-
-    def _solve(self, unit: int, together: float, fair: float, bounded: float) -> float:
-        views = self.unit_views.copy()
-        views[unit] = together
-        ads = self.ads
-        return float(
-            allocate_pool(
-                float(self.micros),
-                views,
-                alpha=ads.alpha,
-                lambda_fair=ads.lambda_fair if fair else 0.0,
-                lambda_eff=ads.lambda_eff if fair else 1.0,
-                objective=ads.objective if fair else "blend",
-                floor=float(ads.floor_micros) if bounded and ads.floor_micros else None,
-                cap=float(self.cap) if bounded and self.cap < self.micros else None,
-            ).payout[unit]
-        )
-
-
-# ---------------------------------------------------------------------------------------------------------------- gifted coins
-
-
-def coin_pay(coins: Coins, normal: npt.ArrayLike, premium: npt.ArrayLike, quality: npt.ArrayLike) -> Floats:
-    """Micros a creator is paid for coins on a video that complies, before rounding."""
-    n, p = np.asarray(normal, dtype=np.float64), np.asarray(premium, dtype=np.float64)
-    rules = ("theta", "normal_max", "premium_max", "min_gap", "max_gap", "lambda_rev", "lambda_util", "lambda_inc", "epsilon", "utility")
-    found = split_videos(n, p, quality, revenue_floor=coins.revenue_floor * (n + p), **{rule: getattr(coins, rule) for rule in rules})
-    return found.payout * coins.coin_micros
-
-
-def coin_decision(coins: Coins, normal: int, premium: int, pay: float) -> tuple[str, str]:
-    """What put a video's pay (coins) where it is, as a name and in words: a bound, a corner between two of them, or a balance.
-
-    For every pay the best shares lie on a chain of three edges (`solvers.gap_chain`), so a place on the chain is the whole reason.
-
-    >>> coin_decision(Coins(), 0, 1000, 50.0)[0]
-    'smallest gap'
-    """
-    rules = {rule: np.array([getattr(coins, rule)]) for rule in ("normal_max", "premium_max", "min_gap", "max_gap")}
-    chain = gap_chain(np.array([float(normal)]), np.array([float(premium)]), **rules)
-    least, first, second, third = (float(x[0]) for x in (chain.pay_least, chain.pay_first, chain.pay_second, chain.pay_third))
-    room, tolerance = (1 - coins.revenue_floor) * (normal + premium), 1e-9 * (normal + premium)
-    top, widest = float(chain.premium_top[0]), float(chain.first[0])
-    if room < third - tolerance and pay >= room - tolerance:
-        return "platform floor", f"The platform keeps the least it may, {coins.revenue_floor:g} of the coins' value."
-    if pay >= third - tolerance:
-        return "most allowed", f"Both shares are the largest the policy allows: x_n = {float(chain.third[0]):g}, x_p = {top:g}."
-    if pay >= second - tolerance and pay <= second + tolerance:
-        return (
-            "largest premium share",
-            f"The premium share is the largest allowed beside x_n, {top:g}. A larger share of normal coins would narrow the gap between the"
-            " two, and under the policy's weights that costs more than it is worth.",
-        )
-    if first - tolerance <= pay <= first + tolerance:
-        return (
-            "largest gap",
-            f"The gap between the shares is the largest allowed, x_p = {widest:g} and x_n = 0. More pay could not widen it, and"
-            " without that the policy's weights count a further coin for more with the platform than with the creator.",
-        )
-    if pay <= least + tolerance:
-        return (
-            "smallest gap",
-            f"The gap between the shares is the smallest allowed, x_p = {coins.min_gap:g} and x_n = 0:"
-            " the policy's weights count every further coin for more with the platform.",
-        )
-    edge = (
-        "The platform keeps the normal coins, and the premium share grows"
-        if pay < first
-        else "The gap between the shares is the largest allowed, and both grow together"
-        if pay < second
-        else "The premium share is the largest allowed, and the normal share grows"
-    )
-    until = f"up to the point where a further coin is worth as much to the platform as to the creator ({coins.utility} utility)"
-    return "balance", f"{edge} {until}."
-
-
 # ------------------------------------------------------------------------------------------------------------------- the day
 
 
@@ -376,8 +171,8 @@ class DayBook:
 
     con: Connection
     day: date
-    _policies: dict[str, Policy] = field(default_factory=dict)
-    _pools: dict[str, tuple[Pool, dict[str, int], dict[str, Any]]] = field(default_factory=dict)
+    _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
+    _pools: dict[str, tuple[Pool, dict[str, int], dict[str, Any]]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, con: Connection, day: date) -> DayBook:
@@ -496,12 +291,9 @@ class DayBook:
         policy = self._policy(row["policy_hash"])
         revenue, paid = row["revenue_micros"], row["payout_micros"]
         kept = int((1 - exact(policy.pulse.creator_share)) * revenue)
-        best = f"among the best {policy.pulse.top_fraction:.3g} of the videos by quality, and safe enough"
-        words = (
-            f"It is a Pulse video ({best}): of the {money(revenue)} from ads next to it, its creator gets {policy.pulse.creator_share:g}."
-            if revenue
-            else f"It is a Pulse video ({best}), but no ads ran next to it."
-        )
+        pulse = f"It is a Pulse video (among the best {100 * policy.pulse.top_fraction:.3g} % by quality, and safe enough)"
+        share = f"of the {money(revenue)} from ads next to it, its creator gets {100 * policy.pulse.creator_share:.3g} %"
+        words = f"{pulse}: {share}." if revenue else f"{pulse}, but no ads ran next to it."
         parts = (Part("revenue", revenue), Part("platform", -kept), Part("rounding", paid - revenue + kept))
         facts = {"revenue_micros": revenue, "creator_share": policy.pulse.creator_share, "quality": row["quality"], "safety": row["safety"]}
         return Payout("pulse", None, paid, parts, (), facts, words)
@@ -510,16 +302,22 @@ class DayBook:
         coins, paid = self._policy(row["policy_hash"]).coins, row["payout_micros"]
         gifted = {name: row[name] for name in ("quality", "normal_coins", "premium_coins")}
         keep = (row["normal_share"] * row["normal_coins"], row["premium_share"] * row["premium_coins"])
-        unrounded = round(sum(keep) * coins.coin_micros)
-        normal, premium = whole_parts(np.array(keep) * coins.coin_micros, unrounded).tolist()
-        parts = (Part("normal", normal), Part("premium", premium), Part("rounding", paid - unrounded))
+        normal, premium = whole_next_to([coins_kept * coins.coin_micros for coins_kept in keep])
+        parts = (Part("normal", normal), Part("premium", premium), Part("rounding", paid - normal - premium))
         facts = gifted | {name: row[name] for name in ("normal_share", "premium_share", "revenue_micros")}
         value = f"Coins worth {money(row['revenue_micros'])} were gifted"
         if not row["compliant"]:
             words = f"{value}, but the video did not pass the compliance gate, so its creator gets none of it."
             return Payout("coins", None, paid, parts, (), facts, words)
-        decided_by, why = coin_decision(coins, row["normal_coins"], row["premium_coins"], sum(keep))
-        comparison = self._coin_comparison(coins, gifted, paid)
+        if coins.scope == "platform":
+            decided_by, why = (
+                "all videos",
+                "The coins of all videos of the day are split together: these are the best shares for all at once.",
+            )
+            comparison: tuple[Part, ...] = ()
+        else:
+            decided_by, why = coin_decision(coins, row["normal_coins"], row["premium_coins"], sum(keep))
+            comparison = self._coin_comparison(coins, gifted, paid)
         words = (
             f"{value}; its creator keeps {row['normal_share']:.3g} of the normal coins ({row['normal_coins']:,}) and"
             f" {row['premium_share']:.3g} of the premium coins ({row['premium_coins']:,}). {why}"
@@ -536,11 +334,10 @@ class DayBook:
             return coin_pay(coins, normal, premium, quality)
 
         amounts = shapley(value, len(own))
-        nobody, everybody = value(np.array([[False] * len(own), [True] * len(own)]))
-        unrounded = round(everybody)
-        base, *whole = whole_parts([nobody, *amounts], unrounded).tolist()
+        (nobody,) = value(np.zeros((1, len(own)), dtype=np.bool_)).tolist()
+        base, *whole = whole_next_to([nobody, *amounts])
         factors = [Part(name, micros, own[name], typical[name]) for name, micros in zip(own, whole, strict=True)]
-        return (Part("typical", base), *factors, Part("rounding", paid - unrounded))
+        return (Part("typical", base), *factors, Part("rounding", paid - base - sum(whole)))
 
     # --- reading
 
@@ -562,6 +359,9 @@ class DayBook:
             ).to_arrow_table()
             if not found or found[0]["videos"] != table.num_rows:
                 raise self._stale(f"the videos paid from the ad pool {category} are not those that compete in it")
+            rules = self._rows(
+                "SELECT rule FROM ad_rules WHERE day = $day AND category = $category AND note = '' ORDER BY rule", category=category
+            )
             facts, columns = found[0], {name: table[name].to_numpy() for name in table.column_names}
             policy = self._policy(policy_hash)
             pool = Pool(
@@ -571,7 +371,9 @@ class DayBook:
                 views=columns["effective_views"],
                 unit=columns["unit"].astype(np.intp),
                 columns={name: columns[name] for name in FACTORS},
+                ruled=bool(rules),
             )
+            facts |= {"rules": ", ".join(row["rule"] for row in rules)} if rules else {}
             facts["median_payout_micros"] = round(float(np.median(columns["payout_micros"])))
             if pool.bounded:
                 facts |= {"floor_micros": policy.ads.floor_micros, "cap_micros": pool.cap}

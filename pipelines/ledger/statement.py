@@ -15,13 +15,11 @@ from itertools import accumulate
 from textwrap import wrap
 from typing import Any
 
+from pipelines.ledger.counterfactual import LABELS, NothingToExplainError, Part
 from pipelines.ledger.explanation import (
-    LABELS,
     ORDER_FREE,
     CreatorDay,
     DayBook,
-    NothingToExplainError,
-    Part,
     VideoDay,
     phrase,
     strongest,
@@ -79,8 +77,9 @@ class VideoMonth:
 class CreatorMonth:
     """A creator's month. opening + earned + corrections + adjustments - paid = closing, to the micro.
 
-    Everything down to `sources` is what the ledger books in the month; `sources` sum to what was earned. `factors` and `videos` explain
-    the days of the month as they stand now, which differs from what was earned by corrections booked elsewhere.
+    Everything down to `sources` is what the ledger books in the month; `sources` sum to what was earned. What follows
+    explains the days of the month as they stand now, which differs from what was earned by corrections booked elsewhere: `factors` sum
+    to what the ad pools pay, `coins` to what is kept of gifts (`own`: coins gifted), with the largest such payout in words.
     """
 
     creator_id: str
@@ -99,6 +98,8 @@ class CreatorMonth:
     payments: tuple[Payment, ...]
     sources: dict[str, int]
     factors: tuple[Part, ...]
+    coins: tuple[Part, ...]
+    coin_words: str
     videos: tuple[VideoMonth, ...]
     words: tuple[str, ...]
 
@@ -159,6 +160,7 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         days[row.day] += row.micros
         sources[_source(row.part)] += row.micros
     factors = _summed(payout.parts for day in explained for video in day.videos for payout in video.payouts if payout.source == "ads")
+    coins, coin_words = _coins(explained)
     closing = opening + total + corrected + adjusted - paid * MICROS_PER_CENT
     return CreatorMonth(
         creator_id=creator_id,
@@ -177,6 +179,8 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         payments=payments,
         sources=dict(sorted(sources.items(), key=lambda item: (-item[1], item[0]))),
         factors=factors,
+        coins=coins,
+        coin_words=coin_words,
         videos=_best_videos(explained),
         words=_in_words(f"{month_name[month]} {year}", days, sources, factors, corrected + adjusted, paid, closing),
     )
@@ -235,7 +239,8 @@ def _adjustments(rows: Sequence[_Entry]) -> tuple[Adjustment, ...]:
 
 
 def _source(part: str) -> str:
-    """
+    """A part of the ledger as creators read it.
+
     >>> _source("ads:music"), _source("coins")
     ('ad pool music', 'gifted coins')
     """
@@ -255,6 +260,16 @@ def _summed(payouts: Iterable[Sequence[Part]]) -> tuple[Part, ...]:
     return tuple(Part(name, sums[name]) for name in LABELS if name in sums)
 
 
+def _coins(explained: Sequence[CreatorDay]) -> tuple[tuple[Part, ...], str]:
+    gifted = [(video, payout) for day in explained for video in day.videos for payout in video.payouts if payout.source == "coins"]
+    if not gifted:
+        return (), ""
+    counts = {kind: sum(payout.facts[f"{kind}_coins"] for _, payout in gifted) for kind in ("normal", "premium")}
+    parts = tuple(replace(part, own=counts.get(part.name)) for part in _summed(payout.parts for _, payout in gifted))
+    video, payout = max(gifted, key=lambda of: of[1].paid_micros)
+    return parts, f"The most came for {video.video_id} on {video.day}. {payout.words}"
+
+
 def _best_videos(explained: Sequence[CreatorDay]) -> tuple[VideoMonth, ...]:
     by_video: dict[str, list[VideoDay]] = {}
     for video in (video for day in explained for video in day.videos if video.total_micros):
@@ -269,9 +284,8 @@ def _video_in_words(days: Sequence[VideoDay]) -> str:
     for payout in (payout for day in days for payout in day.payouts):
         sources[payout.title] += payout.paid_micros
     (source, most), *rest = sources.most_common()
-    words = [f"{len(days)} day{'s' if len(days) > 1 else ''}, {'most' if rest and rest[0][1] else 'all'} of it from {source}"]
-    if rest and rest[0][1]:
-        words[0] += f" ({money(most)})"
+    largest = f"the largest part from {source} ({money(most)})" if rest and rest[0][1] else f"all of it from {source}"
+    words = [f"{len(days)} day{'s' if len(days) > 1 else ''}, {largest}"]
     added, took = strongest(_summed(p.parts for day in days for p in day.payouts if p.source == "ads"))
     words += [f"{phrase(part)} {did}" for part, did in ((added, "added most"), (took, "took most away")) if part]
     return "; ".join(words) + "."
@@ -314,13 +328,18 @@ def text(month: CreatorMonth) -> str:
     ]
     account += [(f"adjustment for {a.day} ({a.reason})", money(a.micros)) for a in month.adjustments]
     account += [(f"paid: statement through {p.day}", money(-MICROS_PER_CENT * p.cents)) for p in month.payments]
-    lines = [f"creator {month.creator_id}, {month.title}", "", *month.words, "", "the account:"]
+    words = [line for sentence in month.words for line in wrap(sentence, 120)]
+    lines = [f"creator {month.creator_id}, {month.title}", "", *words, "", "the account:"]
     lines += summed(account, month.closing_micros)
     if month.sources:
         lines += ["", "earned, by source:", *summed([(name, money(micros)) for name, micros in month.sources.items()], month.earned_micros)]
     if month.factors:
         factors = [(part.label, money(part.micros)) for part in month.factors]
         lines += ["", "why the ad pools paid this:", *summed(factors, month.pools_micros)]
+    if month.coins:
+        kept = [(part.label, money(part.micros), f"of {part.own:,} coins" if part.own is not None else "") for part in month.coins]
+        lines += ["", "what is kept of gifted coins:", *summed(kept, sum(part.micros for part in month.coins))]
+        lines += wrap(month.coin_words, 120, initial_indent="  ", subsequent_indent="  ")
     for video in month.videos:
         lines += ["", f"{video.video_id}: {money(video.micros)}", *wrap(video.words, 120, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])

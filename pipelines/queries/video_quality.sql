@@ -3,7 +3,21 @@
 --
 -- Sums are over integers (trust in millionths, watch time in milliseconds) and are divided once, at the end, so that
 -- neither the order of the rows nor the number of threads can move a bit of the result.
+--
+-- What stands in /*uir ... */ belongs to the query only when the policy's mechanism is UIR.
 WITH
+
+/*uir
+-- The weight of each viewer's group today, in millionths; the control arm of an experiment has none.
+reward AS (
+    SELECT g.viewer_id, CAST(round(1e6 * w.weight) AS BIGINT) AS weight
+    FROM viewer_groups AS g
+    JOIN (SELECT viewer_id, max(day) AS day FROM viewer_groups WHERE day <= $day GROUP BY viewer_id) AS latest
+        ON latest.viewer_id = g.viewer_id AND latest.day = g.day
+    JOIN group_weights AS w ON w.group_id = g.group_id
+    WHERE w.day = $day AND g.arm <> $control
+),
+*/
 
 -- The snapshots in force on the day: the latest row of each id.
 viewer AS (
@@ -12,9 +26,11 @@ viewer AS (
         v.verified,
         -- w_i = alpha * trust, in millionths
         CAST(round(1e6 * v.trust * CASE WHEN v.verified THEN $trust_verified ELSE $trust_unverified END) AS INTEGER) AS trust
+        /*uir , coalesce(g.weight, 1000000) AS weight */
     FROM viewers AS v
     JOIN (SELECT viewer_id, max(day) AS day FROM viewers WHERE day <= $day GROUP BY viewer_id) AS latest
         ON latest.viewer_id = v.viewer_id AND latest.day = v.day
+    /*uir LEFT JOIN reward AS g ON g.viewer_id = v.viewer_id */
 ),
 
 video AS (
@@ -80,12 +96,13 @@ weighted AS (
         coalesce(v.trust, $unknown_trust) AS trust,
         least(e.longest_ms, d.length_ms) AS watched_ms,
         e.total_ms > d.length_ms AS rewatched,
-        -- what the viewer adds to the day's qualified views, in millionths; UIR's group weight would multiply it here
+        -- what the viewer adds to the day's qualified views, in millionths; under UIR that is multiplied by the group's weight
         CASE
             WHEN e.longest_today_ms >= d.qualifying_ms
                 THEN CASE WHEN $views_by_trust THEN coalesce(v.trust, $unknown_trust) ELSE 1000000 END
             ELSE 0
         END AS counted,
+        /*uir coalesce(v.weight, 1000000) AS weight, */
         e.liked,
         e.commented,
         e.shared,
@@ -109,7 +126,7 @@ tier AS (
         coalesce(sum(trust) FILTER (WHERE shared), 0) AS shared,
         coalesce(sum(trust) FILTER (WHERE followed), 0) AS followed,
         coalesce(sum(trust) FILTER (WHERE rewatched), 0) AS rewatched,
-        sum(counted) AS counted
+        sum(counted) AS /*uir unweighted, sum(CAST(round(counted * CAST(weight AS DOUBLE) / 1e6) AS BIGINT)) AS */ counted
     FROM weighted
     GROUP BY video_id, verified
 ),
@@ -127,6 +144,7 @@ mass AS (
         CAST(shared AS DOUBLE) / 1e6 AS shared,
         CAST(followed AS DOUBLE) / 1e6 AS followed,
         CAST(rewatched AS DOUBLE) / 1e6 AS rewatched,
+        /*uir CAST(unweighted AS DOUBLE) / 1e6 AS unweighted, */
         CAST(counted AS DOUBLE) / 1e6 AS qualified
     FROM tier
     JOIN video ON video.video_id = tier.video_id
@@ -196,6 +214,7 @@ audience AS (
         sum(CASE WHEN m.verified THEN m.shared ELSE c.scale * m.shared END) AS shared,
         sum(CASE WHEN m.verified THEN m.followed ELSE c.scale * m.followed END) AS followed,
         sum(CASE WHEN m.verified THEN m.rewatched ELSE c.scale * m.rewatched END) AS rewatched,
+        /*uir sum(CASE WHEN m.verified THEN m.unweighted ELSE c.scale * m.unweighted END) AS unweighted, */
         sum(CASE WHEN m.verified THEN m.qualified ELSE c.scale * m.qualified END) AS qualified
     FROM mass AS m
     JOIN cap AS c ON c.video_id = m.video_id
@@ -292,7 +311,7 @@ SELECT
     a.qualified AS qualified_views,
     a.mass AS trust_mass,
     a.unverified_scale,
-    1e0 AS group_weight,
+    /*uir coalesce(a.qualified / nullif(a.unweighted, 0e0), */ 1e0 /*uir ) */ AS group_weight,
     q.watch,
     q.engagement,
     q.diversity,

@@ -12,6 +12,7 @@ How it behaves, in one place:
   category, the rest by category and hour.
 - **bots** are unverified accounts that hit a few videos of three small creators: half are like farms (a like, no watching), half
   mimics (watch to the end, copy every action). Nothing in the data marks them; the summary names the videos they push.
+- **a niche**, on request: a small group of viewers whom little content suits (`simulated_niche`).
 - **the platform grows**: every day brings new viewers, creators and videos, verifications, followers and moderation scores. The
   first day's snapshots are full, later ones hold what is new or has changed.
 
@@ -21,6 +22,7 @@ parameters, not on how many days follow. The bytes are those of one version of n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from enum import IntEnum
 from typing import Any
@@ -29,6 +31,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from pipelines.sources.simulated_niche import FEATURES, LIKES_OTHER, LIKES_OWN, Niche, Supply, freshness
 
 Array = NDArray[Any]
 Frame = dict[str, Array]
@@ -49,14 +53,23 @@ HONEST, FARM, MIMIC = 0, 1, 2
 class Stream(IntEnum):
     """What a generator is for."""
 
-    TASTES, VIEWERS, CREATORS, VIDEOS, CHANGES, BOTS, EVENTS, GIFTS, ADS, DELIVERY = range(10)
+    TASTES, VIEWERS, CREATORS, VIDEOS, CHANGES, BOTS, EVENTS, GIFTS, ADS, DELIVERY, NICHE, FINDS = range(12)
 
 
 class Platform:
     """Everybody and everything on the platform as of the last day that was grown, as arrays by row number."""
 
     def __init__(
-        self, seed: int, first_day: date, *, viewers: int, creators: int, videos: int, verified_share: float, bot_share: float
+        self,
+        seed: int,
+        first_day: date,
+        *,
+        viewers: int,
+        creators: int,
+        videos: int,
+        verified_share: float,
+        bot_share: float,
+        niche: Niche | None = None,
     ) -> None:
         self.seed, self.first_day, self.verified_share, self.bot_share = seed, first_day, verified_share, bot_share
         rng = generator(seed, first_day, Stream.TASTES)
@@ -80,6 +93,35 @@ class Platform:
         reach = self.creators["reach"][owners]
         pushed = rng.permutation(owners[reach <= np.median(reach)])[:3]
         self.boosted = np.concatenate([np.flatnonzero(self.videos["creator"] == c)[:2] for c in pushed]) if len(bots) else np.zeros(0, int)
+        self.supply = Supply(niche) if niche else None
+        self.specialists = np.zeros(0, int)
+        if niche:
+            others = np.setdiff1d(np.arange(creators), self.videos["creator"][self.boosted])
+            self.specialists = others[: niche.creators]
+            own = np.flatnonzero(np.isin(self.videos["creator"], self.specialists))
+            self.videos["niche"][own[: niche.creators]] = True
+            self.videos["creator"][own] = self._generalists(self.videos["creator"][own])
+            self.videos["creator"][self.videos["niche"]] = self.specialists[: np.count_nonzero(self.videos["niche"])]
+            self._settle_niche(np.flatnonzero(self.viewers["bot"] == HONEST), generator(seed, first_day, Stream.NICHE))
+
+    def _settle_niche(self, rows: Array, rng: np.random.Generator) -> None:
+        """Make some of these viewers members of the niche."""
+        assert self.supply is not None
+        chosen = rows[rng.random(len(rows)) < self.supply.niche.share]
+        self.viewers["niche"][chosen] = True
+        for feature, level in FEATURES.items():
+            self.viewers[feature][chosen] = level
+
+    def _generalists(self, owners: Array) -> Array:
+        """Creators who do not work for the niche, in the place of others."""
+        general = np.setdiff1d(np.arange(len(self.creators["reach"])), self.specialists)
+        return np.asarray(general[owners % len(general)])
+
+    def respond(self, day: date, pay: Mapping[str, int]) -> None:
+        """Let the creators of the niche see what `day` paid each creator (micros)."""
+        if self.supply:
+            fresh, own = freshness(self.videos["born"], (day - self.first_day).days), self.videos["niche"]
+            self.supply.respond(pay, set(ids("c", self.specialists, 6).to_pylist()), float(fresh[own].sum()), float(fresh[~own].sum()))
 
     def _new_viewers(self, day: date, n: int) -> Frame:
         rng = generator(self.seed, day, Stream.VIEWERS)
@@ -95,6 +137,7 @@ class Platform:
             "group": rng.integers(0, GROUPS, n),
             "weight": rng.lognormal(0, 1, n),
             "bot": np.full(n, HONEST),
+            "niche": np.zeros(n, bool),
         }
 
     def _new_creators(self, day: date, n: int) -> Frame:
@@ -132,6 +175,7 @@ class Platform:
             "quality": quality,
             "appeal": rng.lognormal(0, 0.8, n) * (0.3 + 0.7 * quality),
             "born": (day - self.first_day).days - age,
+            "niche": np.zeros(n, bool),
         }
 
     def grow(self, day: date) -> None:
@@ -153,7 +197,17 @@ class Platform:
         self.viewers = _joined(self.viewers, self._new_viewers(day, newcomers["viewers"]))
         self.creators = _joined(self.creators, self._new_creators(day, newcomers["creators"]))
         self.joined = joined["creators"]
-        self.videos = _joined(self.videos, self._new_videos(day, newcomers["videos"]))
+        if self.supply:
+            self._settle_niche(joined["viewers"], generator(self.seed, day, Stream.NICHE))
+            uploads = self.supply.today()
+            newcomers["videos"] += uploads
+            joined["videos"] = len(changed["videos"]) + np.arange(newcomers["videos"])
+        new = self._new_videos(day, newcomers["videos"])
+        if self.supply:
+            new["creator"] = np.where(np.isin(new["creator"], self.specialists), self._generalists(new["creator"]), new["creator"])
+            new["niche"] = np.arange(newcomers["videos"]) >= newcomers["videos"] - uploads
+            new["creator"][new["niche"]] = self.specialists[np.arange(uploads) % len(self.specialists)]
+        self.videos = _joined(self.videos, new)
         self.new_or_changed = {name: np.concatenate([np.flatnonzero(changed[name]), joined[name]]) for name in GROWTH}
 
     def snapshots(self) -> dict[str, pa.Table]:
@@ -199,6 +253,8 @@ class Platform:
         viewer = np.minimum(np.searchsorted(reach, rng.random(honest) * reach[-1], side="right"), len(reach) - 1)
         group = self.viewers["group"][viewer]
         video = self._choose_videos(rng, group, (day - self.first_day).days)
+        if self.supply:
+            video = self._find_niche(day, viewer, video)
         hours = np.cumsum(self.hours / self.hours.sum(axis=1, keepdims=True), axis=1)[:, :-1]
         hour = (rng.random(honest)[:, None] >= hours[group]).sum(axis=1)
         if bots:
@@ -223,6 +279,9 @@ class Platform:
             "shared": 0.005 + 0.05 * q**2,
             "followed": 0.003 + 0.03 * q**2,
         }
+        if self.supply:
+            member, own = self.viewers["niche"][viewer], self.videos["niche"][video]
+            chances["liked"] = chances["liked"] * np.where(member, np.where(own, LIKES_OWN, LIKES_OTHER), 1.0)
         actions = {name: (engaged & (rng.random(n) < chance)) | (bot == MIMIC) for name, chance in chances.items()}
         actions["liked"] |= bot == FARM
         return {"viewer": viewer, "video": video, "ms": ms, "bot": bot, "watch_ms": watch, **actions}
@@ -230,7 +289,9 @@ class Platform:
     def _choose_videos(self, rng: np.random.Generator, group: Array, age: int) -> Array:
         """A category by the group's taste, then a video of it by reach, appeal and freshness."""
         videos = self.videos
-        weight = self.creators["reach"][videos["creator"]] * videos["appeal"] * (0.15 + np.exp((videos["born"] - age) / 6))
+        weight = (
+            self.creators["reach"][videos["creator"]] * videos["appeal"] * (0.15 + np.exp((videos["born"] - age) / 6)) * ~videos["niche"]
+        )
         order = np.argsort(videos["categories"][:, 0], kind="stable")
         edges = np.searchsorted(videos["categories"][order, 0], np.arange(len(CPM) + 1))
         reach = np.concatenate([[0.0], np.cumsum(weight[order])])
@@ -240,6 +301,17 @@ class Platform:
         low, high = edges[category], edges[category + 1]
         at = reach[low] + rng.random(len(group)) * (reach[high] - reach[low])
         return np.asarray(order[np.clip(np.searchsorted(reach, at, side="right") - 1, low, high - 1)])
+
+    def _find_niche(self, day: date, viewer: Array, video: Array) -> Array:
+        """What is watched, where members of the niche find something of their own."""
+        assert self.supply is not None
+        rng = generator(self.seed, day, Stream.FINDS)
+        own = np.flatnonzero(self.videos["niche"])
+        fresh = np.cumsum(freshness(self.videos["born"][own], (day - self.first_day).days))
+        stock = fresh[-1] if len(fresh) else 0.0
+        found = self.viewers["niche"][viewer] & (rng.random(len(viewer)) < stock / (stock + self.supply.niche.scarcity))
+        which = np.searchsorted(fresh, rng.random(len(viewer)) * stock, side="right")
+        return np.asarray(np.where(found, own[np.minimum(which, len(own) - 1)] if len(own) else video, video))
 
     def daily(self, day: date, events: Frame) -> dict[str, pa.Table]:
         """The three daily tables; gifts and ads happen in the sessions."""

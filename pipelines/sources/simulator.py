@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipelines.schema import LANDING
 from pipelines.sources.atomic import replacing
 from pipelines.sources.defects import CONFLICT, spoil
+from pipelines.sources.simulated_niche import Niche
 from pipelines.sources.simulated_platform import Array, Platform, Stream, generator, ids
 
 Format = Literal["parquet", "csv.gz"]
@@ -54,7 +55,7 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` wrote, and what only the simulator knows: how many accounts are bots, and which videos they push."""
+    """What `simulate` wrote, and what only the simulator knows: bots, the videos they push, and the creators of the niche."""
 
     first_day: date
     days: int
@@ -64,6 +65,7 @@ class Simulation:
     boosted_videos: tuple[str, ...]
     files: int
     bytes: int
+    niche_creators: tuple[str, ...] = ()
 
 
 def simulate(
@@ -84,6 +86,8 @@ def simulate(
     format: Format = "parquet",
     late: Path | None = None,
     late_days: Collection[date] | None = None,
+    niche: Niche | None = None,
+    pay: Callable[[date], Mapping[str, int]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Simulation:
     """Write `days` days of a made-up platform into `landing`.
@@ -111,6 +115,10 @@ def simulate(
         Folder of the late delivery, laid out like `landing`: `cp -r late/. landing/` delivers it. Default: `late` beside `landing`.
     late_days
         Days that have late rows; None for all.
+    niche
+        A small group of viewers whom little content suits; None for none.
+    pay
+        Called with each day that is written, before the next one is: what the day paid each creator (micros). The niche's creators respond.
     progress
         Called with one line per day and table.
 
@@ -138,12 +146,21 @@ def simulate(
         raise ValueError(f"format = {format!r} is neither 'parquet' nor 'csv.gz'")
 
     platform = Platform(
-        seed, first_day, viewers=viewers, creators=creators, videos=videos, verified_share=verified_share, bot_share=bot_share
+        seed,
+        first_day,
+        viewers=viewers,
+        creators=creators,
+        videos=videos,
+        verified_share=verified_share,
+        bot_share=bot_share,
+        niche=niche,
     )
     output = _Output(landing, late or landing.parent / "late", format)
     bot_events = 0
     for day in (first_day + timedelta(days=n) for n in range(days)):
         if day > first_day:
+            if pay:
+                platform.respond(day - timedelta(days=1), pay(day - timedelta(days=1)))
             platform.grow(day)
         tables = platform.snapshots()
         events = platform.sessions(day, events_per_day)
@@ -166,6 +183,7 @@ def simulate(
         tuple(ids("v", platform.boosted, 7).to_pylist()),
         output.files,
         output.bytes,
+        tuple(ids("c", platform.specialists, 6).to_pylist()),
     )
 
 

@@ -18,14 +18,12 @@ from hypothesis import strategies as st
 
 from pipelines.assets.ads import split_pool
 from pipelines.assets.coins import split_coins
+from pipelines.ledger.counterfactual import COMPONENTS, NothingToExplainError, coin_decision
 from pipelines.ledger.explanation import (
-    COMPONENTS,
     CreatorDay,
     DayBook,
-    NothingToExplainError,
     Payout,
     VideoDay,
-    coin_decision,
     explain,
     explain_creator,
     explain_video,
@@ -123,7 +121,7 @@ def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> 
             "premium_coins": [v.coins[1] for v in gifted],
             "quality": [v.quality(policy) for v in gifted],
         }
-        tables["donation_splits"] = [stamp | row for row in split_coins(pa.table(columns), policy.coins).to_pylist()]
+        tables["donation_splits"] = [stamp | row for row in split_coins(pa.table(columns), policy.coins).rows.to_pylist()]
     con = _empty()
     for name in TABLES:
         con.execute(f"DELETE FROM {name}")
@@ -225,7 +223,7 @@ def test_pulse_by_hand() -> None:
     con = platform(policy_of(pulse=Pulse(creator_share=0.5)), [Video("a", categories=(), revenue=21)], {})
     payout = only(con, "a")
     assert (payout.paid_micros, parts_of(payout)) == (10, {"revenue": 21, "platform": -10, "rounding": -1})
-    assert "of the 0.000021 from ads next to it, its creator gets 0.5" in payout.words
+    assert "of the 0.000021 from ads next to it, its creator gets 50 %" in payout.words
 
 
 def test_coins_by_hand() -> None:
@@ -260,6 +258,14 @@ def test_what_decides_a_coin_split(coins: dict[str, float], normal: int, premium
     con = platform(policy_of(coins=Coins(**coins)), [Video("a", categories=(), coins=(normal, premium))], {})
     payout = only(con, "a")
     assert payout.facts["decided_by"] == decided
+    adds_up(explain_video(con, "a", DAY))
+
+
+def test_a_split_of_all_videos_together_is_not_explained_by_one_of_them() -> None:
+    con = platform(policy_of(coins=Coins(scope="platform")), [Video("a", categories=(), coins=(0, 100))], {})
+    payout = only(con, "a")
+    assert payout.comparison == ()
+    assert "split together" in payout.words
     adds_up(explain_video(con, "a", DAY))
 
 
@@ -314,6 +320,21 @@ def test_what_cannot_be_explained_says_what_there_is() -> None:
     assert isinstance(explain(con, "b", DAY), VideoDay)
 
 
+def test_what_a_rule_over_groups_changes_is_a_part_of_its_own() -> None:
+    """The tables say that a was paid 300 of the 500 it would get without rules; only a rule that held in the pool explains that."""
+    con = platform(policy_of(), [Video("a", viewers=10), Video("b", "bob", viewers=10)], {"music": 1000})
+    con.execute("UPDATE ad_payouts SET payout_micros = 300 WHERE video_id = 'a'")
+    with pytest.raises(NothingToExplainError, match=r"the pool pays 500\.0 micros for these views, and 300 were paid"):
+        explain_video(con, "a", DAY)
+    con.execute(
+        """INSERT INTO ad_rules BY NAME SELECT day, category, policy_hash, 'small' AS rule, 1 AS members, 300 AS maximum_micros,
+                  300 AS paid_micros, 0 AS multiplier, '' AS note FROM ad_payouts WHERE video_id = 'a'"""
+    )
+    payout = only(con, "a")
+    assert {name: micros for name, micros in parts_of(payout).items() if micros} == {"pool": 500, "rules": -200}
+    assert "a rule over groups (-0.000200) took most away" in payout.words
+
+
 def test_tables_that_do_not_fit_together_are_not_explained() -> None:
     con = platform(policy_of(), [Video("a"), Video("b", "bob")], {"music": 1000})
     con.execute("UPDATE video_quality SET effective_views = 3 WHERE video_id = 'a'")
@@ -364,7 +385,8 @@ def platforms(draw: st.DrawFn) -> tuple[Policy, list[Video], dict[str, int]]:
     floor = min(money // (2 * max(1, n)) for money, n in zip(pools.values(), units, strict=True))
     cap = 0.6 if 1 not in units else 1.0
     bounds = {"floor_micros": draw(st.sampled_from([0, floor])), "cap_fraction": draw(st.sampled_from([1.0, cap]))}
-    return policy_of(ads=ads.model_copy(update=bounds)), videos, pools
+    coins = Coins(scope=draw(st.sampled_from(["video", "video", "platform"])))
+    return policy_of(ads=ads.model_copy(update=bounds), coins=coins), videos, pools
 
 
 @given(platforms())
@@ -404,8 +426,8 @@ def test_a_counterfactual_is_what_the_paying_code_would_pay(made: tuple[Policy, 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.floats(0, 1), st.sampled_from([0.0, 0.2, 0.6, 1.5, 4.0]), st.booleans())
 def test_the_reason_of_a_coin_split_holds(normal: int, premium: int, quality: float, util: float, linear: bool) -> None:
     coins = Coins(lambda_util=util, utility="linear" if linear else "log", revenue_floor=0.3)
-    table = {"normal_coins": [normal], "premium_coins": [premium], "quality": [quality], "compliant": [True]}
-    row = split_coins(pa.table(table), coins).to_pylist()[0]
+    table = {"video_id": ["v"], "normal_coins": [normal], "premium_coins": [premium], "quality": [quality], "compliant": [True]}
+    row = split_coins(pa.table(table), coins).rows.to_pylist()[0]
     x_n, x_p = row["normal_share"], row["premium_share"]
     pay = x_n * normal + x_p * premium
     decided, _ = coin_decision(coins, normal, premium, pay)

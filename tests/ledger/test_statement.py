@@ -12,7 +12,8 @@ from itertools import pairwise
 import pytest
 
 from pipelines.ledger.closing import close
-from pipelines.ledger.explanation import NothingToExplainError, Part, explain_creator
+from pipelines.ledger.counterfactual import NothingToExplainError, Part
+from pipelines.ledger.explanation import explain_creator
 from pipelines.ledger.restatement import restate
 from pipelines.ledger.statement import CreatorMonth, creator_month, html, text
 from pipelines.money import MICROS_PER_CENT, money
@@ -30,6 +31,12 @@ def months(home: Home) -> list[CreatorMonth]:
         return [creator_month(con, creator, *MARCH) for creator in (creators[0], creators[len(creators) // 2], creators[-1])]
 
 
+@pytest.fixture(scope="module")
+def march(made_once: Home) -> list[CreatorMonth]:
+    """The months of an open, simulated platform."""
+    return months(made_once)
+
+
 def adds_up(home: Home, month: CreatorMonth) -> None:
     """Opening + earned + corrections + adjustments - paid = closing = what the ledger holds."""
     account = f"creator:{month.creator_id}"
@@ -45,8 +52,8 @@ def adds_up(home: Home, month: CreatorMonth) -> None:
     json.dumps(month.as_dict())
 
 
-def test_the_account_of_an_open_month(made_once: Home) -> None:
-    for month in months(made_once):
+def test_the_account_of_an_open_month(made_once: Home, march: list[CreatorMonth]) -> None:
+    for month in march:
         adds_up(made_once, month)
         assert month.opening_micros == month.paid_cents == 0
         assert not month.corrections
@@ -54,8 +61,8 @@ def test_the_account_of_an_open_month(made_once: Home) -> None:
         assert month.days == {day: totals.get(day, 0) for day in DAYS}
 
 
-def test_factors_and_videos_are_sums_over_the_days(made_once: Home) -> None:
-    month = max(months(made_once), key=lambda m: m.earned_micros)
+def test_factors_and_videos_are_sums_over_the_days(made_once: Home, march: list[CreatorMonth]) -> None:
+    month = max(march, key=lambda m: m.earned_micros)
     with Warehouse(made_once).open(read_only=True) as con:
         videos = [video for day in DAYS for video in explain_creator(con, month.creator_id, day).videos]
     ads = [payout for video in videos for payout in video.payouts if payout.source == "ads"]
@@ -63,6 +70,9 @@ def test_factors_and_videos_are_sums_over_the_days(made_once: Home) -> None:
     for part in month.factors:
         assert part.micros == sum(p.micros for payout in ads for p in payout.parts if p.name == part.name)
     assert [v.micros for v in month.videos] == sorted((v.micros for v in month.videos), reverse=True)
+    gifted = [payout for video in videos for payout in video.payouts if payout.source == "coins"]
+    assert sum(part.micros for part in month.coins) == sum(payout.paid_micros for payout in gifted)
+    assert month.coins[0].own == sum(payout.facts["normal_coins"] for payout in gifted)
     for line in month.videos:
         assert line.micros == sum(video.total_micros for video in videos if video.video_id == line.video_id)
 
@@ -145,6 +155,8 @@ def month_of(**changes: object) -> CreatorMonth:
         "payments": (),
         "sources": {"ad pool music": 2_500_000, "gifted coins": 500_000},
         "factors": (Part("pool", 1_000_000), Part("viewers", 2_000_000), Part("fairness", -500_000), Part("rounding", 0)),
+        "coins": (Part("normal", 0, own=1200), Part("premium", 500_000, own=100), Part("rounding", 0)),
+        "coin_words": "The most came for v1.",
         "videos": (),
         "words": ("In March 2026 you earned 3.",),
     }
@@ -173,8 +185,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
-def test_the_page_is_one_file_without_scripts_or_network(made_once: Home) -> None:
-    for month in (month_of(), *months(made_once)[:2]):
+def test_the_page_is_one_file_without_scripts_or_network(march: list[CreatorMonth]) -> None:
+    for month in (month_of(), *march):
         content = html(month)
         page = Page(content)
         assert not {tag for tag, _ in page.seen} & {"script", "link", "img", "iframe", "object"}
@@ -188,6 +200,7 @@ def test_the_page_escapes_names_and_shows_every_amount() -> None:
     assert "ann &lt;b&gt;&amp;" in content
     for amount in (2_500_000, 500_000, 2_000_000):
         assert money(amount) in content
+    assert "1,200" in content
     assert '<span class="u">0000</span>' in content
 
 
@@ -217,8 +230,8 @@ def test_any_amount_can_be_drawn(micros: int) -> None:
     html(month_of(days=days, earned_micros=micros, sources={"Pulse": micros} if micros else {}, factors=()))
 
 
-def test_the_text_is_the_account_line_by_line(made_once: Home) -> None:
-    for month in months(made_once):
+def test_the_text_is_the_account_line_by_line(march: list[CreatorMonth]) -> None:
+    for month in march:
         shown = text(month)
         assert f"= {money(month.closing_micros)}" in re.sub(" +", " ", shown)
         assert all(source in shown for source in month.sources)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 from click.testing import CliRunner
@@ -47,6 +48,14 @@ def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         ["prune"],
         ["schema"],
         ["query"],
+        ["close"],
+        ["restate"],
+        ["explain"],
+        ["statement"],
+        ["ledger", "verify"],
+        ["lab"],
+        ["lab", "knobs"],
+        ["lab", "rewards"],
     ],
 )
 def test_help_teaches(command: list[str]) -> None:
@@ -155,6 +164,51 @@ def test_query_asks_the_published_copy(finished: Home, make_home: Callable[..., 
     assert "read-only" in earnings(finished, "query", "DELETE FROM ledger_entries").stderr
 
 
+def test_days_are_closed_corrected_proven_and_explained(
+    finished: Home, platform: Path, copy_of: Callable[[Home], Home], tmp_path: Path
+) -> None:
+    home = copy_of(finished)
+    closed = earnings(home, "close", "--through", "2026-03-02", "--json")
+    assert closed.returncode == 0, closed.stderr
+    head = json.loads(closed.stdout)["head"]
+    assert [d["state"] for d in json.loads(earnings(home, "status", "--json").stdout)["days"]] == ["closed", "closed", "complete"]
+    shutil.copytree(platform / "late", home.landing, dirs_exist_ok=True)
+    refused = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))
+    assert refused.returncode == 1
+    assert f"restate --day {FIRST}" in refused.stderr
+    asked = subprocess.run(
+        [EARNINGS, "--home", str(home.root), "restate", "--day", str(FIRST), "--reason", "late"],
+        input="n\n", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert asked.returncode == 1
+    assert "gain" in asked.stdout
+    assert "Aborted" in asked.stderr
+    shown = json.loads(earnings(home, "restate", "--day", str(FIRST), "--reason", "late", "--json").stdout)
+    assert not shown["applied"]
+    done = json.loads(earnings(home, "restate", "--day", str(FIRST), "--reason", "late", "--json", "--yes").stdout)
+    assert done == {**shown, "applied": True}
+    assert done["booked_day"] == "2026-03-03"
+    proven = earnings(home, "ledger", "verify", "--head", head, "--all", "--json")
+    assert proven.returncode == 0, proven.stdout
+    gainer = done["changes"][0]
+    explained = json.loads(earnings(home, "explain", gainer["creator_id"], "--day", str(FIRST), "--kind", "creator", "--json").stdout)
+    assert explained["total_micros"] == gainer["after"] == sum(explained["sources"].values())
+    page = tmp_path / "statement.html"
+    assert earnings(home, "statement", gainer["creator_id"], "--month", "2026-03", "--html", str(page)).returncode == 0
+    assert "late" in page.read_text()
+    assert earnings(home, "explain", "nobody", "--day", str(FIRST)).returncode == 1
+    with Warehouse(home).open() as con:
+        con.execute("UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE account = 'platform'")
+    forged = earnings(home, "ledger", "verify")
+    assert forged.returncode == 1
+    assert "are not those that were hashed" in forged.stdout
+    with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
+        marked = instance.fetch_materializations(
+            dg.AssetRecordsFilter(dg.AssetKey("ledger_entries"), asset_partitions=[str(FIRST)]), limit=5
+        )
+    assert marked.records[0].asset_materialization.metadata["outcome"].value == "reissued"
+
+
 def test_simulate_makes_the_bundled_sample_again(tmp_path: Path) -> None:
     readme = (PROJECT / "assets_data" / "sample" / "README.md").read_text()
     call = re.search(r"    earnings (simulate (?:.*\\\n)*.*)\n", readme)
@@ -185,7 +239,7 @@ def test_commands_in_the_documents_exist() -> None:
 def _command(words: list[str]) -> list[str]:
     while words and words[0].startswith("--"):
         words = words[2:]
-    return words[:2] if words[0] == "import" else words[:1]
+    return words[:2] if words[0] in ("import", "ledger", "lab") else words[:1]
 
 
 def test_money_keeps_every_micro() -> None:

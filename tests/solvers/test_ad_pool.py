@@ -282,6 +282,17 @@ def test_shares_need_not_sum_to_one(problem, k):
     np.testing.assert_allclose(other, expected, rtol=1e-6, atol=1e-12 * problem["pool"])
 
 
+@settings(max_examples=100, deadline=None)
+@given(bounded(), st.data())
+def test_more_views_of_one_s_own_never_lower_one_s_pay(problem, data):
+    """All else equal: so neither does a better quality, which enters as effective views."""
+    row = data.draw(st.integers(0, problem["share"].size - 1))
+    share = problem["share"].copy()
+    share[row] = max(share[row] * data.draw(st.sampled_from([1.0001, 1.5, 100.0])), data.draw(st.sampled_from([0.0, 1e-9, 0.5])))
+    before, after = (allocate_pool(**problem | {"share": x}).payout[row] for x in (problem["share"], share))
+    assert after >= before * (1 - 1e-9) - 1e-12 * problem["pool"]
+
+
 # ------------------------------------------------------------------------------------------------------------------ edges
 
 

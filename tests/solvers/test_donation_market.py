@@ -173,8 +173,24 @@ def test_lower_bound_as_printed_is_above_the_best_split():
     m = market([400, 400], [1000, 10], V=1, W=0.1, donation=SaturatingDonation(4, 8))
     best = m.optimal_split()
     assert best.alpha == pytest.approx(0.0894, abs=5e-5)
+    assert best.lower_bound == 0.06
     assert best.lower_bound <= best.alpha < 8 * m.opportunity_cost / m.viewers.min()
     assert m.equilibrium(best.alpha).serving[1] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_lower_bound_without_a_power(seed):
+    """By theorem for a window of 1: below it, no split on a fine grid leaves as much as the best. Wider windows have none."""
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(2, 6))
+    creators, viewers = rng.uniform(1, 200, size), rng.uniform(1, 1000, size)
+    kinds = {"V": rng.uniform(0.1, 3), "W": rng.uniform(0, 5), "donation": SaturatingDonation(4, 8)}
+    m = market(creators, viewers, **kinds)
+    fine = np.linspace(0, 1, 2001)
+    payoff = m.equilibrium(fine).platform_payoff
+    assert payoff[fine < m.lower_bound()].max(initial=0) < payoff.max()
+    assert m.lower_bound() <= fine[np.argmax(payoff)]
+    assert market(creators, viewers, K=2, **kinds).lower_bound() == 0
 
 
 def test_total_donation_can_fall_when_creators_keep_more():
@@ -439,6 +455,19 @@ def test_preferences_come_back_and_the_opportunity_cost_does_not():
     assert low < truth.optimal_split().alpha + 1e-5
     assert high > low + 0.05
     assert found.gain[1, 0] == pytest.approx(truth.optimal_split().platform_payoff / now.platform_payoff - 1, rel=1e-5)
+
+
+def test_a_fit_does_not_end_in_a_valley_of_its_own():
+    """Everyone serves at every V, so all fit alike; from its own start V = .5 ends at four times the error."""
+    size = 24
+    viewers = 750 + 250 * np.sin(2 * np.pi * np.arange(size) / size)
+    truth = market(sine_preferences((75, 1.8, 250), size), viewers, K=2, V=0.5, W=2.5)
+    seen = truth.equilibrium(0.71).serving * (1 + 0.02 * np.random.default_rng(0).standard_normal(size))
+    found = fit(truth, seen, [0.05, 0.25, 0.5], 2.5, alpha=0.71)
+    assert found.everyone_serves.all()
+    np.testing.assert_allclose(found.rmse, found.rmse.min(), rtol=1e-4)
+    assert found.plausible.all()
+    assert "0.05, 0.25, 0.5 fit alike" in found.statement()
 
 
 def test_preferences_do_not_show_when_creators_abound():

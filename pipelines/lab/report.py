@@ -1,0 +1,83 @@
+"""What a study leaves in its folder: tables as CSV, plots as SVG, and one page that says what was claimed and what came out.
+
+What belongs here: writing. What is computed, and what a document claims of it, is in the study's own module.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipelines.sources.atomic import replacing
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of a document (or of ours), whether it came out, and the figures that say so."""
+
+    says: str
+    holds: bool
+    shown: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """A folder that fills up: `table` and `plot` write files and mention them on the page, `write` writes the page itself."""
+
+    folder: Path
+    title: str
+    lines: list[str] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """A paragraph of the page."""
+        self.lines.extend([text, ""])
+
+    def claim(self, says: str, holds: bool, shown: str) -> None:
+        """A line of the table of claims."""
+        self.claims.append(Claim(says, bool(holds), shown))
+
+    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, most: int = 40) -> None:
+        """`name`.csv with all digits, and the first rows on the page."""
+        with replacing(self.folder / f"{name}.csv") as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
+        self.lines.extend([f"**{caption}** ([{name}.csv]({name}.csv))", ""])
+        self.lines.extend(_markdown(columns, rows[:most]))
+        self.lines.extend([f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""])
+
+    @contextmanager
+    def plot(self, name: str, caption: str, *, rows: int = 1, columns: int = 1) -> Iterator[Any]:
+        """Axes (an array of them, if there are several) of a plot that becomes `name`.svg."""
+        import matplotlib as mpl
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+        from matplotlib.figure import Figure
+
+        with mpl.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
+            figure = Figure(figsize=(6.4 * columns, 4.0 * rows), layout="constrained")
+            FigureCanvasSVG(figure)
+            yield figure.subplots(rows, columns)
+            with replacing(self.folder / f"{name}.svg") as partial:
+                figure.savefig(partial, format="svg", metadata={"Date": None})
+        self.lines.extend([f"![{caption}]({name}.svg)", "", f"*{caption}*", ""])
+
+    def write(self) -> Path:
+        """`report.md`: the claims first, then everything in the order in which it was said."""
+        head = [f"# {self.title}", ""]
+        if self.claims:
+            head += _markdown(("claim", "came out", "figures"), [(c.says, "yes" if c.holds else "**no**", c.shown) for c in self.claims])
+            head.append("")
+        path = self.folder / "report.md"
+        with replacing(path) as partial:
+            partial.write_text("\n".join(head + self.lines), encoding="utf-8")
+        return path
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    cells = [[f"{x:.6g}" if isinstance(x, float) else str(x) for x in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (list(columns), ["---"] * len(columns), *cells)]

@@ -1,0 +1,143 @@
+"""A day paid again under another policy, in memory: what it would come to, without touching the warehouse.
+
+What belongs here: a copy of what a day is made from, and running the pipeline's own assets on it. What is tried, and what is made of it,
+is in the studies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.assets.daily import Day
+from pipelines.definitions import ASSETS
+from pipelines.errors import ExpectedError
+from pipelines.policy import Policy
+from pipelines.queries import query
+from pipelines.schema import AUDIENCE, DAILY, SNAPSHOTS, TABLES
+from pipelines.settings import Home
+from pipelines.warehouse import Connection, Warehouse
+from solvers.inequality import gini, top_share
+
+STAGES = {  # assets that a section of the policy can change, with those that follow from them
+    "quality": ("video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
+    "views": ("video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
+    "pulse": ("pulse_payouts", "ad_pools", "ad_payouts"),
+    "ads": ("ad_pools", "ad_payouts"),
+    "coins": ("donation_splits",),
+}
+
+
+class TrialError(ExpectedError, LookupError):
+    """A day that cannot be tried: says why, and the command that makes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a day comes to. `earned` has an entry for every creator whose video was watched or gifted, in micros, also where it is 0.
+
+    `small` marks the half of them with fewer followers (unknown: 0).
+    """
+
+    earned: npt.NDArray[np.int64]
+    small: npt.NDArray[np.bool_]
+    gross: int
+    platform: int
+    carried: int
+
+    @property
+    def measures(self) -> dict[str, float]:
+        """The figures a policy is judged by."""
+        total = int(self.earned.sum())
+        return {
+            "gini": gini(self.earned),
+            "top_1_percent_share": top_share(self.earned),
+            "small_creators_share": float(self.earned[self.small].sum() / total) if total else 0.0,
+            "platform_share": self.platform / self.gross if self.gross else 0.0,
+        }
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A day's inputs in memory."""
+
+    con: Connection
+    warehouse: Warehouse
+    day: date
+
+    def pay(self, policy: Policy, *, changed: str | None = None) -> Outcome:
+        """The day under `policy`; `changed` names the one section in which it differs from the policy that was tried before with `keep`."""
+        self.con.begin()
+        try:
+            self._make(policy, changed)
+            return self._outcome()
+        finally:
+            self.con.rollback()
+
+    def keep(self, policy: Policy) -> Outcome:
+        """The day under `policy`, which later trials may then differ from in one section."""
+        self._make(policy, None)
+        return self._outcome()
+
+    def _make(self, policy: Policy, changed: str | None) -> None:
+        wanted = STAGES[changed] if changed else STAGES["quality"]
+        for asset in ASSETS:
+            if asset.name in wanted:
+                asset.make(Day(self.con, self.day, self.warehouse, policy, "a trial"))
+
+    def _outcome(self) -> Outcome:
+        rows = self.con.execute(
+            f"""WITH entry AS ({query("ledger_entries")}),
+                earned AS (SELECT account[9:] AS creator_id, sum(amount_micros) AS micros FROM entry
+                           WHERE starts_with(account, 'creator:') GROUP BY account),
+                there AS (SELECT creator_id FROM video_quality WHERE day = $day
+                          UNION SELECT creator_id FROM donation_splits WHERE day = $day),
+                known AS (SELECT creator_id, arg_max_null(followers, day) AS followers FROM creators WHERE day <= $day GROUP BY creator_id)
+                SELECT coalesce(micros, 0)::BIGINT, coalesce(followers, 0)::BIGINT
+                FROM there LEFT JOIN earned USING (creator_id) LEFT JOIN known USING (creator_id) ORDER BY creator_id""",
+            {"day": self.day},
+        ).fetchall()
+        gross, platform, carried = self.con.execute(
+            f"""SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,
+                       coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
+                       coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
+                FROM ({query("ledger_entries")})""",
+            {"day": self.day},
+        ).fetchall()[0]
+        earned, followers = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+        return Outcome(earned, followers < np.median(followers) if followers.size else followers < 0, gross, platform, carried)
+
+
+@contextmanager
+def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
+    """Copy what `day` is made from into memory; reads the published copy, so that it neither waits for a run nor stops one.
+
+    Raises
+    ------
+    TrialError
+        There is no published copy yet, or it lacks the day.
+    """
+    if not home.published.exists():
+        raise TrialError(f"{home.published}: there is no published copy yet. Make it first: earnings run --from {day} --to {day}")
+    con = duckdb.connect(config={"autoinstall_known_extensions": False})
+    try:
+        con.execute("SET TimeZone = 'UTC'")
+        con.execute(";\n".join(table.ddl() for table in TABLES.values()))
+        con.execute(f"ATTACH '{str(home.published).replace(chr(39), chr(39) * 2)}' AS published (READ_ONLY)")
+        for table in (*SNAPSHOTS, *AUDIENCE, TABLES["ad_pools"], TABLES["written_days"]):
+            con.execute(f"INSERT INTO {table.name} FROM published.{table.name} WHERE day <= ?", [day])
+        first = day - timedelta(days=window_days - 1)
+        for table in DAILY:
+            con.execute(f"INSERT INTO {table.name} FROM published.{table.name} WHERE day BETWEEN ? AND ?", [first, day])
+        if not con.execute("FROM written_days WHERE table_name = 'donation_splits' AND day = ?", [day]).fetchall():
+            raise TrialError(f"{day} is not in {home.published.name}. Make it first: earnings run --from {day} --to {day}")
+        con.execute("DETACH published")
+        yield Trial(con, Warehouse(home), day)
+    finally:
+        con.close()
