@@ -1134,7 +1134,7 @@ def starved_group() -> Finding:
         if day in (1, 10, 20, 21, 22, 23, 40):
             rates.append((day, ltr[4], level[4], change[4]))
     return Finding(
-        "on the level the weight rises until the group is served, then stands still; the change sees only that service begins, and takes weight away for it",
+        "on the level the weight rises until the group is served; the change sees only that service begins, and takes weight away for it",
         {"day": "d", "LTR of the starved group": ".2f", "its weight, level": ".3f", "its weight, relative": ".3f"},
         rates,
     )

@@ -23,11 +23,11 @@ SETTINGS = "first_day = 2026-03-01\nlast_day = 2026-03-31\nlock_timeout_seconds 
 
 def make_days(home: Home, days: Iterable[date]) -> None:
     """Make days as a range run does: asset by asset, every day in a transaction of its own."""
-    warehouse = Warehouse(home)
+    warehouse, policies = Warehouse(home), home.policies
     with warehouse.open() as con:
         for asset in ASSETS:
             for day in days:
-                asset.make(Day(con, day, warehouse, home.policies.in_force(day)))
+                asset.make(Day(con, day, warehouse, policies.in_force(day)))
 
 
 def rows(home: Home, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -183,7 +183,8 @@ def test_what_cannot_be_restated_is_refused(made: Home) -> None:
     assert rows(made, "SELECT max(revision) FROM ledger_transactions") == [(1,)]
 
 
-@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_order_of_deliveries_runs_closings_and_restatements_ends_in_the_same_totals(
     made_once: Home, small: Path, tmp_path_factory, data

@@ -61,19 +61,17 @@ def open_ledger(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.mark.parametrize(("table", "column"), [(t, c) for t, columns in PROVEN.items() for c in columns])
-@pytest.mark.parametrize("row", ["min", "max"])
-def test_any_changed_value_is_found(open_ledger: Connection, table: str, column: str, row: str) -> None:
+def test_any_changed_value_is_found(open_ledger: Connection, table: str, column: str) -> None:
     """One value of one row is changed by as little as its type allows, past every constraint of the database."""
     kind = next(c.type for c in TABLES[table].columns if c.name == column)
     other = {"BIGINT": f"{column} + 1", "DATE": f"{column} + 1", "VARCHAR": f"chr(ascii({column}) + 1) || {column}[2:]"}[kind]
     open_ledger.begin()
     open_ledger.execute(f"CREATE TABLE forged AS FROM {table}")
-    open_ledger.execute(f"UPDATE forged SET {column} = {other} WHERE rowid = (SELECT {row}(rowid) FROM forged WHERE {column} IS NOT NULL)")
+    open_ledger.execute(f"UPDATE forged SET {column} = {other} WHERE rowid = (SELECT max(rowid) FROM forged WHERE {column} IS NOT NULL)")
     open_ledger.execute(f"DROP TABLE {table}; ALTER TABLE forged RENAME TO {table}")
     found = verify(open_ledger)
     open_ledger.rollback()
     assert found.findings
-    assert verify(open_ledger).findings == ()
 
 
 @pytest.mark.parametrize(
@@ -97,6 +95,10 @@ def test_a_missing_or_added_row_is_found(open_ledger: Connection, sql: str) -> N
     found = verify(open_ledger)
     open_ledger.rollback()
     assert found.findings
+
+
+def test_what_was_rolled_back_leaves_no_trace(open_ledger: Connection) -> None:
+    assert verify(open_ledger).findings == ()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ EDGES = {
     "creator_earnings": {"ledger_entries"},
 }
 CHECKS = {
-    "ad_payouts": {"bounds_kept", "compliance_gate", "pools_sum_exactly"},
+    "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
     "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
     "viewer_events": {"known_video_id", "quarantine_share"},
     "group_weights": {"state_unbroken", "not_stuck_at_the_clip"},
