@@ -89,7 +89,8 @@ def test_what_ships_says_every_parameter(name):
     """A reader of the file sees every number; nothing hides in a default of the code. There are no rules over groups."""
     written = {path for path, _ in leaves(tomllib.loads((SHIPPED / f"{name}.toml").read_text()))}
     unset = {path for path, value in leaves(read_policy(SHIPPED / f"{name}.toml").model_dump()) if value is None}
-    assert {path for path, _ in leaves(Policy(name="x", effective_from=date(2026, 1, 1)).model_dump())} - unset - {("ads", "rules")} == written
+    every = {path for path, _ in leaves(Policy(name="x", effective_from=date(2026, 1, 1)).model_dump())} - {("ads", "rules")}
+    assert every - unset == written
 
 
 def test_the_two_that_ship_differ_only_in_the_knobs():
