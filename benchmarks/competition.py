@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -90,7 +89,6 @@ def main(arguments: list[str] | None = None) -> None:
     if options.json:
         print(json.dumps(rows))
         return
-    print("loops compiled by numba" if find_spec("numba") else "loops in plain Python: numba is not installed")
     print(f"{'instance':>22} {'numpy us':>10} {'engine us':>10} {'ratio':>8}")
     for row in rows:
         if "ratio" in row:

@@ -28,7 +28,7 @@ class _Studies(click.Group):
         return command
 
 
-STUDIES = ("knobs", "rewards")
+STUDIES = ("knobs", "market", "rewards", "competition")
 
 
 @click.group(cls=_Studies)

@@ -107,11 +107,14 @@ def synthetic(
 
 def group_users(users: Floats, groups: int, *, seed: int = 0) -> Integers:
     """Group (m,) of each user by k-means; groups are numbered without gaps, so there may be fewer than asked for."""
+    import warnings
+
     from scipy.cluster.vq import kmeans2
 
     rng = np.random.default_rng(seed)
     start = users[rng.choice(users.shape[0], groups, replace=False)]
-    labels = kmeans2(users, start, iter=50, minit="matrix", missing="warn")[1]
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty cluster
+        labels = kmeans2(users, start, iter=50, minit="matrix", missing="warn")[1]
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 

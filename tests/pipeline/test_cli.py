@@ -55,7 +55,9 @@ def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         ["ledger", "verify"],
         ["lab"],
         ["lab", "knobs"],
+        ["lab", "market"],
         ["lab", "rewards"],
+        ["lab", "competition"],
     ],
 )
 def test_help_teaches(command: list[str]) -> None:

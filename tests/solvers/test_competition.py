@@ -20,6 +20,7 @@ from solvers.competition_engine import Incremental
 from solvers.competition_settings import (
     factorise,
     from_ratings,
+    from_watching,
     group_users,
     is_soft,
     orthogonal,
@@ -260,6 +261,19 @@ def test_weights_follow_algorithm_1_with_the_smaller_rate_in_the_second_half():
         np.testing.assert_array_equal(run.group_weight[e + 1], expected)
 
 
+def test_weights_that_are_given_stay_without_rates():
+    start = toy()
+    weights = np.array([0.5, 1, 1, 1, 1])
+    runs = [
+        simulate(start.game, steps=10, groups=start.groups, actions=start.actions, mechanism="uir", weights=weights, rates=(0, 0), engine=e)
+        for e in ("incremental", "reference")
+    ]
+    assert (runs[0].group_weight[0] == weights).all()
+    np.testing.assert_allclose(runs[0].group_weight[1:], np.tile(weights / 0.9, (2, 1)))
+    assert (runs[0].game.strategies == runs[1].game.strategies).all()
+    assert (runs[0].game.strategies != start.simulate("uir", steps=10).game.strategies).any()
+
+
 @pytest.mark.parametrize("mechanism", ["base", "coordinated", Static(0.02, 3)])
 def test_no_weights_without_an_adaptive_mechanism(mechanism):
     run = toy().simulate(mechanism, steps=10)
@@ -382,6 +396,17 @@ def test_setting_from_ratings():
     assert all(tuple(s) in choices for s in run.game.strategies)
 
 
+def test_setting_from_watching():
+    viewer, video = np.nonzero(np.random.default_rng(0).random((30, 24)) < 0.7)
+    alike = viewer % 2 == video % 2
+    start = from_watching(viewer, video, np.where(alike, 1.0, 0.1), np.arange(24) % 4, dimension=2, creators=3, users=20, groups=3)
+    assert start.game.users.shape == (20, 2)
+    assert start.game.strategies.shape == (3, 2)
+    assert np.linalg.norm(start.game.strategies, axis=1).max() <= 1
+    assert (start.game.scores >= 0).all()
+    assert start.simulate(steps=20).welfare[-1] > start.game.welfare()
+
+
 # ---- theorem 2
 
 weights_of_some = st.lists(st.floats(0.2, 5), min_size=2, max_size=6)
@@ -466,6 +491,9 @@ def test_no_specialised_profile_in_the_soft_regime():
         (lambda: simulate(golden_game(), steps=5, groups=[0, 1]), "groups must be 6 whole numbers"),
         (lambda: simulate(golden_game(), steps=5, groups=[0, 0, 0, 2, 2, 2]), "group 1 has no users"),
         (lambda: simulate(golden_game(), steps=5, engine="warp"), "engine is 'warp'"),
+        (lambda: simulate(golden_game(), steps=5, weights=[1, 1]), r"weights have shape \(2,\), not one for each of 6 groups"),
+        (lambda: from_watching([0, 0], [0, 1], [1, 1], [0]), r"creators have shape \(1,\), not one for each of 2 videos"),
+        (lambda: from_watching([0, 0], [0, 1], [1, 1], [0, 0]), "no viewer watched 10 videos or more"),
         (lambda: factorise([0], [0, 1], [1.0]), "not one row a rating"),
         (lambda: factorise([-1], [0], [1.0]), "whole numbers from 0"),
         (lambda: from_ratings([0, 0], [0, 1], [1.0, 2.0], active=1, dimension=1), "1 users have over 1 ratings and there are 2 movies"),
