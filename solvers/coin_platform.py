@@ -451,8 +451,9 @@ def _multiplier(rows: _Rows, target: float, t: float, guess: float) -> tuple[Flo
     """w with sum(w) = target and the multiplier m to which it is the response.
 
     The sum falls in m. Newton's method on 1 / sum over the free videos is exact where they share one price; where it does not halve the
-    miss, the bracket is halved, and now and then the videos on which both of its ends agree leave. Videos without utility weight jump:
-    there the bracket shrinks to neighbouring numbers, and w is the mixture of the responses at both that has the right sum.
+    miss, the bracket is halved, and now and then the videos on which both of its ends agree leave. Videos with hardly any utility weight
+    answer so steeply that the step vanishes although the sum is far off: m then moves by its rounding. Those without weight jump: there
+    the bracket shrinks to neighbouring numbers, and w is the mixture of the responses at both that has the right sum.
     """
     left, right = math.inf, -math.inf
     for _, some in rows.chunks():
@@ -487,9 +488,11 @@ def _multiplier(rows: _Rows, target: float, t: float, guess: float) -> tuple[Flo
         # --- next point
         want = have - miss
         step = (miss / slope * (have / want if want > 0 else 1.0)) if slope > 0 else math.nan
-        if abs(miss) <= _ROUNDING * target or abs(step) <= _ROUNDING * abs(m):
+        if abs(miss) <= _ROUNDING * target:
             left = right = m
             break
+        if abs(step) < _ROUNDING * abs(m):
+            step = math.copysign(_ROUNDING * m, step)
         halve = not (left < m + step < right) or (not halve and abs(miss) > best / 2)
         best = min(best, abs(miss))
         following = _halfway(left, right) if halve else m + step

@@ -72,6 +72,16 @@ def test_a_video_that_does_not_comply_is_in_nobodys_problem() -> None:
     assert split_coins(gifts([], [], []), coins()).solution["videos"] == 0
 
 
+def test_hardly_any_quality_does_not_end_the_search_for_the_multiplier() -> None:
+    # video 2 answers so steeply to the price that Newton's steps vanish long before the last video takes what is left
+    table = gifts([0, 0, 0, 0, 0, 1, 53415], [24, 1, 2, 8250, 3, 20, 117], [1.0, 1.0, 1.175494351e-38, 1.0, 0.0, 0.0, 0.0])
+    split = split_coins(table, coins(revenue_floor=0.0, weight="quality"))
+    assert split.solution["value"] == pytest.approx(2.953672338376755, rel=1e-13)
+    assert split.solution["total"] == pytest.approx(6627.1, rel=1e-13)
+    assert split.solution["gap"] <= 1e-10
+    assert split.solution["local_maxima"] == 0
+
+
 @settings(max_examples=60)
 @given(st.data())
 def test_whole_micros_keep_the_floor_and_nobody_is_paid_more_than_was_gifted(data: st.DataObject) -> None:
