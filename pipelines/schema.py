@@ -609,6 +609,19 @@ WRITTEN_DAYS = Table(
     key=("table_name", "day"),
 )
 
+SCHEMA_VERSIONS = Table(
+    "schema_versions",
+    "log",
+    "Versions the tables of this warehouse have been brought to; the last one is what they are.",
+    (
+        Column("version", "BIGINT", "version, from 1"),
+        Column("what", "VARCHAR", "what it changed in tables that were there"),
+        Column("code_version", "VARCHAR", "version of this software that brought it there"),
+    ),
+    key=("version",),
+    constraints=("PRIMARY KEY (version)",),
+)
+
 POLICIES = Table(
     "policies",
     "log",
@@ -722,7 +735,8 @@ DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
 AUDIENCE = (VIEWER_GROUPS, GROUP_CENTRES, GROUP_UTILITY, GROUP_WEIGHTS, MATCHING_POLICY)
 ADS = (PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, AD_RULES)
 DERIVED = (*AUDIENCE, VIDEO_QUALITY, *ADS, DONATION_SPLITS, COIN_SOLUTIONS, CREATOR_EARNINGS)
-LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, WEIGHT_COMMITS, POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
+BOOK = (POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
+LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, SCHEMA_VERSIONS, WEIGHT_COMMITS, *BOOK)
 TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}
 LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
 

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from pipelines.errors import ExpectedError
 from pipelines.invariants import enforce
+from pipelines.migrations import is_current, migrate
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 
@@ -108,19 +109,21 @@ class Warehouse:
         WarehouseLockedError
             The file is still locked after that time; names the holder.
         WarehouseError
-            It cannot be opened for another reason: no permission, no warehouse file, tables of another version.
+            It cannot be opened for another reason: no permission, no warehouse file, tables of no version that is known.
+        MigrationError
+            Its tables are newer than this software, or cannot be brought to it.
         """
         con = self._connect(read_only)
         try:
             con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
-            if read_only and not con.execute("FROM duckdb_tables() LIMIT 1").fetchall():
-                con.close()  # whoever created the file was killed before it had tables
+            if read_only and not is_current(con):
+                con.close()  # made by an earlier version, or by a process that was killed before it had tables
                 with self.open():
                     pass
                 con = self._connect(read_only)
             if not read_only:
                 with transaction(con):
-                    con.execute(";\n".join(t.ddl() for t in TABLES.values()))
+                    migrate(con, CODE_VERSION)
             self._check_columns(con)
             yield con
         finally:

@@ -52,6 +52,23 @@ def test_an_untouched_ledger_verifies(closed: Home) -> None:
     assert (found.transactions, len(found.head)) == (len(DAYS) + 2 * 3 + 2, 64)
 
 
+def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes_on(closed: Home, tmp_path: Path) -> None:
+    old = Home.at(shutil.copytree(closed.root, tmp_path / "old", ignore=shutil.ignore_patterns("warehouse.duckdb")))
+    with duckdb.connect(str(old.warehouse)) as con:
+        con.execute((Path(__file__).parents[1] / "cases" / "tables_version_1.sql").read_text())
+        con.execute(f"ATTACH '{closed.warehouse}' AS now (READ_ONLY)")
+        for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()").fetchall():
+            columns = ", ".join(row[0] for row in con.execute(f"DESCRIBE {name}").fetchall())
+            con.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM now.{name}")
+        before = verify(con)
+    assert (before.findings, before.head) == ((), checked(closed).head)
+    assert checked(old, every_table=True) == before
+    make_days(old, DAYS)  # what was paid is recognised
+    assert checked(old) == before
+    close(old, DAYS[-1])
+    assert checked(old).findings == ()
+
+
 @pytest.fixture(scope="module")
 def open_ledger(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """A connection to a copy of it. Tests change what they like in a transaction that they roll back."""
