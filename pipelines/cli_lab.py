@@ -28,7 +28,7 @@ class _Studies(click.Group):
         return command
 
 
-STUDIES = ("knobs", "market", "rewards", "competition")
+STUDIES = ("knobs", "market", "rewards", "competition", "arms")
 
 
 @click.group(cls=_Studies)

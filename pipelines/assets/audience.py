@@ -22,6 +22,7 @@ from pipelines.epochs import (
     state_on,
     write_state,
 )
+from pipelines.experiment import gains, table_2
 from pipelines.queries import query
 from pipelines.viewer_grouping import Grouping, make_version
 from pipelines.warehouse import MissingDayError
@@ -128,6 +129,19 @@ def group_utility(run: Day) -> Metadata:
         **{f"utility {group}": utility for group, utility, *_ in plotted if utility is not None},
         **{f"share {group}": share for group, _, share, *_ in plotted},
         **{f"{epochs.utility} {group}": value for group, *_, value in plotted if value is not None},
+        **(_gains_of_the_day(run) if epochs.experiment else {}),
+    }
+
+
+def _gains_of_the_day(run: Day) -> Metadata:
+    """The day's table 2 (Yao et al.): what treatment changed. A day alone says little; `earnings lab arms` takes all days together."""
+    found = gains(run.con, run.policy.epochs, run.day, run.day)
+    head, rows = table_2(found)
+    lines = [head, ["---"] * len(head), *rows]
+    total = next((g.interval for g in found if (g.part, g.measure) == (0, run.policy.epochs.utility)), None)
+    return {
+        "gains of treatment": dg.MetadataValue.md("\n".join(f"| {' | '.join(line)} |" for line in lines)),
+        **(dict(zip(("gain", "gain_low", "gain_high"), total, strict=True)) if total else {}),
     }
 
 

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from pipelines.cli_lab import finish, into_folder, progress
 from pipelines.console import as_json_option, option
 from pipelines.errors import ExpectedError
+from pipelines.lab import arms
+from pipelines.lab.published import reading
 from pipelines.lab.report import Report
 from pipelines.settings import Home
 
@@ -458,7 +460,7 @@ def _in_words(experiment: Experiment, gain: dict[str, dict[str, tuple[float, flo
 
 
 class WatchingError(ExpectedError, LookupError):
-    """The home has nothing to embed viewers from: says which file, and the command that makes it."""
+    """The home has nothing to embed viewers from: says which file."""
 
 
 def of_platform(home: Home, seed: int = 0) -> Setting:
@@ -467,16 +469,13 @@ def of_platform(home: Home, seed: int = 0) -> Setting:
     Raises
     ------
     WatchingError
-        There is no published copy yet, or too little was watched.
+        too little was watched
+    NothingPublishedError
+        there is no published copy yet
     """
-    import duckdb
-
     from solvers.competition_settings import from_watching
 
-    if not home.published.exists():
-        raise WatchingError(f"{home.published}: there is no published copy yet. Make it first: earnings run")
-    con = duckdb.connect(str(home.published), read_only=True)
-    try:
+    with reading(home) as con:
         seen = con.execute(
             """WITH known AS (SELECT video_id, arg_max(creator_id, day) AS creator_id, arg_max(length_ms, day) AS length_ms
                               FROM videos GROUP BY video_id)
@@ -486,8 +485,6 @@ def of_platform(home: Home, seed: int = 0) -> Setting:
                FROM viewer_events JOIN known USING (video_id)
                GROUP BY viewer_id, video_id, creator_id ORDER BY viewer, video"""
         ).fetchnumpy()
-    finally:
-        con.close()
     viewer, video = seen["viewer"].astype(np.int64), seen["video"].astype(np.int64)
     if not viewer.size:
         raise WatchingError(f"{home.published}: there are no events in it")
@@ -601,4 +598,6 @@ def command(
     except (FileNotFoundError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     study(report, found, workers=workers)
+    if "platform" in chosen:
+        arms.add_if_any(report, home)
     finish(report, as_json)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from scipy import stats
 
 from pipelines.lab.competition import ADAPTIVE, HALVED, MECHANISMS, Experiment, WatchingError, command, of_platform, paired, play, study
+from pipelines.lab.published import NothingPublishedError
 from pipelines.lab.report import Report
 from pipelines.schema import TABLES
 from pipelines.settings import Home
@@ -109,8 +110,8 @@ def watched(tmp_path):
     """Two kinds of viewers and of videos, creators 0 to 5 with videos of one kind each."""
     home = Home.at(tmp_path)
     con = duckdb.connect(str(home.published))
-    for name in ("videos", "viewer_events"):
-        con.execute(TABLES[name].ddl())
+    for table in TABLES.values():
+        con.execute(table.ddl())
     con.execute(
         """INSERT INTO videos BY NAME SELECT DATE '2026-03-01' AS day, 'v' || i AS video_id, 'c' || i % 6 AS creator_id, 10000 AS length_ms,
            [] AS categories, true AS compliant, '' AS source FROM range(60) t(i)"""
@@ -136,9 +137,17 @@ def test_platform(watched):
     assert (order[0] == -order[1]).all()
 
 
-def test_platform_without_a_published_copy_or_events(tmp_path):
-    with pytest.raises(WatchingError, match="no published copy yet"):
-        of_platform(Home.at(tmp_path))
+def test_platform_without_a_published_copy_or_events(watched, tmp_path):
+    with pytest.raises(NothingPublishedError, match="no published copy yet"):
+        of_platform(Home.at(tmp_path / "new"))
+    with duckdb.connect(str(watched.published)) as con:
+        con.execute("DELETE FROM viewer_events WHERE video_id >= 'v1'")
+    with pytest.raises(WatchingError, match="no viewer watched 10 videos"):
+        of_platform(watched)
+    with duckdb.connect(str(watched.published)) as con:
+        con.execute("DELETE FROM viewer_events")
+    with pytest.raises(WatchingError, match="there are no events in it"):
+        of_platform(watched)
 
 
 # ---- the command

@@ -58,6 +58,7 @@ def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         ["lab", "market"],
         ["lab", "rewards"],
         ["lab", "competition"],
+        ["lab", "arms"],
     ],
 )
 def test_help_teaches(command: list[str]) -> None:
