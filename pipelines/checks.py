@@ -1,4 +1,4 @@
-"""Blocking asset checks: one per table, made from the invariants, for every day of the run.
+"""Blocking asset checks: one per table, made from the invariants, for every day, week or month of the run.
 
 A blocking check stops what comes after it in the same run. What must never be visible is checked before the commit too
 (`warehouse.write_day`); the check looks again at what is really stored. Dagster 1.13 cannot run a check of a partitioned asset
@@ -14,43 +14,50 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from pipelines.assets.daily import POOL, WarehouseResource
 from pipelines.invariants import INVARIANTS, of_table
-from pipelines.partitions import DAYS
+from pipelines.partitions import PARTITIONS
+from pipelines.periods import SPANS
 from pipelines.schema import TABLES
 
 
 def _check(table: str) -> dg.AssetChecksDefinition:
     promises = {i.name: i for i in of_table(table) if i.checked}
-    ahead = timedelta(days=TABLES[table].ahead)
+    partitions = PARTITIONS[TABLES[table].span]
 
     specs = [
-        dg.AssetCheckSpec(name, asset=table, blocking=i.enforced, description=i.promise, partitions_def=DAYS)
+        dg.AssetCheckSpec(name, asset=table, blocking=i.enforced, description=i.promise, partitions_def=partitions)
         for name, i in promises.items()
     ]
 
     @dg.multi_asset_check(name=f"{table}_checks", specs=specs, pool=POOL)
     def check(context: dg.AssetCheckExecutionContext, warehouse: WarehouseResource) -> Iterator[dg.AssetCheckEvaluation | dg.Output[None]]:
         house = warehouse.warehouse()
-        days = [date.fromisoformat(key) for key in context.partition_keys]
+        kept = {key: _kept_under(table, date.fromisoformat(key)) for key in context.partition_keys}
         targets = _newest_materializations(context, table)
         with house.open(read_only=True) as con:
             for spec in specs:
-                # An evaluation a day: from an AssetCheckResult a run of several days gets one that belongs to no day,
+                # An evaluation a partition: from an AssetCheckResult a run of several days gets one that belongs to no day,
                 # and the UI then shows every day as skipped.
-                for day in days:
-                    rows = promises[spec.name].violations(con, day + ahead, quarantine_limit=house.home.settings.quarantine_limit)
+                for key, day in kept.items():
+                    rows = promises[spec.name].violations(con, day, quarantine_limit=house.home.settings.quarantine_limit)
                     yield dg.AssetCheckEvaluation(
                         asset_key=spec.asset_key,
                         check_name=spec.name,
                         passed=not rows,
-                        metadata={"broken": dg.MetadataValue.text(repr({str(day + ahead): rows}))} if rows else {},
+                        metadata={"broken": dg.MetadataValue.text(repr({str(day): rows}))} if rows else {},
                         severity=dg.AssetCheckSeverity.ERROR if spec.blocking else dg.AssetCheckSeverity.WARN,
                         blocking=spec.blocking,
-                        partition=day.isoformat(),
-                        target_materialization_data=targets.get(day.isoformat()),
+                        partition=key,
+                        target_materialization_data=targets.get(key),
                     )
                 yield dg.Output(None, output_name=spec.get_python_identifier())
 
     return check
+
+
+def _kept_under(table: str, key: date) -> date:
+    """The day that the rows of a partition have."""
+    span = SPANS.get(TABLES[table].span)
+    return span.last(key) if span else key + timedelta(days=TABLES[table].ahead)
 
 
 def _newest_materializations(context: dg.AssetCheckExecutionContext, table: str) -> dict[str, Target]:

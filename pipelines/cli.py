@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -30,9 +30,14 @@ from pipelines.cli_ledger import LEDGER_COMMANDS
 from pipelines.console import DAY, ERR, OUT, as_json_option, home_option, option, print_json, short
 from pipelines.errors import ExpectedError
 from pipelines.money import money
+from pipelines.periods import SPANS
 from pipelines.schema import LANDING, TABLES
 from pipelines.settings import PROJECT, SAMPLE, Home
 from solvers import InfeasibleError
+
+if TYPE_CHECKING:
+    from pipelines.running import RunOutcome
+    from pipelines.status import PeriodStatus
 
 
 class _Group(click.Group):
@@ -98,12 +103,13 @@ def demo(home: Home, as_json: bool) -> None:
 @main.command()
 @option("--from", "first", type=DAY, help="First day (UTC). Without --from and --to: every day that has landed.")
 @option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
-@option("--asset", "assets", multiple=True, help="Only this asset; may be given more than once.")
+@option("--asset", "assets", multiple=True, help="Only this asset, of days, weeks or months; may be given more than once.")
 @as_json_option
 @click.pass_obj
 def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple[str, ...], as_json: bool) -> None:
-    """Materialise days through Dagster: landing files to creator earnings.
+    """Materialise days through Dagster: landing files to creator earnings. Then the weeks and months that end with one of them.
 
+    A week (Monday to Sunday) or a calendar month is made when all its landed days are, and only if the calendar holds it wholly.
     Running a day again is safe: equal results change nothing, different ones are reversed and reissued in the ledger.
     """
     if not first and not last:
@@ -115,25 +121,38 @@ def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple
 
 def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str], *, as_json: bool) -> None:
     from pipelines.running import run_days
-    from pipelines.status import day_statuses
+    from pipelines.status import PERIODIC, day_statuses, period_statuses
 
-    runs, policies = [], home.policies
-    for first, last in ranges:
+    runs: list[RunOutcome] = []
+    policies = home.policies
+    daily = tuple(name for name in assets if name not in PERIODIC)
+    for first, last in ranges if daily or not assets else ():
         paying = policies.in_force(first)
         if not as_json:
             OUT.print(f"[bold]{first} to {last}[/] in {short(home.root)}, policy {paying.name}")
         with _progress(ERR if as_json else OUT):
-            runs.append(run_days(home, first, last, assets=assets))
+            runs.append(run_days(home, first, last, assets=daily))
         for warning in runs[-1].warnings:
             ERR.print(f"[yellow]warning:[/] {escape(warning)}")
         if not runs[-1].success:
             break
+    if all(run.success for run in runs):
+        _run_periods(home, ranges, assets, runs, ERR if as_json else OUT)
     success = all(run.success for run in runs)
     days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
+    periods = [s for s in period_statuses(home) if any(first <= s.last <= last for first, last in ranges)]
     if as_json:
-        print_json({"success": success, "runs": [asdict(run) for run in runs], "days": [s.as_dict() for s in days]})
+        print_json(
+            {
+                "success": success,
+                "runs": [asdict(run) for run in runs],
+                "days": [s.as_dict() for s in days],
+                "periods": [s.as_dict() for s in periods],
+            }
+        )
     elif success:
         _print_days(days)
+        _print_periods(periods)
         _print_creators(home, ranges[0][0], ranges[-1][1])
     if not success:
         for failure in runs[-1].failures:
@@ -142,15 +161,40 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
         raise SystemExit(1)
 
 
+def _run_periods(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str], runs: list[RunOutcome], console: Console) -> None:
+    """Make the weeks and months that end in the ranges; stops after a run that failed."""
+    from pipelines.running import run_periods
+    from pipelines.status import PERIODIC, ready_periods
+
+    for span in SPANS.values():
+        names = [name for name in PERIODIC if TABLES[name].span == span.name and (not assets or name in assets)]
+        for first, last in ranges if names else ():
+            if assets:  # asked for by name: the asset itself says what is missing
+                begins = [begin for begin in span.within(*home.calendar()) if first <= span.last(begin) <= last]
+                found = [(begins[0], begins[-1])] if begins else []
+            else:
+                found = ready_periods(home, span, first, last)
+            if assets and not found:
+                raise click.ClickException(f"no whole {span.name} of the calendar ends from {first} to {last}, so there is no {names[0]}")
+            for begin, end in found:
+                console.print(f"[bold]{span.name}s {begin} to {span.last(end)}[/]")
+                with _progress(console):
+                    runs.append(run_periods(home, span, begin, end, assets=names if assets else ()))
+                for warning in runs[-1].warnings:
+                    ERR.print(f"[yellow]warning:[/] {escape(warning)}")
+                if not runs[-1].success:
+                    return
+
+
 @main.command()
 @option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
 @as_json_option
 @click.pass_obj
 def status(home: Home, details: bool, as_json: bool) -> None:
-    """Which days exist, are missing or stale; what they paid; what is in quarantine and why."""
-    from pipelines.status import day_statuses, quarantine
+    """Which days, weeks and months exist, are missing or stale; what they paid; what is in quarantine and why."""
+    from pipelines.status import day_statuses, period_statuses, quarantine
 
-    days, bad = day_statuses(home), quarantine(home)
+    days, periods, bad = day_statuses(home), period_statuses(home), quarantine(home)
     if as_json:
         begin, end = home.calendar()
         print_json(
@@ -158,6 +202,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
                 "home": str(home.root),
                 "calendar": [str(begin), str(end)],
                 "days": [d.as_dict() for d in days],
+                "periods": [p.as_dict() for p in periods],
                 "quarantine": bad,
                 "unread": [p.name for p in home.unread()],
             }
@@ -169,6 +214,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
         OUT.print(f"Nothing in {short(home.landing)} yet. Try: earnings demo, earnings simulate, earnings import kuairand DIR")
         return
     _print_days(days)
+    _print_periods(periods)
     _print_quarantine(bad, by_day=details)
 
 
@@ -404,6 +450,16 @@ def _print_days(days: list[Any]) -> None:
     if days:
         equal = "equals" if creators + platform + carry == gross else "[bold red]DIFFERS FROM[/]"
         OUT.print(f"creators + platform + carried {equal} taken in, to the micro.")
+
+
+def _print_periods(periods: list[PeriodStatus]) -> None:
+    if not periods:
+        return
+    table = RichTable("made of", "asset", "state", "note", title="\nWeeks and months", title_justify="left", box=None, pad_edge=False)
+    for p in periods:
+        colour = {"made": "green", "stale": "yellow"}.get(p.state, "dim")
+        table.add_row(f"{p.first} to {p.last}", p.asset, f"[{colour}]{p.state}[/]", escape(p.note))
+    OUT.print(table)
 
 
 def _print_creators(home: Home, first: date, last: date, most: int = 10) -> None:

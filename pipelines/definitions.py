@@ -1,16 +1,20 @@
-"""What Dagster loads: the assets in the order of the money, their checks, one job, one schedule, one resource."""
+"""What Dagster loads: the assets in the order of the money, their checks, a job and a schedule a length of period, one resource."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pipelines.assets import ads, audience, coins, earnings, quality, raw
 from pipelines.assets.daily import WarehouseResource
+from pipelines.assets.periodic import PeriodicAsset
 from pipelines.checks import CHECKS
+from pipelines.periods import MONTH, WEEK
 from pipelines.settings import Home
 
 ASSETS = [
@@ -26,26 +30,61 @@ ASSETS = [
     earnings.ledger_entries,
     earnings.creator_earnings,
 ]
-FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=30))
+PERIODIC: list[PeriodicAsset] = []
+JOBS = {"day": "daily", WEEK.name: "weekly", MONTH.name: "monthly"}
+MEANINGS = {
+    "day": "A day, or a range of days, from landing files to creator earnings.",
+    WEEK.name: "A week, or several, from days that are all made: advice with its evidence.",
+    MONTH.name: "A month, or several, from days that are all made.",
+}
 
-daily_job = dg.define_asset_job(
-    "daily",
-    selection=dg.AssetSelection.all(),
-    description="A day, or a range of days, from landing files to creator earnings.",
-    executor_def=dg.in_process_executor,
-)
+
+def _fresh(days: int) -> dg.FreshnessPolicy:
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days, hours=12), warn_window=timedelta(days=days, hours=6))
 
 
-def build_definitions(home: Home, *, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Everything of one home; tests swap resources."""
-    assets = [asset.definition.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=FRESH)) for asset in ASSETS]
+FRESH = {"day": _fresh(1), WEEK.name: _fresh(7), MONTH.name: _fresh(31)}
+
+
+def build_definitions(
+    home: Home, *, periodic: Sequence[PeriodicAsset] = PERIODIC, resources: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """Everything of one home; tests swap resources and assets of weeks and months."""
+    by_span: dict[str, list[dg.AssetsDefinition]] = {"day": [asset.definition for asset in ASSETS]}
+    for asset in periodic:
+        by_span.setdefault(asset.span.name, []).append(asset.definition)
+    jobs = {
+        span: dg.define_asset_job(
+            JOBS[span],
+            selection=dg.AssetSelection.assets(*(asset.key for asset in assets)),
+            description=MEANINGS[span],
+            executor_def=dg.in_process_executor,
+        )
+        for span, assets in by_span.items()
+    }
     return dg.Definitions(
-        assets=assets,
+        assets=[_with_freshness(asset, FRESH[span]) for span, assets in by_span.items() for asset in assets],
         asset_checks=CHECKS,
-        jobs=[daily_job],
-        schedules=[dg.build_schedule_from_partitioned_job(daily_job, name="every_day", hour_of_day=2, minute_of_hour=0)],
+        jobs=list(jobs.values()),
+        schedules=[_schedule(span, job) for span, job in jobs.items()],
         resources={"warehouse": WarehouseResource(home=str(home.root)), **(resources or {})},
         executor=dg.in_process_executor,
+    )
+
+
+def _with_freshness(asset: dg.AssetsDefinition, fresh: dg.FreshnessPolicy) -> dg.AssetsDefinition:
+    return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=fresh))
+
+
+def _schedule(span: str, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition:
+    """At night, when the partition is over; weeks and months after the last day that they need."""
+    return dg.build_schedule_from_partitioned_job(
+        job,
+        name=f"every_{span}",
+        hour_of_day=2 if span == "day" else 4,
+        minute_of_hour=0,
+        day_of_week=1 if span == WEEK.name else None,
+        day_of_month=1 if span == MONTH.name else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs of the daily job from outside Dagster: a range of days in this process, recorded in the home's Dagster instance."""
+"""Runs from outside Dagster: a range of days, weeks or months in this process, recorded in the home's Dagster instance."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.periods import Span
 from pipelines.settings import PROJECT, CalendarError, Home
 
 if TYPE_CHECKING:
@@ -89,12 +90,32 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
         The days are not in the calendar.
     """
     check_days(home, first, last)
+    return _run(home, "day", first, last, assets)
+
+
+def run_periods(home: Home, span: Span, first: date, last: date, *, assets: Sequence[str] = ()) -> RunOutcome:
+    """Materialise the weeks or months from the one that begins on `first` to the one that begins on `last`, as `run_days` does days.
+
+    Raises
+    ------
+    CalendarError
+        The calendar does not hold one of them wholly.
+    """
+    offered = span.within(*home.calendar())
+    for day in (first, last):
+        if day not in offered:
+            begin, end = home.calendar()
+            raise CalendarError(f"no whole {span.name} of the calendar of {home.root}, {begin} to {end}, begins on {day}")
+    return _run(home, span.name, first, last, assets)
+
+
+def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) -> RunOutcome:
     prepare_dagster_home(home)
     import dagster as dg
 
-    from pipelines.definitions import build_definitions
+    from pipelines.definitions import JOBS, build_definitions
 
-    job = build_definitions(home).resolve_job_def("daily")
+    job = build_definitions(home).resolve_job_def(JOBS[span])
     known = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     if unknown := sorted(set(assets) - known):
         raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(known))}")

@@ -11,7 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-Kind = Literal["daily", "snapshot", "derived", "log"]
+Kind = Literal["daily", "snapshot", "derived", "advice", "log"]
 
 ABSURD_WATCH_MS = 86_400_000
 ABSURD_COINS = 1_000_000_000
@@ -43,7 +43,10 @@ class Table:
     `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it; a loaded day is
     stored in the order of `stored_by`, then of the key. `constraints` are the database's own, for tables that only grow:
     DuckDB keeps the index of a key too strictly for rows that one transaction deletes and inserts again. `ahead`: the run of a
-    day makes the rows of so many days later.
+    day makes the rows of so many days later. `span`: what a run makes at a time; rows of a week or month have its last day.
+
+    A table of kind `advice` says what could be paid. It is made after its days are over, so closing them, which fixes what was paid,
+    does not fix it; what an amount was paid by is of another kind, or looks after itself.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Table:
     stored_by: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
     ahead: int = 0
+    span: Literal["day", "week", "month"] = "day"
 
     @property
     def landing_columns(self) -> tuple[Column, ...]:

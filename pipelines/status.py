@@ -1,4 +1,4 @@
-"""What is there: days, money, quarantine, and what is missing or stale. Reads only."""
+"""What is there: days, weeks and months, money, quarantine, and what is missing or stale. Reads only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
-from pipelines.schema import DAILY
+from pipelines.periods import DAY, SPANS, Span
+from pipelines.schema import DAILY, TABLES
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
 from pipelines.warehouse import Connection, Warehouse, closed_through
@@ -26,6 +27,8 @@ MADE_FROM = {
     "ledger_entries": ("pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
     "creator_earnings": ("ledger_entries",),
 }
+# The same for assets of weeks and months: the daily tables that all their days need. Their span is that of the table.
+PERIODIC: dict[str, tuple[str, ...]] = {}
 _STAGES = (*(t.name for t in DAILY), *MADE_FROM)
 
 
@@ -49,6 +52,20 @@ class DayStatus:
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "day": self.day.isoformat()}
+
+
+@dataclass(frozen=True)
+class PeriodStatus:
+    """One week or month of one asset. `due`: its days are made and it is not; `waiting`: a landed day of it is not made yet."""
+
+    asset: str
+    first: date
+    last: date
+    state: Literal["made", "due", "stale", "waiting"]
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "first": self.first.isoformat(), "last": self.last.isoformat()}
 
 
 def day_statuses(home: Home) -> list[DayStatus]:
@@ -96,6 +113,50 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
         )
         for day in sorted(set(home.landed()) | (written.keys() & (loads.keys() | money.keys())))
     ]
+
+
+def period_statuses(home: Home) -> list[PeriodStatus]:
+    """Every whole week and month of the calendar of which a day has landed, asset by asset."""
+    if not home.warehouse.exists():
+        return []
+    with Warehouse(home).open(read_only=True) as con:
+        rows = con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall()
+    written = {(table, day): (changed, made) for table, day, changed, made in rows}
+    found = []
+    for asset, sources in PERIODIC.items():
+        span = SPANS[TABLES[asset].span]
+        for first in span.within(*home.calendar()):
+            last, made = span.last(first), written.get((asset, span.last(first)))
+            days = [day for day in home.landed() if first <= day <= last]
+            missing = [day for day in days if any((source, day) not in written for source in sources)]
+            changed = [(s, day) for s in sources for day in days if (s, day) in written and made and written[s, day][0] > made[1]]
+            again = f"earnings run --asset {asset} --from {first} --to {last}"
+            if missing:
+                found.append(PeriodStatus(asset, first, last, "waiting", f"earnings run --from {missing[0]} --to {days[-1]}"))
+            elif changed:
+                table, day = changed[0]
+                found.append(PeriodStatus(asset, first, last, "stale", f"changed: {table} of {day}; {again}"))
+            elif days:
+                found.append(PeriodStatus(asset, first, last, "made" if made else "due", "" if made else again))
+    return found
+
+
+def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple[date, date]]:
+    """First days of the first and last of the periods to make after the days from `first` to `last`, as runs of consecutive ones.
+
+    These are the whole periods of the calendar whose last landed day is among those days and whose landed days are all made.
+    """
+    made = {d.day for d in day_statuses(home) if d.state not in ("landed", "partial")}
+    runs: list[tuple[date, date]] = []
+    for begin in span.within(*home.calendar()):
+        days = [day for day in home.landed() if begin <= day <= span.last(begin)]
+        if not days or not first <= days[-1] <= last or not made.issuperset(days):
+            continue
+        if runs and span.last(runs[-1][1]) + DAY == begin:
+            runs[-1] = (runs[-1][0], begin)
+        else:
+            runs.append((begin, begin))
+    return runs
 
 
 def quarantine(home: Home) -> list[dict[str, Any]]:

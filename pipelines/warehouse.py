@@ -172,7 +172,7 @@ class Warehouse:
         """One transaction: everything that is replaced inside becomes visible together, or not at all.
 
         Before the commit the invariants of every table written are checked on that day; a violation rolls back. So does a
-        change of a closed day.
+        change of a closed day, except in tables of advice: no amount of that day follows from them.
 
         Raises
         ------
@@ -182,9 +182,10 @@ class Warehouse:
         with transaction(con), self.rewrite_day(con, day) as writer:
             yield writer
             closed = closed_through(con)
-            if writer.changed and closed and day <= closed:
+            changed = sorted(name for name in writer.changed if TABLES[name].kind != "advice")
+            if changed and closed and day <= closed:
                 raise ClosedDayError(
-                    f"{day} is closed: statements were issued through {closed}. Its {', '.join(sorted(writer.changed))} would change."
+                    f"{day} is closed: statements were issued through {closed}. Its {', '.join(changed)} would change."
                     f" Nothing was written. To correct it in the open period: earnings restate --day {day} --reason '...'"
                 )
 
@@ -244,9 +245,14 @@ def count(con: Connection, table: str, day: date) -> int:
     return int(row[0])
 
 
+def is_written(con: Connection, table: str, day: date) -> bool:
+    """The table's day was written, if only without rows."""
+    return con.execute("SELECT 1 FROM written_days WHERE table_name = ? AND day = ?", [table, day]).fetchone() is not None
+
+
 def require_day(con: Connection, table: str, day: date) -> None:
     """Raise MissingDayError if the table's day was never written."""
-    if not con.execute("SELECT 1 FROM written_days WHERE table_name = ? AND day = ?", [table, day]).fetchone():
+    if not is_written(con, table, day):
         raise MissingDayError(f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day} --to {day}")
 
 

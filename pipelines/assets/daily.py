@@ -1,4 +1,4 @@
-"""What every daily asset shares: how a range of days runs, commits, is marked, and is reported.
+"""What every daily asset shares: how a range of days runs, commits, is marked, and is reported. Weeks and months: `periodic.py`.
 
 Dagster gives a single-run backfill one call with a range of days. Each day here commits by itself, in order, and is
 marked as materialised even if a later one fails: a failure on day 12 leaves days 1 to 11 done and known to be done.
@@ -17,7 +17,7 @@ import dagster as dg
 
 from pipelines.errors import ExpectedError
 from pipelines.partitions import DAYS
-from pipelines.policy import Policy
+from pipelines.policy import Policy, PolicyBook
 from pipelines.settings import Home
 from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
 from solvers import InfeasibleError
@@ -92,48 +92,76 @@ def daily_asset(
     """
 
     def decorate(function: Callable[[Day], Metadata]) -> DailyAsset:
-        name = function.__name__
+        def make(con: Connection, key: date, house: Warehouse, policies: PolicyBook) -> tuple[date, Metadata]:
+            return key, made.make(Day(con, key, house, policies.in_force(key)))
 
-        @dg.asset(
-            name=name,
-            description=function.__doc__,
-            deps=list(deps),
-            group_name=group,
-            partitions_def=DAYS,
-            backfill_policy=dg.BackfillPolicy.single_run(),
-            pool=POOL,
-            code_version=CODE_VERSION,
-            kinds={"duckdb"},
-            metadata={"tables": ", ".join((name, *extra_tables))},
+        definition = partitioned_asset(
+            function, make, group=group, deps=deps, extra_tables=extra_tables, partitions=DAYS, afterwards=afterwards
         )
-        def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
-            days = [date.fromisoformat(key) for key in context.partition_keys]
-            house = warehouse.warehouse()
-            done: dict[str, Metadata] = {}
-            try:
-                policies = house.home.policies
-                with house.open() as con:
-                    for n, day in enumerate(days, 1):
-                        began = time.monotonic()
-                        metadata = made.make(Day(con, day, house, policies.in_force(day)))
-                        done[day.isoformat()] = metadata
-                        seconds = time.monotonic() - began
-                        progress = {"asset": name, "day": day, "n": n, "of": len(days), "seconds": seconds, "metadata": metadata}
-                        PROGRESS.info("%s %s", name, day, extra=progress)
-                        context.add_asset_metadata(metadata, partition_key=day.isoformat())
-                if afterwards:
-                    afterwards(house)
-            except BaseException as error:
-                for key, metadata in done.items():  # when the asset returns, Dagster marks its days itself
-                    context.log_event(dg.AssetMaterialization(name, partition=key, metadata=metadata))
-                if isinstance(error, ExpectedError | InfeasibleError):  # the run's page shows the message, not a stack
-                    raise dg.Failure(str(error), allow_retries=False) from error
-                raise
-
-        made = DailyAsset(name, function, tuple(name for name in deps if isinstance(name, str)), asset)
+        made = DailyAsset(function.__name__, function, plain_names(deps), definition)
         return made
 
     return decorate
+
+
+def plain_names(deps: Sequence[str | dg.AssetDep]) -> tuple[str, ...]:
+    """The tables among `deps` that must have been written first."""
+    return tuple(name for name in deps if isinstance(name, str))
+
+
+Make = Callable[[Connection, date, Warehouse, PolicyBook], tuple[date, Metadata]]
+
+
+def partitioned_asset(
+    function: Callable[..., Metadata],
+    make: Make,
+    *,
+    group: str,
+    deps: Sequence[str | dg.AssetDep],
+    extra_tables: Sequence[str],
+    partitions: dg.TimeWindowPartitionsDefinition,
+    afterwards: Callable[[Warehouse], object] | None,
+) -> dg.AssetsDefinition:
+    """What assets of days, weeks and months are to Dagster; `make` makes the partition with a key, and says under which day it is kept."""
+    name = function.__name__
+
+    @dg.asset(
+        name=name,
+        description=function.__doc__,
+        deps=list(deps),
+        group_name=group,
+        partitions_def=partitions,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        pool=POOL,
+        code_version=CODE_VERSION,
+        kinds={"duckdb"},
+        metadata={"tables": ", ".join((name, *extra_tables))},
+    )
+    def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
+        keys = context.partition_keys
+        house = warehouse.warehouse()
+        done: dict[str, Metadata] = {}
+        try:
+            policies = house.home.policies
+            with house.open() as con:
+                for n, key in enumerate(keys, 1):
+                    began = time.monotonic()
+                    day, metadata = make(con, date.fromisoformat(key), house, policies)
+                    done[key] = metadata
+                    seconds = time.monotonic() - began
+                    progress = {"asset": name, "day": day, "n": n, "of": len(keys), "seconds": seconds, "metadata": metadata}
+                    PROGRESS.info("%s %s", name, day, extra=progress)
+                    context.add_asset_metadata(metadata, partition_key=key)
+            if afterwards:
+                afterwards(house)
+        except BaseException as error:
+            for key, metadata in done.items():  # when the asset returns, Dagster marks its partitions itself
+                context.log_event(dg.AssetMaterialization(name, partition=key, metadata=metadata))
+            if isinstance(error, ExpectedError | InfeasibleError):  # the run's page shows the message, not a stack
+                raise dg.Failure(str(error), allow_retries=False) from error
+            raise
+
+    return asset
 
 
 def yesterday_of(name: str) -> dg.AssetDep:

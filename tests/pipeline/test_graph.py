@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dagster as dg
 
-from pipelines.definitions import build_definitions
+from pipelines.definitions import PERIODIC, build_definitions
+from pipelines.partitions import PARTITIONS
+from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.status import MADE_FROM
+from pipelines.status import PERIODIC as PERIODIC_MADE_FROM
 
 EDGES = {
     "viewers": set(),
@@ -26,6 +29,7 @@ EDGES = {
     "ledger_entries": {"pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"},
     "creator_earnings": {"ledger_entries"},
 }
+PERIODIC_EDGES: dict[str, set[str]] = {}
 CHECKS = {
     "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
     "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
@@ -42,7 +46,7 @@ def _graph() -> dg.AssetGraph:
 def test_edges() -> None:
     graph = _graph()
     found = {node.key.to_user_string(): {p.to_user_string() for p in node.parent_keys} for node in graph.asset_nodes}
-    assert found == EDGES
+    assert found == EDGES | PERIODIC_EDGES
 
 
 def test_status_knows_the_edges() -> None:
@@ -50,13 +54,15 @@ def test_status_knows_the_edges() -> None:
     derived = {name: edges - {"viewers", "creators", "videos", name} for name, edges in EDGES.items() if edges - {"creators", "videos"}}
     del derived["group_weights"]
     assert {name: set(sources) for name, sources in MADE_FROM.items()} == derived
+    periodic = {name: {edge for edge in edges if TABLES[edge].span == "day"} for name, edges in PERIODIC_EDGES.items()}
+    assert {name: set(sources) for name, sources in PERIODIC_MADE_FROM.items()} == periodic
 
 
-def test_every_asset_is_daily_with_one_backfill_policy_and_one_pool() -> None:
+def test_every_asset_has_the_partitions_of_its_table_one_backfill_policy_and_one_pool() -> None:
     graph = _graph()
-    partitions = {node.partitions_def for node in graph.asset_nodes}
-    assert len(partitions) == 1
-    assert isinstance(partitions.pop(), dg.DailyPartitionsDefinition)
+    assert {name for name, table in TABLES.items() if table.span != "day"} >= {asset.name for asset in PERIODIC} == PERIODIC_EDGES.keys()
+    for node in graph.asset_nodes:
+        assert node.partitions_def == PARTITIONS[TABLES[node.key.to_user_string()].span]
     assert {node.backfill_policy for node in graph.asset_nodes} == {dg.BackfillPolicy.single_run()}
     assert {tuple(node.pools or ()) for node in graph.asset_nodes} == {("warehouse",)}
 
@@ -69,7 +75,7 @@ def test_checks_block() -> None:
         assert {key.name for key in keys if not graph.get_check_spec(key).blocking} == names & WARNINGS
 
 
-def test_job_and_schedule_load() -> None:
+def test_jobs_and_schedules_load() -> None:
     definitions = build_definitions(Home.here())
     dg.Definitions.validate_loadable(definitions)
     assert definitions.resolve_schedule_def("every_day").job_name == "daily"
