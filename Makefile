@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check lock clean help
+.PHONY: demo test check spark test-spark lock clean help
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
 	@echo "make test   set up .venv, lint, check types, run every test"
-	@echo "make lock   resolve pyproject.toml anew into requirements.lock"
+	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
+	@echo "make lock   resolve pyproject.toml anew into requirements.lock and requirements-spark.lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "creator-earnings needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=/path/to/python3.11")'
@@ -26,12 +27,21 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+# In a lock of its own: 430 MB to load and a Java are much to ask for what the two commands above do without.
+spark: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.lock
+
+test-spark: spark
+	$(BIN)/pytest -m spark
 
 lock:
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
 	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings > requirements.lock
+	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,spark]'
+	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings | grep -vxFf requirements.lock > requirements-spark.lock
 	rm -rf $(VENV)-lock
 
 clean:

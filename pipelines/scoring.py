@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Literal
 
 import duckdb
 
 from pipelines.policy import Policy, exact
 from pipelines.queries import query
+from pipelines.settings import Settings
 
 Parameter = date | float | int | str | bool | Decimal | None
 
@@ -27,6 +29,18 @@ class Query:
 
     sql: str
     parameters: Mapping[str, Parameter]
+
+    def cut(self) -> tuple[Query, Query]:
+        """The score in two queries: sums over events, which are integers, and the scores made of a table `tier` of them.
+
+        An engine that adds up the first hands exact numbers to the second, so logarithms and powers, whose last digit differs
+        from one library to the next, are taken by one engine only.
+        """
+        head, tier, rest = _TIER.split(self.sql)
+        sums = f"{head}{tier}\nSELECT * FROM tier"
+        named = set(re.findall(r"\$(\w+)", sums))
+        used = {name: value for name, value in self.parameters.items() if name in named}
+        return Query(sums, used), Query(head + rest.removeprefix(","), self.parameters)
 
 
 def score_query(day: date, policy: Policy) -> Query:
@@ -83,7 +97,19 @@ def score_query(day: date, policy: Policy) -> Query:
     )
 
 
+_TIER = re.compile(r"^(tier AS \(\n.*?^\))", re.DOTALL | re.MULTILINE)
 _UIR = re.compile(r"/\*uir\s(.*?)\*/", re.DOTALL)
+
+
+def score_engine(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, settings: Settings) -> Literal["duckdb", "spark"]:
+    """Who adds up the day's events: as `score_engine` says; `auto` is Spark from `spark.from_events` events in the window on."""
+    if settings.score_engine != "auto":
+        return settings.score_engine
+    if day in settings.spark.days:
+        return "spark"
+    since = day - timedelta(days=policy.quality.window_days - 1)
+    (events,) = con.execute("SELECT count(*) FROM viewer_events WHERE day BETWEEN ? AND ?", [since, day]).fetchall()[0]
+    return "spark" if events >= settings.spark.from_events else "duckdb"
 
 
 def score_videos(con: duckdb.DuckDBPyConnection, day: date, policy: Policy) -> duckdb.DuckDBPyRelation:

@@ -33,6 +33,20 @@ class CalendarError(ExpectedError, ValueError):
     """Days, or assets of a day, that a home does not have."""
 
 
+class Spark(BaseModel):
+    """Section `[spark]` of `settings.toml`: who runs the sums of the score for days that one machine should not add up, and with what."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    from_events: Annotated[int, Field(ge=0)] = Field(200_000_000, description="`auto`: events in the window from which Spark adds up")
+    days: tuple[date, ...] = Field((), description="`auto`: days that Spark adds up whatever their size")
+    master: str = Field("local[*]", description="Spark master; `local[*]` is this machine, all cores")
+    driver_memory: Annotated[str, Field(pattern=r"^[0-9]+[kmgt]$")] = Field("4g", description="memory of the driver; locally that is all")
+    shuffle_partitions: Annotated[int, Field(ge=1)] = Field(64, description="parts that the events are sorted into; more for bigger days")
+    folder: Path | None = Field(None, description="where events and sums are handed over; for a cluster, one that its workers see")
+    options: dict[str, str] = Field({}, description="any other Spark option, e.g. `spark.executor.memory`")
+
+
 class Settings(BaseModel):
     """Contents of `settings.toml`; every key may be left out."""
 
@@ -47,6 +61,8 @@ class Settings(BaseModel):
     lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer")
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
     memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
+    score_engine: Literal["duckdb", "spark", "auto"] = Field("duckdb", description="what adds up the events of the quality score")
+    spark: Spark = Field(Spark(), description="section of its own")
     publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,14 +16,14 @@ from typing import Any
 import duckdb
 import pandas as pd
 import pytest
-import sqlglot
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlglot import exp
 
 from pipelines import schema
 from pipelines.policy import Epochs, Experiment, Policy, exact
-from pipelines.scoring import score_query, score_videos
+from pipelines.scoring import score_engine, score_query, score_videos
+from pipelines.settings import Home, Settings, Spark
+from pipelines.spark import SparkError, score_on_spark
 
 DAY = date(2026, 1, 10)
 ACTIONS = ("liked", "commented", "shared", "followed")
@@ -563,18 +564,43 @@ def test_sums_do_not_overflow(con: duckdb.DuckDBPyConnection) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["none", "uir"])
-def test_spark_can_run_the_same_text(mechanism: str) -> None:
-    """Parses, has no function sqlglot does not know, transpiles without loss, and Spark's parser takes the result."""
+def test_the_query_in_two_gives_the_same_bits(con: duckdb.DuckDBPyConnection, mechanism: str) -> None:
+    """Sums first, scores of them afterwards; what goes from one to the other is whole numbers only."""
+    events, viewers = zip(*(crowd(f"v{n}", 20 + n) for n in range(9)), strict=True)
+    videos = [Video(f"v{n}", 7_000 + 13 * n) for n in range(9)]
+    load(con, Platform([e for some in events for e in some], [v for some in viewers for v in some], videos))
     query = score_query(DAY, HARDENED.model_copy(update={"epochs": Epochs(mechanism=mechanism)}))
-    sql = query.sql
-    tree = sqlglot.parse_one(sql, read="duckdb")
-    assert not list(tree.find_all(exp.Anonymous))
-    spark = sqlglot.transpile(sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
-    assert len(spark) == 1
-    again = sqlglot.parse_one(spark[0], read="spark")
-    assert isinstance(again, exp.Select)
-    assert again.named_selects == [c.name for c in schema.VIDEO_QUALITY.columns]
-    assert {p.name for p in tree.find_all(exp.Placeholder)} == set(query.parameters)
+    sums, scores = query.cut()
+    at_once = con.sql(query.sql, params=dict(query.parameters)).order("video_id").fetchall()
+    tier = con.sql(sums.sql, params=dict(sums.parameters))
+    assert {str(t).split("(")[0] for t in tier.types} == {"VARCHAR", "BOOLEAN", "BIGINT", "HUGEINT", "DECIMAL"}
+    assert all(str(t).endswith(",0)") for t in tier.types if "DECIMAL" in str(t))
+    tier.create("tier")
+    con.execute("DELETE FROM viewer_events")
+    assert con.sql(scores.sql, params=dict(scores.parameters)).order("video_id").fetchall() == at_once
+    assert len(at_once) == 9
+
+
+def test_who_adds_up(con: duckdb.DuckDBPyConnection) -> None:
+    before = DAY - timedelta(days=1)
+    load(con, Platform([Event("u", "v", 1), Event("w", "v", 1, day=before)], []))
+    weekly = policy(window_days=7)
+    assert score_engine(con, DAY, PRINTED, Settings()) == "duckdb"
+    assert score_engine(con, DAY, PRINTED, Settings(score_engine="spark")) == "spark"
+    by_size = Settings(score_engine="auto", spark=Spark(from_events=2))
+    assert [score_engine(con, DAY, how, by_size) for how in (PRINTED, weekly)] == ["duckdb", "spark"]
+    by_day = Settings(score_engine="auto", spark=Spark(days=(before,)))
+    assert [score_engine(con, day, PRINTED, by_day) for day in (before, DAY)] == ["spark", "duckdb"]
+
+
+def test_spark_that_is_not_installed(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "pyspark", None)
+    with (
+        pytest.raises(SparkError, match=r"is not installed.*make spark.*score_engine"),
+        score_on_spark(con, DAY, PRINTED, Home.at(tmp_path)),
+    ):
+        pass
+    assert not list((tmp_path / ".spark").iterdir())
 
 
 # --- what the knobs are for (docs/formulas.md section 1) ------------------------------------------------------------------------

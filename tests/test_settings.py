@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.policy import PolicyError
 from pipelines.schema import DAILY
-from pipelines.settings import PROJECT, Home, Settings, SettingsError
+from pipelines.settings import PROJECT, Home, Settings, SettingsError, Spark
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 
@@ -29,7 +29,7 @@ def test_without_a_file_there_are_defaults(home):
     assert home.settings == Settings()
     assert home.settings.model_dump() == {
         **{"policy": "hardened", "first_day": None, "last_day": None, "quarantine_limit": 0.04, "lock_timeout_seconds": 30.0},
-        **{"threads": None, "memory_limit": None, "publish": True},
+        **{"threads": None, "memory_limit": None, "publish": True, "score_engine": "duckdb", "spark": Spark().model_dump()},
     }
 
 
@@ -37,11 +37,17 @@ def test_every_key_can_be_set(home):
     write(
         home,
         'policy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit = 1\nlock_timeout_seconds = 0\n'
-        'threads = 2\nmemory_limit = "4GB"\npublish = false\n',
+        'threads = 2\nmemory_limit = "4GB"\npublish = false\nscore_engine = "auto"\n'
+        '[spark]\nfrom_events = 0\ndays = [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions = 9\n'
+        'folder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n',
     )
     assert home.settings.model_dump() == {
         **{"policy": "printed", "first_day": date(2026, 1, 1), "last_day": "open", "quarantine_limit": 1.0, "lock_timeout_seconds": 0.0},
-        **{"threads": 2, "memory_limit": "4GB", "publish": False},
+        **{"threads": 2, "memory_limit": "4GB", "publish": False, "score_engine": "auto"},
+        "spark": {
+            **{"from_events": 0, "days": (date(2026, 1, 2),), "master": "spark://there:7077", "driver_memory": "2g"},
+            **{"shuffle_partitions": 9, "folder": Path("/shared"), "options": {"spark.executor.memory": "8g"}},
+        },
     }
     assert home.policies.versions[0].name == "printed"
 
@@ -57,6 +63,9 @@ WRONG = {
     "a limit that is no number": ("quarantine_limit = nan", "quarantine_limit: "),
     "a negative wait": ("lock_timeout_seconds = -1", "lock_timeout_seconds: "),
     "no threads": ("threads = 0", "threads: "),
+    "an engine that is none": ('score_engine = "pandas"', "score_engine: "),
+    "a Spark key that is none": ("[spark]\nmemory = '4g'", "spark.memory: Extra inputs"),
+    "Spark's memory in other letters": ("[spark]\ndriver_memory = '4GB'", "spark.driver_memory: "),
     "memory without a unit": ('memory_limit = "lots"', "memory_limit: "),
     "no day": ('first_day = "monday"', "first_day: "),
     "a number for a day": ("first_day = 86400", "first_day: "),

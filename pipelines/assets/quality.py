@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import dagster as dg
 
 from pipelines.assets.daily import Day, Metadata, daily_asset, window
 from pipelines.epochs import require_weights
-from pipelines.scoring import score_videos
+from pipelines.scoring import score_engine, score_videos
+from pipelines.spark import score_on_spark
 from pipelines.warehouse import require_day
 
 
@@ -21,8 +24,13 @@ def video_quality(run: Day) -> Metadata:
     for day in window(run.day, run.policy.quality.window_days):
         if day in landed:
             require_day(run.con, "viewer_events", day)
-    with run.write() as writer:
-        rows = writer.replace("video_quality", score_videos(run.con, run.day, run.policy))
+    engine = score_engine(run.con, run.day, run.policy, run.home.settings)
+    on_spark = engine == "spark"
+    scoring = (
+        score_on_spark(run.con, run.day, run.policy, run.home) if on_spark else nullcontext(score_videos(run.con, run.day, run.policy))
+    )
+    with scoring as scores, run.write() as writer:
+        rows = writer.replace("video_quality", scores)
     views, effective, mean, zeros = run.con.execute(
         """SELECT coalesce(sum(qualified_views), 0), coalesce(sum(effective_views), 0), coalesce(avg(quality), 0),
                   coalesce(avg((quality = 0)::INT), 0) FROM video_quality WHERE day = ?""",
@@ -34,5 +42,6 @@ def video_quality(run: Day) -> Metadata:
         "effective_views": float(effective),
         "mean_quality": float(mean),
         "share_with_zero_quality": float(zeros),
+        "engine": engine,
         "policy": f"{run.policy.name} {run.policy.hash}",
     }

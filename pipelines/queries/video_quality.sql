@@ -1,5 +1,6 @@
 -- Quality score of every video that somebody watched in the window (the ad revenue document, section 4; docs/formulas.md section 1).
--- Parameters: pipelines/scoring.py. Plain SQL: the same text runs on DuckDB and, transpiled by sqlglot, on Spark.
+-- Parameters: pipelines/scoring.py. Plain SQL: the same text runs on DuckDB and, transpiled by sqlglot, on Spark; the pipeline lets
+-- Spark run it down to `tier`, the sums over events, which are integers, so that both engines end in the same bits.
 --
 -- Sums are over integers (trust in millionths, watch time in milliseconds) and are divided once, at the end, so that
 -- neither the order of the rows nor the number of threads can move a bit of the result.
