@@ -21,7 +21,11 @@ Mask = npt.NDArray[np.bool_]
 TWITCH_DONATION = PowerDonation(math.exp(-1.17), 0.6)
 """Equation 3's own numbers, for a platform that has no gifts to learn from yet."""
 _STEP = 1e-5
+_WAVES = np.array([(r * math.cos(t), r * math.sin(t), 1.0) for r in (0.2, 0.4, 0.8) for t in 2 * np.pi * np.arange(12) / 12])
+"""Preferences to start from as well, in units of their mean: waves of three heights in twelve phases."""
 _NUDGE = 1e-2
+_BLIND = 1e-5
+"""Slopes this part of the largest are those of rounding in a difference of equilibria over 2 _STEP: nothing is seen along them."""
 _EXACT = 1e-6
 """A fit this much of the mean observation off is exact: below it the errors are the solver's, and say nothing."""
 
@@ -50,7 +54,7 @@ class PreferenceFit:
     opportunity_costs, deviation_costs : (v,), (w,): the pairs tried
     rmse : (v, w), equation 28
     coefficients : (v, w, 3), c1 >= 0, 0 <= c2 < 2 pi, c3
-    errors : (3,), standard errors at the best pair; infinite where the observation says nothing about a coefficient
+    errors : (v, w, 3), standard errors given the pair; infinite where the observation says nothing about a coefficient
     everyone_serves : (v, w), whether all fitted creators take part: then V leaves no trace in what is observed
     plausible : (v, w), pairs within the 95 % likelihood region of the best one (normal errors): the data do not tell them apart
     best : indices of the pair that fits best
@@ -79,7 +83,19 @@ class PreferenceFit:
         """Whether the data single out one of several costs tried, and all coefficients of the preferences at the best pair."""
         tried = {"opportunity_cost": (self.opportunity_costs, 1), "deviation_cost": (self.deviation_costs, 0)}
         costs = {name: bool(values.size > 1 and self.plausible.any(axis=axis).sum() == 1) for name, (values, axis) in tried.items()}
-        return costs | {"preferences": bool(np.isfinite(self.errors).all())}
+        return costs | {"preferences": bool(np.isfinite(self.errors[self.best]).all())}
+
+    def interval(self, confidence: float = 0.95) -> Floats:
+        """(3, 2): the coefficients of all plausible pairs with their errors; infinite where one of these says nothing.
+
+        A phase is counted from that of the best pair, so its interval may leave [0, 2 pi).
+        """
+        from scipy.stats import norm
+
+        middle, best = self.coefficients[self.plausible], self.coefficients[self.best]
+        middle[:, 1] = best[1] + (middle[:, 1] - best[1] + np.pi) % (2 * np.pi) - np.pi
+        half = float(norm.ppf((1 + confidence) / 2)) * self.errors[self.plausible]
+        return np.stack([(middle - half).min(axis=0), (middle + half).max(axis=0)], axis=1)
 
     def statement(self) -> str:
         """What is known and what is not, in a sentence or two."""
@@ -107,6 +123,7 @@ def fit_preferences(
     donation: Donation,
     opportunity_costs: npt.ArrayLike,
     deviation_costs: npt.ArrayLike,
+    independent: float | None = None,
 ) -> PreferenceFit:
     r"""Preferences whose equilibrium is closest to what creators were seen to serve, for every pair of costs.
 
@@ -119,11 +136,13 @@ def fit_preferences(
     alpha : the present split, in (0, 1)
     window, donation : as for `DonationMarket`
     opportunity_costs, deviation_costs : the values of V and W to try
+    independent : how many independent observations these L are worth, above 0; all of them unless given. Counts of creators who
+        serve K locations in a row share their creators, so L / K is nearer: errors then grow by sqrt(K), and more pairs are plausible
 
     Raises
     ------
     ValueError
-        an observation that is not a count; alpha outside (0, 1); as `DonationMarket`
+        an observation that is not a count; alpha outside (0, 1); `independent` not above 0; as `DonationMarket`
 
     Source: Tang and Huang, section VII, equation 28, tables II and III.
     """
@@ -134,6 +153,9 @@ def fit_preferences(
         raise ValueError(f"serving must be at least 4 finite numbers, at least 0 and not all 0: {seen!r}")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie strictly between 0 and 1, not {alpha!r}")
+    worth = seen.size if independent is None else independent
+    if not 0 < worth < math.inf:
+        raise ValueError(f"independent must be finite and above 0, not {independent!r}")
     v, w = (np.atleast_1d(np.asarray(costs, dtype=np.float64)) for costs in (opportunity_costs, deviation_costs))
     shape = (v.size, w.size)
     rmse, coefficients, everyone = np.zeros(shape), np.zeros((*shape, 3)), np.zeros(shape, dtype=np.bool_)
@@ -152,7 +174,7 @@ def fit_preferences(
             coefficients[at], rmse[at], errors[at], everyone[at] = _fit(market(at, seen), seen, alpha, coefficients[other])
 
     floor = np.maximum(rmse, _EXACT * seen.mean())
-    plausible = 2 * seen.size * np.log(floor / floor.min()) <= chi2.ppf(0.95, 2)
+    plausible = 2 * worth * np.log(floor / floor.min()) <= chi2.ppf(0.95, 2)
     best = tuple(int(i) for i in np.unravel_index(np.argmin(rmse), shape))
     best_alpha, gain = np.full(shape, np.nan), np.full(shape, np.nan)
     for at in map(tuple, np.argwhere(plausible)):
@@ -160,14 +182,15 @@ def fit_preferences(
         split = fitted.optimal_split()
         best_alpha[at] = split.alpha
         gain[at] = split.platform_payoff / fitted.equilibrium(alpha).platform_payoff - 1
-    return PreferenceFit(v, w, rmse, coefficients, errors[best], everyone, plausible, (best[0], best[1]), best_alpha, gain)
+    errors *= math.sqrt(seen.size / worth)
+    return PreferenceFit(v, w, rmse, coefficients, errors, everyone, plausible, (best[0], best[1]), best_alpha, gain)
 
 
 def _fit(market: DonationMarket, seen: Floats, alpha: float, start: Floats | None = None) -> tuple[Floats, float, Floats, bool]:
     """Coefficients, root mean square error, standard errors, and whether everybody serves, for one pair of costs.
 
     Fitted in x = (a, b, c3), c1 sin(. + c2) = a sin + b cos, where the problem is nearly linear. The start, unless given as
-    coefficients, is what was seen if nobody had moved.
+    coefficients, is what was seen if nobody had moved, or whichever of _WAVES fits better: there can be several valleys.
     """
     from scipy.optimize import least_squares
 
@@ -185,7 +208,9 @@ def _fit(market: DonationMarket, seen: Floats, alpha: float, start: Floats | Non
         return (served(x + step) - served(x - step)).T / (2 * _STEP * level)
 
     if start is None:
-        first = np.append(np.linalg.lstsq(market.serves @ waves[:2].T, seen - seen.mean(), rcond=1e-9)[0], level)
+        unmoved = np.append(np.linalg.lstsq(market.serves @ waves[:2].T, seen - seen.mean(), rcond=1e-9)[0], level)
+        starts = np.vstack([unmoved, level * _WAVES])
+        first = starts[np.argmin(((served(starts) - seen) ** 2).sum(axis=1))]
     else:
         first = np.array([start[0] * math.cos(start[1]), start[0] * math.sin(start[1]), start[2]])
     found = least_squares(
@@ -203,28 +228,46 @@ def _fit(market: DonationMarket, seen: Floats, alpha: float, start: Floats | Non
     # the fit can end where one more creator would change nothing and one less would: each side must tell
     sides = [served(found.x + step * level * np.eye(3)) - served(found.x[None]) for step in (_NUDGE, -_NUDGE)]
     if all(np.linalg.matrix_rank(side, tol=1e-3 * _NUDGE * level * market.window) == 3 for side in sides):
-        # from (a, b) to amplitude and phase
-        c1 = math.hypot(a, b)
-        turn = np.array([[a / c1, b / c1, 0.0], [-b / c1**2, a / c1**2, 0.0], [0.0, 0.0, 1.0]])
-        noise = 2 * found.cost / max(size - 3, 1)
-        errors = np.sqrt(np.diag(turn @ np.linalg.inv(found.jac.T @ found.jac) @ turn.T) * noise)
+        errors = _standard_errors(found.jac, a, b) * math.sqrt(2 * found.cost / max(size - 3, 1))
     fitted = np.array([math.hypot(a, b), math.atan2(b, a) % (2 * np.pi), c3])
     creators = np.maximum(found.x @ waves, least)
     taking_part = market.equilibria(np.array([alpha]), creators[None]).participation[0]
     return fitted, math.sqrt(2 * found.cost / size), errors, bool(taking_part > (1 - 1e-9) * creators.sum())
 
 
+def _standard_errors(slopes: Floats, a: float, b: float) -> Floats:
+    """Standard errors of amplitude, phase and c3 for noise of 1, from the slopes of what is served in (a, b, c3).
+
+    The inverse of J'J from the singular values of J: a sum of squares, which rounding cannot turn negative. A direction along which
+    nothing moves makes the error of every coefficient that it changes infinite; without a wave there is no phase.
+    """
+    _, sizes, directions = np.linalg.svd(slopes, full_matrices=False)
+    if sizes[0] == 0:
+        return np.full(3, np.inf)
+    amplitude = math.hypot(a, b)
+    along = np.array([a, b]) / amplitude if amplitude > 0 else np.array([1.0, 0.0])
+    turn = np.array([[along[0], along[1], 0.0], [-along[1], along[0], 0.0], [0.0, 0.0, 1.0]])
+    blind = sizes <= _BLIND * sizes[0]
+    moved = turn @ directions.T
+    errors = np.sqrt((moved[:, ~blind] ** 2 / sizes[~blind] ** 2).sum(axis=1))
+    unseen = (abs(moved[:, blind]) > _BLIND * abs(moved).max(axis=1, keepdims=True)).any(axis=1)
+    errors[1] = errors[1] / amplitude if amplitude > 0 else np.inf
+    return np.where(unseen, np.inf, errors)
+
+
 @dataclass(frozen=True, eq=False)
 class DonationFit:
     """log(donation per creator) = b0 + b1 log(viewers per creator), with confidence intervals.
 
-    `donation` is the power law it means; None where b1 is not strictly between 0 and 1 and assumption 1 would fail.
+    `donation` is the power law it means; None where b1 is not strictly between 0 and 1 and assumption 1 would fail. The line goes
+    through `mean_log_viewers` whatever its slope.
     """
 
     b0: float
     b1: float
     b0_interval: tuple[float, float]
     b1_interval: tuple[float, float]
+    mean_log_viewers: float
     donation: PowerDonation | None
 
 
@@ -260,4 +303,4 @@ def fit_donation(viewers: npt.ArrayLike, donations: npt.ArrayLike, *, confidence
     wide = float(t.ppf((1 + confidence) / 2, x.size - 2)) * noise
     half1, half0 = wide / math.sqrt(across), wide * math.sqrt(1 / x.size + float(x.mean()) ** 2 / across)
     donation = PowerDonation(math.exp(b0), b1) if 0 < b1 < 1 else None
-    return DonationFit(b0, b1, (b0 - half0, b0 + half0), (b1 - half1, b1 + half1), donation)
+    return DonationFit(b0, b1, (b0 - half0, b0 + half0), (b1 - half1, b1 + half1), float(x.mean()), donation)
