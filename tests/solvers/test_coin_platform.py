@@ -455,6 +455,60 @@ def test_a_nearly_weightless_crowd_is_no_trap():
     assert best.gap <= 1e-9
 
 
+def extreme(seed: int) -> dict[str, Any]:
+    """Weights, shares and coins that are zero, tiny or huge beside their neighbours."""
+    rng = np.random.default_rng([seed, 4])
+    n = int(rng.integers(1, 8))
+
+    def spread(x: Any) -> Any:
+        part = rng.choice([0.0, 0.4, 1.0])
+        return np.where(rng.random(n) < part, rng.choice([0.0, 1.0]) * x * 10.0 ** rng.uniform(-300 * part, 5, n), x)
+
+    case: dict[str, Any] = {
+        "normal": np.where(rng.random(n) < 0.3, 0.0, np.ceil(10 ** rng.uniform(0, rng.choice([0.1, 4.0, 12.0]), n))),
+        "premium": np.where(rng.random(n) < 0.3, 0.0, np.ceil(10 ** rng.uniform(0, rng.choice([0.1, 4.0, 12.0]), n))),
+        "utility_weight": spread(rng.random(n) / n) * rng.choice([1.0, 1.0, 0.0]),
+        "incentive_weight": spread(rng.random(n) / n) * rng.choice([1.0, 1.0, 0.0]),
+        "efficiency_share": spread(rng.random(n)),
+        "lambda_eff": float(rng.choice([0.0, 1e-9, 0.4, 1.0, 1e3])),
+        "normal_max": rng.choice([0.0, 0.6, 1.0]),
+        "premium_max": rng.choice([0.3, 0.8, 1.0]),
+        "min_gap": rng.choice([0.0, 0.05]) * rng.random(n),
+        "max_gap": rng.choice([0.1, 0.4, 1.0]),
+        "epsilon": float(rng.choice([1e-3, 1.0, 50.0])),
+    }
+    case["revenue_floor"] = rng.choice([0.0, 0.0, 0.5]) * float((case["normal"] + case["premium"]).sum())
+    return case
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.integers(0, 10**6))
+def test_weights_and_coins_of_all_sizes(seed):
+    case = extreme(seed)
+    v, best = columns(case), solve(**case)
+    assert_feasible(v, best)
+    assert best.gap <= 1e-9
+    assert all(value <= best.value + 1e-9 * abs(value) for _, value in best.local_maxima)
+    rng = np.random.default_rng(seed)
+    for part in (1.0, 1.0, 0.3, 1e-2):
+        assert objective(v, *another_split(v, best, rng, part)) <= best.upper_bound + 1e-11 * (1 + abs(best.value))
+
+
+def test_best_at_hardly_any_total():
+    # paying the first video alone is best, and each of its coins narrows its gap; epsilon hides almost all of what it is paid
+    case = DEFAULTS | {
+        "normal": [3.0, 5.0, 2.0],
+        "premium": 0.0,
+        "utility_weight": 0.0,
+        "efficiency_share": [0.9, 0.0, 0.0],
+        "min_gap": 0.0,
+    }
+    best = solve(**case | {"premium_max": 0.3, "epsilon": 1e6, "revenue_floor": 5.0, "lambda_eff": 10.0})
+    assert 0 < best.total < 1e-6
+    assert best.value == pytest.approx(9 + 0.3 * 0.26, rel=1e-6)
+    assert best.gap <= 1e-8
+
+
 # ----------------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -479,6 +533,7 @@ def test_infeasible_input_names_the_numbers(change, words):
     [
         ({"normal": [1.0, -1.0, 1.0]}, "normal must be finite and at least 0: row 1 is -1.0"),
         ({"premium": math.nan}, "premium must be finite"),
+        ({"normal": [1.0, 1e-7, 0.0]}, r"normal must be 0 or at least 1e-06, 1e-06 epsilon, .*: row 1 is 1e-07"),
         ({"utility_weight": -1.0}, "utility_weight must be finite and at least 0"),
         ({"premium_max": 1.1}, r"premium_max must be in \[0, 1\]: row 0 is 1.1"),
         ({"epsilon": 0.0}, "epsilon must be finite and above 0"),
