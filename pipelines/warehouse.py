@@ -116,14 +116,15 @@ class Warehouse:
         con = self._connect(read_only)
         try:
             con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
-            if read_only and not is_current(con):
-                con.close()  # made by an earlier version, or by a process that was killed before it had tables
-                with self.open():
-                    pass
-                con = self._connect(read_only)
-            if not read_only:
-                with transaction(con):
-                    migrate(con, CODE_VERSION)
+            if not is_current(con):
+                if read_only:  # made by an earlier version, or by a process that was killed before it had tables
+                    con.close()
+                    with self.open():
+                        pass
+                    con = self._connect(read_only)
+                else:
+                    with transaction(con):
+                        migrate(con, CODE_VERSION)
             self._check_columns(con)
             yield con
         finally:

@@ -192,14 +192,17 @@ def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]
     """Every policy that was paid under is kept as it was."""
     kept = {}
     findings = []
-    for policy_hash, content in con.execute("SELECT policy_hash, content FROM policies").fetchall():
+    for policy_hash, name, effective_from, content in con.execute(
+        "SELECT policy_hash, name, effective_from, content FROM policies"
+    ).fetchall():
         kept[policy_hash] = content
         try:
-            intact = Policy.model_validate_json(content).hash == policy_hash
+            policy = Policy.model_validate_json(content)
+            intact = (policy.hash, policy.name, policy.effective_from) == (policy_hash, name, effective_from)
         except ValueError:
             intact = False
         if not intact:
-            findings.append(f"policy {policy_hash}: what is kept of it has another hash")
+            findings.append(f"policy {policy_hash}: what is kept of it has another hash, name or date")
     used = {txn["policy_hash"] for txn in map(_named, transactions) if txn["kind"] != "statement"}
     return findings + [f"policy {missing} was paid under and is not kept" for missing in sorted(used - kept.keys())]
 
@@ -214,6 +217,24 @@ def _tables(con: Connection) -> list[str]:
         con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
         if con.execute(f"SELECT {ENTRIES_HASH} FROM posting").fetchall()[0][0] != entries_hash:
             findings.append(f"{day}: the payout tables do not say what was posted; run or restate the day")
+    findings += _rows(
+        con,
+        "{}: the money of pool {} does not add up",
+        """SELECT day, category FROM ad_pools
+           WHERE revenue_micros + carry_in_micros + spread_micros <> platform_micros + pool_micros + carry_out_micros ORDER BY ALL""",
+    )
+    for day, policies in con.execute("SELECT day, list(DISTINCT policy_hash) FROM creator_earnings GROUP BY day ORDER BY day").fetchall():
+        if len(policies) > 1:
+            findings.append(f"{day}: its earnings name {len(policies)} policies")
+        earned = {"day": day, "policy_hash": policies[0]}
+        con.execute(f"CREATE OR REPLACE TEMP TABLE owed AS {query('creator_earnings')}", earned)
+        findings += _rows(
+            con,
+            "{}: the parts of {}'s earnings are not those the ledger owes",
+            """SELECT DISTINCT day, creator_id FROM (((FROM owed) EXCEPT (FROM creator_earnings WHERE day = $day))
+               UNION ((FROM creator_earnings WHERE day = $day) EXCEPT (FROM owed))) ORDER BY ALL""",
+            {"day": day},
+        )
     findings += _rows(
         con,
         "{}: earnings of {} are {} micros, the ledger owes {}",

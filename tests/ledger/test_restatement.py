@@ -14,6 +14,7 @@ from pipelines.ledger.closing import close
 from pipelines.ledger.restatement import Restatement, RestatementError, restate
 from pipelines.ledger.verification import verify
 from pipelines.settings import Home
+from pipelines.status import day_statuses
 from pipelines.warehouse import Warehouse
 from tests.ledger.conftest import DAYS, FIRST, balances, deliver_late, make_days, rows
 
@@ -138,19 +139,20 @@ def test_a_budget_neutral_restatement_moves_money_only_between_creators(made: Ho
 def test_carried_money_takes_later_days_along(landed) -> None:
     """A category nobody has a video in carries; restating the day it began reissues every day that passed the money on."""
     home: Home = landed()
-    for day in DAYS:
+    days, closed = DAYS[:3], DAYS[1]
+    for day in days:
         path = home.landing / "ad_revenue" / str(day) / "orphan.csv"
         path.write_text(f"ad_id,ts,category,amount_micros\norphan-{day},{day}T10:00:00Z,nobody,1000\n")
-    make_days(home, DAYS)
-    close(home, MID)
+    make_days(home, days)
+    close(home, closed)
     (home.landing / "ad_revenue" / str(FIRST) / "orphan.csv").write_text(
         f"ad_id,ts,category,amount_micros\norphan-{FIRST},{FIRST}T10:00:00Z,nobody,5000\n"
     )
     done = applied(home, FIRST)
-    assert [(d.day, d.closed) for d in done.days] == [(day, day <= MID) for day in DAYS]
-    carried = [(450 * n + 1800,) for n in range(1, len(DAYS) + 1)]
+    assert [(d.day, d.closed) for d in done.days] == [(day, day <= closed) for day in days]
+    carried = [(450 * n + 1800,) for n in range(1, len(days) + 1)]
     assert rows(home, "SELECT carry_out_micros FROM ad_pools WHERE category = 'nobody' ORDER BY day") == carried
-    assert rows(home, "SELECT DISTINCT booked_day FROM ledger_transactions WHERE kind = 'reversal' ORDER BY 1") == [(d,) for d in DAYS[3:]]
+    assert rows(home, "SELECT DISTINCT booked_day FROM ledger_transactions WHERE kind = 'reversal'") == [(days[2],)]
     sound(home)
 
 
@@ -206,7 +208,8 @@ def test_any_order_of_deliveries_runs_closings_and_restatements_ends_in_the_same
         if DAYS.index(day) < closed:
             applied(home, day)
         else:
-            make_days(home, DAYS[DAYS.index(day) :])
+            make_days(home, [day])
+            make_days(home, [s.day for s in day_statuses(home) if s.state == "stale"])
     if closed < len(DAYS):
         close(home, LAST)
     assert balances(home) == balances(scratch)

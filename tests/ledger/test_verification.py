@@ -23,10 +23,11 @@ PROVEN = {
     "ledger_transactions": [c.name for c in TABLES["ledger_transactions"].columns],
     "ledger_entries": [c.name for c in TABLES["ledger_entries"].columns],
     "statements": [c.name for c in TABLES["statements"].columns],
-    "policies": ["policy_hash", "content"],
+    "policies": ["policy_hash", "name", "effective_from", "content"],
+    "ad_pools": ["day", "category", *(c.name for c in TABLES["ad_pools"].columns if c.name.endswith("_micros"))],
     "ad_payouts": ["day", "category", "creator_id", "payout_micros", "carried_micros"],
     "donation_splits": ["day", "creator_id", "revenue_micros", "payout_micros"],
-    "creator_earnings": ["day", "creator_id", "total_micros"],
+    "creator_earnings": [c.name for c in TABLES["creator_earnings"].columns],
 }
 
 
@@ -81,7 +82,13 @@ def open_ledger(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def test_any_changed_value_is_found(open_ledger: Connection, table: str, column: str) -> None:
     """One value of one row is changed by as little as its type allows, past every constraint of the database."""
     kind = next(c.type for c in TABLES[table].columns if c.name == column)
-    other = {"BIGINT": f"{column} + 1", "DATE": f"{column} + 1", "VARCHAR": f"chr(ascii({column}) + 1) || {column}[2:]"}[kind]
+    changes = {
+        "BIGINT": f"{column} + 1",
+        "DATE": f"{column} + 1",
+        "VARCHAR": f"chr(ascii({column}) + 1) || {column}[2:]",
+        "MAP(VARCHAR, BIGINT)": f"map(map_keys({column}), list_transform(map_values({column}), lambda micros: micros + 1))",
+    }
+    other = changes[kind]
     open_ledger.begin()
     open_ledger.execute(f"CREATE TABLE forged AS FROM {table}")
     open_ledger.execute(f"UPDATE forged SET {column} = {other} WHERE rowid = (SELECT max(rowid) FROM forged WHERE {column} IS NOT NULL)")

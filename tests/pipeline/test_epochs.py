@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,15 @@ from pipelines.sources.simulated_niche import Niche
 from pipelines.sources.simulator import simulate
 from pipelines.status import day_statuses
 from pipelines.warehouse import Warehouse
-from tests.ledger.conftest import make_days
+from tests.ledger.conftest import EVERYTHING, make_days
 from tests.pipeline.conftest import rows
 
 FIRST, DAYS = date(2026, 3, 1), 30
 SETTINGS = "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds = 60\nthreads = 1\npublish = false\npolicy = 'adaptive'\n"
 ASSETS = ["viewer_groups", "group_utility", "group_weights"]
+LOADED = [asset.name for asset in RAW]
+SCORED = [*ASSETS, "video_quality"]
+DERIVED = [name for name in EVERYTHING if name not in LOADED]
 EPOCHS: dict[str, Any] = {
     **{"mechanism": "uir", "groups": 3, "min_group_viewers": 5, "refresh_days": 14, "min_impressions": 10, "rate": 0.5},
     **{"rate_schedule": [[10, 0.25]], "stuck_days": 3, "utility": "completion"},
@@ -101,22 +105,36 @@ def copied(loaded: Home, tmp_path: Path) -> Callable[..., Home]:
     return copy
 
 
-@pytest.fixture
-def landed(landing: Path, tmp_path: Path) -> Callable[..., Home]:
-    """Homes with the first days of the month in landing/: `landed(5, mechanism="hmt")`."""
+@pytest.fixture(scope="session")
+def begun(landing: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Home]:
+    """Homes with the first days of the month in landing/ and in all raw tables, one for every number of days. Copy them."""
 
-    def make(days: int, name: str = "home", **changes: Any) -> Home:
-        home = Home.at(tmp_path / name)
+    @cache
+    def make(days: int) -> Home:
+        home = Home.at(tmp_path_factory.mktemp(f"begun-{days}") / "home")
         home.root.mkdir()
         (home.root / "settings.toml").write_text(SETTINGS)
         shutil.copytree(landing / "landing", home.landing)
         for folder in home.landing.glob("*/*"):
             if date.fromisoformat(folder.name) > day(days):
                 shutil.rmtree(folder)
-        set_policy(home, **changes)
+        set_policy(home)
+        make_days(home, [day(n) for n in range(1, days + 1)], assets=LOADED)
         return home
 
     return make
+
+
+@pytest.fixture
+def landed(begun: Callable[[int], Home], tmp_path: Path) -> Callable[..., Home]:
+    """Copies of such homes, raw tables loaded and nothing made of them: `landed(5, mechanism="hmt")`."""
+
+    def copy(days: int, name: str = "home", **changes: Any) -> Home:
+        home = Home.at(shutil.copytree(begun(days).root, tmp_path / name))
+        set_policy(home, **changes)
+        return home
+
+    return copy
 
 
 @dataclass(frozen=True)
@@ -273,7 +291,7 @@ def test_weights_at_the_clip_for_days_warn_and_stop_nothing(copied: Callable[...
 
 def test_a_gap_is_refused_with_the_days_to_run(copied: Callable[..., Home]) -> None:
     home = copied()
-    assert run(home, 1, 2).success
+    make_days(home, [day(1), day(2)], assets=ASSETS)
     outcome = run(home, 5, 6)
     assert not outcome.success
     assert "group_weights: the weights of viewer groups on 2026-03-05 were never committed" in outcome.failures[0]
@@ -311,10 +329,11 @@ def test_a_restated_day_changes_no_committed_weight_but_a_recommit_does(
 ) -> None:
     home = landed(4, relative=False)
     every_day = [day(n) for n in range(1, 5)]
-    make_days(home, every_day)
+    make_days(home, every_day, assets=DERIVED)
     before, utilities = rows(home, STATES), rows(home, "FROM group_utility ORDER BY ALL")
     deliver_late(landing, home, 2)
-    make_days(home, every_day)
+    make_days(home, [day(2)])
+    make_days(home, every_day, assets=DERIVED)
     assert rows(home, STATES) == before
     assert rows(home, "FROM group_utility ORDER BY ALL") != utilities
     assert {s.state for s in day_statuses(home)} == {"complete"}
@@ -338,11 +357,12 @@ def test_a_restated_day_changes_no_committed_weight_but_a_recommit_does(
 
     # what was scored under the old weights is stale, and is as if they had always been so once it is run again
     assert {s.day for s in day_statuses(home) if s.state == "stale"} == {day(3), day(4)}
-    make_days(home, every_day)
+    make_days(home, [day(3), day(4)], assets=DERIVED)
     assert {s.state for s in day_statuses(home)} == {"complete"}
     fresh = landed(4, "fresh", relative=False)
     deliver_late(landing, fresh, 2)
-    make_days(fresh, every_day)
+    make_days(fresh, [day(2)], assets=LOADED)
+    make_days(fresh, every_day, assets=ASSETS)
     weights = "SELECT day, group_id, weight FROM group_weights ORDER BY ALL"
     assert rows(home, weights) == rows(fresh, weights)
     again, _ = recommit(home, day(3), reason="nothing new")
@@ -351,7 +371,7 @@ def test_a_restated_day_changes_no_committed_weight_but_a_recommit_does(
 
 def test_what_cannot_be_recommitted_is_refused(landed: Callable[..., Home]) -> None:
     home = landed(2)
-    make_days(home, [day(1), day(2)])
+    make_days(home, [day(1), day(2)], assets=ASSETS)
     with pytest.raises(RecommitError, match="no weights were committed for 2026-03-09"):
         recommit(home, day(9), reason="x")
     with pytest.raises(RecommitError, match=r"all weights are 1 on 2026-03-01.*the earliest to recommit is 2026-03-02"):
@@ -364,7 +384,7 @@ def test_what_cannot_be_recommitted_is_refused(landed: Callable[..., Home]) -> N
 def test_none_writes_no_rows_and_a_later_policy_begins_at_1(landed: Callable[..., Home]) -> None:
     home = landed(4, mechanism="none")
     set_policy(home, since=day(3), name="later.toml", relative=False)
-    make_days(home, [day(n) for n in range(1, 5)])
+    make_days(home, [day(n) for n in range(1, 5)], assets=DERIVED)
     assert rows(home, "SELECT DISTINCT day FROM viewer_groups UNION SELECT day FROM group_utility ORDER BY 1") == [(day(3),), (day(4),)]
     assert rows(home, "SELECT day, min(weight) = 1 AND max(weight) = 1, min(made_from) FROM group_weights GROUP BY 1 ORDER BY 1")[0] == (
         day(3),
@@ -378,7 +398,7 @@ def test_none_writes_no_rows_and_a_later_policy_begins_at_1(landed: Callable[...
 def test_uir_moves_money_between_creators_and_not_one_micro_more(landed: Callable[..., Home]) -> None:
     plain, weighted = landed(3, "plain", mechanism="none"), landed(3, "weighted", relative=False, rate=20.0)
     for home in (plain, weighted):
-        make_days(home, [day(1), day(2), day(3)])
+        make_days(home, [day(1), day(2), day(3)], assets=DERIVED)
     pools = "SELECT day, category, revenue_micros, pool_micros FROM ad_pools ORDER BY ALL"
     assert rows(plain, pools) == rows(weighted, pools)
     earned = "SELECT creator_id, total_micros FROM creator_earnings WHERE day = ? ORDER BY 1"
@@ -401,7 +421,7 @@ def test_uir_moves_money_between_creators_and_not_one_micro_more(landed: Callabl
 @pytest.mark.parametrize("mechanism", ["smt", "hmt"])
 def test_a_recommender_reads_its_policy_from_the_table_and_the_file(landed: Callable[..., Home], mechanism: str) -> None:
     home = landed(2, mechanism=mechanism, relative=False, rate=5.0, min_impressions=5, experiment={"share": 0.5, "salt": "spring"})
-    make_days(home, [day(1), day(2)])
+    make_days(home, [day(1), day(2)], assets=SCORED)
     found = rows(home, "FROM matching_policy WHERE day = ? ORDER BY ALL", day(3))
     path = home.root / "matching_policy" / "2026-03-03.parquet"
     assert duckdb.sql(f"FROM '{path}' ORDER BY ALL").fetchall() == found
@@ -417,14 +437,14 @@ def test_a_recommender_reads_its_policy_from_the_table_and_the_file(landed: Call
     # what is shown changes, what is paid does not
     assert rows(home, "SELECT count(*) FROM video_quality WHERE group_weight <> 1") == [(0,)]
     path.unlink()
-    make_days(home, [day(2)])
+    make_days(home, [day(2)], assets=ASSETS)
     assert path.exists()
 
 
 def test_two_arms_are_drawn_by_hash_measured_apart_and_only_one_is_weighted(landed: Callable[..., Home]) -> None:
     arms = {"share": 0.5, "salt": "spring", "control": "as-is"}
     home = landed(2, relative=False, utility="ltr", rate=20.0, min_impressions=5, experiment=arms)
-    make_days(home, [day(1), day(2)])
+    make_days(home, [day(1), day(2)], assets=SCORED)
     sizes = dict(rows(home, "SELECT arm, count(*) FROM viewer_groups WHERE day = ? GROUP BY 1", FIRST))
     assert sizes.keys() == {"treatment", "as-is"}
     assert all(25 <= n <= 55 for n in sizes.values())
@@ -466,7 +486,7 @@ def test_two_arms_are_drawn_by_hash_measured_apart_and_only_one_is_weighted(land
 
 def test_relative_utility_is_the_change_over_the_mean_of_two_days(landed: Callable[..., Home]) -> None:
     home = landed(4, utility="completion", min_impressions=1)
-    make_days(home, [day(n) for n in range(1, 5)])
+    make_days(home, [day(n) for n in range(1, 5)], assets=ASSETS)
     counts = rows(home, "SELECT day, count(utility) > 0, count(*) FILTER (NOT enough) > 0 FROM group_utility GROUP BY 1 ORDER BY 1")
     assert counts == [(day(1), False, True), (day(2), False, True), (day(3), True, False), (day(4), True, False)]
     for group, value, baseline, utility in rows(home, "SELECT group_id, value, baseline, utility FROM group_utility WHERE day = ?", day(4)):
