@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test check spark test-spark lock clean help
+.PHONY: demo drill test check spark test-spark lock clean help
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
 	@echo "make test   set up .venv, lint, check types, run every test"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
+	@echo "make drill  lose everything on the sample, restore it from a backup, prove it"
 	@echo "make lock   resolve pyproject.toml anew into requirements.lock and requirements-spark.lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -43,7 +44,13 @@ lock:
 	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings > requirements.lock
 	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,spark]'
 	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings | grep -vxFf requirements.lock > requirements-spark.lock
+	$(VENV)-lock/bin/python -m pip uninstall --quiet --yes --requirement requirements-spark.lock
+	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,deploy]'
+	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings | grep -vxFf requirements.lock > deploy/requirements.lock
 	rm -rf $(VENV)-lock
+
+drill: $(VENV)/.ready
+	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/drill.sh
 
 clean:
 	rm -rf $(VENV)

@@ -379,6 +379,20 @@ def prune(home: Home, keep_days: int, yes: bool) -> None:
 
 
 @main.command()
+@click.pass_obj
+def migrate(home: Home) -> None:
+    """Make the warehouse's tables, or bring those of an earlier version up to date.
+
+    Whatever writes does that by itself. It is a command for a lake whose daily role may not make tables, see docs/operations.md.
+    """
+    from pipelines.migrations import MIGRATIONS
+    from pipelines.warehouse import Warehouse
+
+    with Warehouse(home).open():
+        OUT.print(f"tables of version {len(MIGRATIONS)}: {MIGRATIONS[-1].what}")
+
+
+@main.command()
 @click.argument("table", required=False, type=click.Choice(list(TABLES)))
 @as_json_option
 def schema(table: str | None, as_json: bool) -> None:

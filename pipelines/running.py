@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.periods import Span
 from pipelines.settings import PROJECT, CalendarError, Home
+from pipelines.sources.atomic import replacing
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -33,9 +34,11 @@ class RunOutcome:
 
 
 def prepare_dagster_home(home: Home) -> Path:
-    """Create `<home>/.dagster` with the project's dagster.yaml and point DAGSTER_HOME and EARNINGS_HOME at this home."""
+    """Create `<home>/.dagster` with the home's own dagster.yaml or else the project's; point DAGSTER_HOME and EARNINGS_HOME here."""
+    own = home.root / "dagster.yaml"
     home.dagster.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(PROJECT / "dagster.yaml", home.dagster / "dagster.yaml")
+    with replacing(home.dagster / "dagster.yaml") as partial:  # another process may be reading it
+        shutil.copyfile(own if own.exists() else PROJECT / "dagster.yaml", partial)
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     os.environ["EARNINGS_HOME"] = str(home.root)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
