@@ -30,7 +30,9 @@ from pipelines.scoring import score_videos
 from solvers import InfeasibleError
 from solvers.ad_pool import allocate_pool
 from solvers.apportion import apportion
+from solvers.bonus_schedule import pot_on_top, price_on_top, schedule_on_top
 from solvers.coin_split import split_videos
+from solvers.reward_schedule import PowerCost, optimal_schedule
 from solvers.reweighting import update_weights
 
 Array: TypeAlias = NDArray[Any]
@@ -1137,6 +1139,45 @@ def starved_group() -> Finding:
         "on the level the weight rises until the group is served; the change sees only that service begins, and takes weight away for it",
         {"day": "d", "LTR of the starved group": ".2f", "its weight, level": ".3f", "its weight, relative": ".3f"},
         rates,
+    )
+
+
+def _answers(h: Floats, price: float, cost: PowerCost, x: Floats, r: Floats) -> tuple[Floats, Floats]:
+    """What types do and are paid on top, whom `price` a unit is paid anyway and r from output x on."""
+    alone = cost.inverse_derivative(price / h)
+    outputs = np.maximum(np.append(0.0, x)[None, :], alone[:, None])
+    bonus = np.append(0.0, r)[None, :]
+    best = np.argmax(price * outputs + bonus - h[:, None] * cost.value(outputs) + 1e-9 * outputs, axis=1)
+    rows = np.arange(h.size)
+    return outputs[rows, best], np.append(0.0, r)[best]
+
+
+@demonstration("bonus-on-top")
+def bonus_on_top() -> Finding:
+    """Bonuses for creators who are paid a unit price already: the document's schedule, which does not know that, and the one built."""
+    f, h, price, cost = np.full(10, 10.0), np.linspace(10, 1, 10), 2.0, PowerCost(2)
+    alone = cost.inverse_derivative(price / h)
+    pay = price * float(f @ alone)
+    rows: list[tuple[Cell, ...]] = []
+    for part in (0.1, 0.5, 1.0, 4.0):
+        budget = part * pay
+        printed = optimal_schedule(f, h, budget, cost)
+        output, bonus = _answers(h, price, cost, printed.steps.threshold, printed.steps.reward)
+        built = schedule_on_top(f, h, budget, cost, price)
+        others = [scheme(f, h, budget, cost, price).gross_product for scheme in (price_on_top, pot_on_top)]
+        bought = [float(f @ x) / float(f @ alone) - 1 for x in (output, built.output)]
+        rows.append((part, *bought, *(x / float(f @ alone) - 1 for x in others), float(f @ bonus) / budget))
+    return Finding(
+        "a schedule that ignores the pay there is pays for what creators do anyway, and overspends; the one built buys more than any other",
+        {
+            "budget / pay": ".1f",
+            "bought, printed": ".1%",
+            "bought, built": ".1%",
+            "higher price": ".1%",
+            "shared pot": ".1%",
+            "printed spends of its budget": ".2f",
+        },
+        rows,
     )
 
 

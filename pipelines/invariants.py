@@ -252,6 +252,40 @@ _BY_HAND = (
             AND NOT (primal_residual <= {CERTAIN} AND gap <= {PROVEN} AND rounding_micros <= 1.001)""",
     ),
     Invariant(
+        "levels_rise",
+        "reward_schedule",
+        "levels are numbered from 1, and with each the threshold and the bonus rise from above 0",
+        """SELECT level, threshold_milliviews, bonus_micros FROM
+             (SELECT *, row_number() OVER (ORDER BY level) AS place,
+                     lag(threshold_milliviews, 1, 0) OVER (ORDER BY level) AS lower, lag(bonus_micros, 1, 0) OVER (ORDER BY level) AS less
+              FROM reward_schedule WHERE day = $day)
+           WHERE level <> place OR threshold_milliviews <= lower OR bonus_micros <= less""",
+    ),
+    Invariant(
+        "expected_within_budget",
+        "reward_schedule",
+        "the bonuses that creators are expected to pick add up to no more than the budget",
+        """SELECT expected, budget FROM
+             (SELECT sum(creators * bonus_micros) AS expected, min(budget_micros) AS budget FROM reward_schedule WHERE day = $day)
+           WHERE expected > budget""",
+    ),
+    Invariant(
+        "nobody_prefers_another_level",
+        "reward_schedule",
+        "no type gains a micro by another published level than its own, or by none",
+        f"""WITH model AS (SELECT price_micros AS p, exponent AS k FROM reward_forecast WHERE day = $day AND scheme = 'published'),
+            types AS (SELECT DISTINCT type, type_production AS own, difficulty AS h, level FROM creator_types WHERE day = $day),
+            levels AS (SELECT level, threshold_milliviews / 1000 AS x, bonus_micros AS r FROM reward_schedule WHERE day = $day
+                       UNION ALL SELECT 0, 0, 0),
+            worth AS (SELECT type, types.level AS picks, levels.level,
+                             r - h * (greatest(x, own) ** k - own ** k) + p * (greatest(x, own) - own) AS utility,
+                             h * greatest(x, own) ** k AS cost
+                      FROM types, levels, model)
+            SELECT type, picks, other.level AS prefers, other.utility - mine.utility AS gain
+            FROM worth AS mine JOIN worth AS other USING (type, picks)
+            WHERE mine.level = picks AND other.utility - mine.utility > 1 + {DIGITS} * other.cost""",
+    ),
+    Invariant(
         "entries_sum_to_zero",
         "ledger_entries",
         "every transaction sums to zero, in total and part by part",

@@ -288,6 +288,19 @@ class Epochs(_Section):
         return ([self.rate] + [rate for begin, rate in self.rate_schedule if begin <= epoch])[-1]
 
 
+class Bonus(_Section):
+    """Monthly bonuses for what creators produce, by a published step function (Chen et al.; docs/formulas.md section 6).
+
+    As long as the budget is 0 nothing depends on the other values, and they are not part of the policy's hash.
+    """
+
+    budget_micros: Micros = Field(0, description="money for a month's bonuses; 0: none are paid")
+    exponent: Annotated[float, Field(gt=1, le=10)] = Field(2.0, description="k: producing x costs a creator its difficulty times x^k")
+    levels: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="classes of like creators, and levels of the schedule, at most")
+    history_days: Annotated[int, Field(ge=2, le=366)] = Field(56, description="trailing days from which creators are judged")
+    prior_days: Positive = Field(7.0, description="m: how many days of a typical creator are mixed into each history")
+
+
 class Policy(_Section):
     """One version of a policy."""
 
@@ -300,6 +313,7 @@ class Policy(_Section):
     ads: Ads = Ads()
     coins: Coins = Coins()
     epochs: Epochs = Epochs()
+    bonus: Bonus = Bonus()
 
     @property
     def content(self) -> str:
@@ -313,7 +327,7 @@ class Policy(_Section):
         >>> Policy(name="a", effective_from=date(2026, 1, 1)).hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
         True
         """
-        idle = {"epochs"} if self.epochs.mechanism == "none" else set()
+        idle = {name for name, off in (("epochs", self.epochs.mechanism == "none"), ("bonus", not self.bonus.budget_micros)) if off}
         payload = self.model_dump(mode="json", exclude={"name", "effective_from", "description"} | idle)
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
 

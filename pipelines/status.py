@@ -28,7 +28,7 @@ MADE_FROM = {
     "creator_earnings": ("ledger_entries",),
 }
 # The same for assets of weeks and months: the daily tables that all their days need. Their span is that of the table.
-PERIODIC: dict[str, tuple[str, ...]] = {}
+PERIODIC: dict[str, tuple[str, ...]] = {"reward_schedule": ("video_quality", "creator_earnings")}
 _STAGES = (*(t.name for t in DAILY), *MADE_FROM)
 
 

@@ -245,7 +245,7 @@ def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: flo
     Where a flat piece of the marginal cost leaves a choice, the last two candidates are mixed so as to meet the budget. The printed
     algorithm 2 is wrong: the test that builds S is reversed and the bracket of lambda holds an index where an average belongs.
 
-    Source: Chen et al., problem P2, equations 1 and 3, algorithm 1, theorem 2, lemma 7; docs/formulas.md section 5.
+    Source: Chen et al., problem P2, equations 1 and 3, algorithm 1, theorem 2, lemma 7; docs/formulas.md section 6.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def whole_rewards(schedule: RewardSchedule, mass: npt.ArrayLike, difficulty: npt
     ValueError
         as `optimal_schedule`, a schedule for other types, or a reward beyond 64 bits
 
-    Source: Chen et al., equation 1 and lemma 3; docs/formulas.md section 5.
+    Source: Chen et al., equation 1 and lemma 3; docs/formulas.md section 6.
 
     Examples
     --------

@@ -367,3 +367,11 @@ def starved_group(rows: list[Row]) -> None:
 @claim
 def not_built(rows: list[Row]) -> None:
     assert {row["answer"] for row in rows} == {"refused"}
+
+
+@claim
+def bonus_on_top(rows: list[Row]) -> None:
+    assert [row["budget / pay"] for row in rows] == [0.1, 0.5, 1.0, 4.0]
+    for row in rows:
+        assert row["bought, built"] > max(row["bought, printed"], row["higher price"], row["shared pot"]) > 0
+        assert row["printed spends of its budget"] > 1.1

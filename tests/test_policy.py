@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.policy import Ads, Coins, Epochs, Policy, PolicyBook, PolicyError, exact, read_policy
+from pipelines.policy import Ads, Bonus, Coins, Epochs, Policy, PolicyBook, PolicyError, exact, read_policy
 from pipelines.settings import PROJECT
 
 SHIPPED = PROJECT / "assets_data" / "policies"
@@ -281,7 +281,7 @@ def changed(name: str, value: Any) -> Any:
 PARAMETERS = [
     (name, key, value)
     for name, found in Policy(name="x", effective_from=date(2026, 1, 1)).model_dump().items()
-    if isinstance(found, dict) and name != "epochs"  # nothing depends on them without a mechanism
+    if isinstance(found, dict) and name not in ("epochs", "bonus")  # nothing depends on them without a mechanism or a budget
     for key, value in found.items()
 ]
 
@@ -298,6 +298,17 @@ EPOCHS: dict[str, Any] = {
     **{"min_impressions": 9, "rate": 0.9, "rate_schedule": ((9, 0.9),), "clip": (0.1, 9.0), "stuck_days": 9, "temperature": 0.9},
     **{"top_k": 9, "percentiles": ((2.0, 0.9),), "percentile_above": 0.2, "experiment": {"salt": "a"}},
 }
+
+
+def test_the_hash_sees_the_bonus_once_there_is_a_budget():
+    def with_bonus(**bonus: Any) -> str:
+        return Policy.model_validate({"name": "x", "effective_from": date(2026, 1, 1), "bonus": bonus}).hash
+
+    others = {"exponent": 3.0, "levels": 9, "history_days": 9, "prior_days": 9.0}
+    assert {"budget_micros", *others} == Bonus.model_fields.keys()
+    assert {with_bonus(**{key: value}) for key, value in others.items()} == {with_bonus()}
+    hashes = {with_bonus(budget_micros=5, **{key: value}) for key, value in others.items()}
+    assert len(hashes | {with_bonus(), with_bonus(budget_micros=5), with_bonus(budget_micros=6)}) == len(others) + 3
 
 
 def test_the_hash_sees_the_epochs_once_there_is_a_mechanism():

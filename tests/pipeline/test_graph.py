@@ -29,12 +29,13 @@ EDGES = {
     "ledger_entries": {"pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"},
     "creator_earnings": {"ledger_entries"},
 }
-PERIODIC_EDGES: dict[str, set[str]] = {}
+PERIODIC_EDGES = {"reward_schedule": {"video_quality", "creator_earnings"}}
 CHECKS = {
     "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
     "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
     "viewer_events": {"known_video_id", "quarantine_share"},
     "group_weights": {"state_unbroken", "not_stuck_at_the_clip"},
+    "reward_schedule": {"expected_within_budget", "levels_rise", "nobody_prefers_another_level"},
 }
 WARNINGS = {"not_stuck_at_the_clip"}
 

@@ -1,0 +1,23 @@
+"""Small plots in an asset's metadata: a PNG inside Markdown, which the web UI shows as it is."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+
+def picture(draw: Callable[[Any], None], caption: str, *, columns: int = 1) -> dg.MarkdownMetadataValue:
+    """What `draw` puts on its axes (an array of them, if there are several columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.0 * columns, 3.2), layout="constrained", dpi=72)
+    FigureCanvasAgg(figure)
+    draw(figure.subplots(1, columns))
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return dg.MetadataValue.md(f"![{caption}](data:image/png;base64,{base64.b64encode(content.getvalue()).decode()})\n\n{caption}")
