@@ -28,8 +28,9 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 
 # A file's tests stay together, so that the homes they share are built once; in order, so that the longest begin first.
+# Each of the two processes has a core to itself: with threads of its own, BLAS would wait for itself.
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # In a lock of its own: 430 MB to load and a Java are much to ask for what the two commands above do without.
 spark: $(VENV)/.ready

@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from pipelines.lab.competition_claims import slopes
 from pipelines.policy import Ads, Coins, Policy, PolicyError, exact, read_policy
 from pipelines.queries import query
 from pipelines.schema import TABLES
@@ -1177,6 +1178,19 @@ def bonus_on_top() -> Finding:
             "shared pot": ".1%",
             "printed spends of its budget": ".2f",
         },
+        rows,
+    )
+
+
+@demonstration("theorem-2")
+def theorem_2() -> Finding:
+    """Theorem 2 of Yao et al., what its step does to welfare: creators who stay together, and creators who have specialised."""
+    rows: list[tuple[Cell, ...]] = [
+        (s.weights, s.creators, s.temperature, s.bound, s.slope, s.formula, "improves" if s.improves else "harms") for s in slopes()
+    ]
+    return Finding(
+        "where the temperature is at least max w / |w| the step never harms; in the sharp regime, which the proof assumes, it does",
+        {"weights": "", "creators by user": "", "β": ".2f", "max w / |w|": ".2f", "dW/dη": ".2e", "formula": ".2e", "": ""},
         rows,
     )
 

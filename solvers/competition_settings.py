@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solvers.competition import Actions, Ball, Competition, DiscreteActions, DotProduct, Euclidean, Mechanism, Simulation, simulate
+from solvers.factorisation import factorise
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -105,66 +106,25 @@ def synthetic(
     return Setting(game, Ball(project_first=project_first), group_users(users, groups, seed=seed))
 
 
-def group_users(users: Floats, groups: int, *, seed: int = 0) -> Integers:
-    """Group (m,) of each user by k-means; groups are numbered without gaps, so there may be fewer than asked for."""
+def group_users(users: Floats, groups: int, *, seed: int = 0, starts: int = 10) -> Integers:
+    """Group (m,) of each user by k-means, the best of some starts; groups are numbered without gaps, so there may be fewer than asked for.
+
+    Starts are spread out (k-means++). With plain random ones most groups begin inside the largest cluster and small clusters share one:
+    where clusters are far apart, SMT and HMT then gain about a tenth less (`docs/formulas.md`, the creator competition).
+    """
     import warnings
 
     from scipy.cluster.vq import kmeans2
 
-    rng = np.random.default_rng(seed)
-    start = users[rng.choice(users.shape[0], groups, replace=False)]
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty cluster
-        labels = kmeans2(users, start, iter=50, minit="matrix", missing="warn")[1]
-    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
-
-
-def factorise(
-    user: npt.ArrayLike,
-    movie: npt.ArrayLike,
-    rating: npt.ArrayLike,
-    *,
-    dimension: int = 32,
-    ridge: float = 0.05,
-    sweeps: int = 15,
-    seed: int = 0,
-) -> tuple[Floats, Floats]:
-    r"""Embeddings whose dot products are close to the ratings: alternating least squares.
-
-    .. math:: \min_{U, V} \sum_{(u, v)} (r_{uv} - U_u \cdot V_v)^2 + \rho \Big( \sum_u n_u |U_u|^2 + \sum_v n_v |V_v|^2 \Big)
-
-    Parameters
-    ----------
-    user, movie : (R,) whole numbers from 0
-    rating : (R,)
-    dimension, ridge, sweeps, seed : d, rho, number of alternations, first embeddings
-
-    Returns
-    -------
-    (users, d) and (movies, d) arrays; who has no ratings has the zero vector
-
-    Notes
-    -----
-    Stands in for the deep matrix factorisation of Yao et al., section 5.1.2.
-
-    Examples
-    --------
-    >>> u, v = factorise([0, 0, 1, 1], [0, 1, 0, 1], [2.0, 4.0, 1.0, 2.0], dimension=1, ridge=1e-9)
-    >>> (u @ v.T).round(3).tolist()
-    [[2.0, 4.0], [1.0, 2.0]]
-    """
-    who, what, value = np.asarray(user, dtype=np.int64), np.asarray(movie, dtype=np.int64), np.asarray(rating, dtype=np.float64)
-    if not who.shape == what.shape == value.shape == (who.size,) or not who.size:
-        raise ValueError(f"users, movies and ratings have shapes {who.shape}, {what.shape} and {value.shape}, not one row a rating")
-    if min(who.min(), what.min()) < 0 or not np.isfinite(value).all():
-        raise ValueError("users and movies are whole numbers from 0, ratings are finite")
-    rng = np.random.default_rng(seed)
-    movies = 0.1 * rng.standard_normal((what.max() + 1, dimension))
-    movies[:, 0] += 1.0
-    users = np.zeros((who.max() + 1, dimension))
-    for _ in range(sweeps):
-        _least_squares(users, who, movies[what], value, ridge)
-        _least_squares(movies, what, users[who], value, ridge)
-    return users, movies
+    best, least = np.zeros(users.shape[0], dtype=np.int64), np.inf
+    groups = min(groups, np.unique(users.round(9), axis=0).shape[0])
+    for start in range(starts):
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of an empty cluster
+            centres, labels = kmeans2(users, groups, iter=50, minit="++", missing="warn", rng=np.random.default_rng([seed, start]))
+        inertia = float(((users - centres[labels]) ** 2).sum())
+        if inertia < least:
+            best, least = np.unique(labels, return_inverse=True)[1].astype(np.int64), inertia
+    return best
 
 
 def from_ratings(
@@ -364,13 +324,3 @@ def _served(strategies: Floats, counts: Floats, temperature: float) -> Floats:
 
 def _into_ball(points: Floats) -> Floats:
     return np.asarray(points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1.0))
-
-
-def _least_squares(embedding: Floats, row: Integers, design: Floats, value: Floats, ridge: float) -> None:
-    """Ridge regression of the values on the design, one for each row of the embedding."""
-    order = np.argsort(row, kind="stable")
-    ends = np.cumsum(np.bincount(row, minlength=embedding.shape[0]))
-    for r, ratings in enumerate(np.split(order, ends[:-1])):
-        if ratings.size:
-            x = design[ratings]
-            embedding[r] = np.linalg.solve(x.T @ x + ridge * ratings.size * np.eye(x.shape[1]), x.T @ value[ratings])

@@ -44,7 +44,7 @@ def finding(name: str) -> Any:
 
 
 def test_document_and_script_name_the_same_demonstrations() -> None:
-    named = set(re.findall(r"python docs/formulas\.py ([a-z][a-z-]*)", TEXT))
+    named = set(re.findall(r"python docs/formulas\.py ([a-z][a-z0-9-]*)", TEXT))
     assert named == set(formulas.DEMONSTRATIONS)
 
 
@@ -362,6 +362,15 @@ def starved_group(rows: list[Row]) -> None:
     assert level[3:] == pytest.approx([level[2]] * 4)
     assert change[:3] == pytest.approx([1.0] * 3)
     assert change[3] < 0.7
+
+
+@claim
+def theorem_2(rows: list[Row]) -> None:
+    soft = [row for row in rows if row["creators by user"] == "together"]
+    sharp = [row for row in rows if row["creators by user"] != "together"]
+    assert all(row["β"] == row["max w / |w|"] and row["dW/dη"] == pytest.approx(row["formula"], abs=1e-8) for row in soft)
+    assert all(row["β"] < row["max w / |w|"] and row["dW/dη"] < 0 for row in sharp)
+    assert sum(row["dW/dη"] > 0.001 for row in soft) == 4
 
 
 @claim

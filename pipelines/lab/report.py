@@ -42,14 +42,15 @@ class Report:
         self.claims.append(Claim(says, bool(holds), shown))
 
     def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, most: int = 40) -> None:
-        """`name`.csv with all digits, and the first rows on the page."""
+        """`name`.csv with all digits, and the first rows on the page (none: only what it is called)."""
         with replacing(self.folder / f"{name}.csv") as partial, partial.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)
         self.lines.extend([f"**{caption}** ([{name}.csv]({name}.csv))", ""])
-        self.lines.extend(_markdown(columns, rows[:most]))
-        self.lines.extend([f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""])
+        if most:
+            self.lines.extend(_markdown(columns, rows[:most]))
+            self.lines.extend([f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""])
 
     @contextmanager
     def plot(self, name: str, caption: str, *, rows: int = 1, columns: int = 1) -> Iterator[Any]:

@@ -11,7 +11,9 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
-from pipelines.lab.competition import ADAPTIVE, HALVED, MECHANISMS, Experiment, WatchingError, command, of_platform, paired, play, study
+from pipelines.lab.competition import command, study
+from pipelines.lab.competition_runs import ADAPTIVE, HALVED, MECHANISMS, Experiment, paired, play
+from pipelines.lab.competition_settings import WatchingError, of_platform
 from pipelines.lab.published import NothingPublishedError
 from pipelines.lab.report import Report
 from pipelines.schema import TABLES

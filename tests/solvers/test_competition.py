@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from solvers.competition import Ball, Competition, DiscreteActions, DotProduct, Euclidean, Static, local_better_response, simulate
 from solvers.competition_engine import Incremental
 from solvers.competition_settings import (
-    factorise,
     from_ratings,
     from_watching,
     group_users,
@@ -354,28 +353,6 @@ def test_groups_are_the_clusters_when_these_are_far_apart():
         assert (cluster == cluster[0]).all()
 
 
-def test_factorisation_recovers_low_rank_and_leaves_out_who_rated_nothing():
-    rng = np.random.default_rng(0)
-    truth = rng.normal(size=(20, 2)) @ rng.normal(size=(2, 15))
-    seen = rng.random(truth.shape) < 0.7
-    seen[4] = False
-    user, movie = np.nonzero(seen)
-    u, v = factorise(user, movie, truth[seen], dimension=2, ridge=1e-9, sweeps=200)
-    rest = np.arange(20) != 4
-    np.testing.assert_allclose((u @ v.T)[rest], truth[rest], atol=1e-3)
-    assert (u[4] == 0).all()
-
-
-def test_factorisation_is_stationary():
-    rng = np.random.default_rng(1)
-    user, movie, rating = rng.integers(0, 8, 60), rng.integers(0, 6, 60), rng.integers(1, 6, 60).astype(float)
-    u, v = factorise(user, movie, rating, dimension=2, ridge=0.1, sweeps=1000)
-    error = (u[user] * v[movie]).sum(axis=1) - rating
-    for k in range(8):
-        mine = user == k
-        np.testing.assert_allclose(error[mine] @ v[movie[mine]] + 0.1 * mine.sum() * u[k], 0, atol=1e-6)
-
-
 def test_setting_from_ratings():
     rng = np.random.default_rng(0)
     user, movie = np.nonzero(rng.random((40, 60)) < 0.5)
@@ -494,8 +471,6 @@ def test_no_specialised_profile_in_the_soft_regime():
         (lambda: simulate(golden_game(), steps=5, weights=[1, 1]), r"weights have shape \(2,\), not one for each of 6 groups"),
         (lambda: from_watching([0, 0], [0, 1], [1, 1], [0]), r"creators have shape \(1,\), not one for each of 2 videos"),
         (lambda: from_watching([0, 0], [0, 1], [1, 1], [0, 0]), "no viewer watched 10 videos or more"),
-        (lambda: factorise([0], [0, 1], [1.0]), "not one row a rating"),
-        (lambda: factorise([-1], [0], [1.0]), "whole numbers from 0"),
         (lambda: from_ratings([0, 0], [0, 1], [1.0, 2.0], active=1, dimension=1), "1 users have over 1 ratings and there are 2 movies"),
     ],
 )
