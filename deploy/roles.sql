@@ -7,8 +7,9 @@
 --
 --   dagster            owns the database `dagster`: runs, event log, schedules. Sees nothing of the lake.
 --   earnings_owner     owns the lake's catalogue. Makes its tables, the first time and after an upgrade; no service runs as this role.
---   earnings_pipeline  writes days. May change rows of the catalogue and create nothing. The catalogue knows tables as rows, so this role
---                      can delete the lake's tables all the same: backups are what protects from that.
+--   earnings_pipeline  writes days. Changes rows of the catalogue, and makes tables in it, for DuckLake keeps small changes in tables of
+--                      their own (ducklake_inlined_*); drops, truncates and alters none of the owner's. The catalogue knows the
+--                      lake's tables as rows, so this role can delete those all the same: backups are what protects from that.
 --   earnings_reader    analysts. Attaches READ_ONLY; PostgreSQL refuses what a client without READ_ONLY would write. Who reads the
 --                      data files is decided where they lie: give analysts read access to that folder or bucket, and no more.
 \getenv dagster_password DAGSTER_PG_PASSWORD
@@ -39,9 +40,13 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 \connect earnings
 ALTER SCHEMA public OWNER TO earnings_owner;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
-GRANT USAGE ON SCHEMA public TO earnings_pipeline, earnings_reader;
--- For the tables that are there, and for those that earnings_owner will make.
+GRANT USAGE, CREATE ON SCHEMA public TO earnings_pipeline;
+GRANT USAGE ON SCHEMA public TO earnings_reader;
+GRANT earnings_pipeline TO earnings_owner;  -- who may then change and drop what the pipeline made
+-- For the tables that are there, and for those that will be made.
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO earnings_pipeline;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO earnings_reader;
 ALTER DEFAULT PRIVILEGES FOR ROLE earnings_owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO earnings_pipeline;
-ALTER DEFAULT PRIVILEGES FOR ROLE earnings_owner IN SCHEMA public GRANT SELECT ON TABLES TO earnings_reader;
+ALTER DEFAULT PRIVILEGES FOR ROLE earnings_owner, earnings_pipeline IN SCHEMA public GRANT SELECT ON TABLES TO earnings_reader;
+-- A run holds locks in a session of its own that is idle meanwhile.
+ALTER ROLE earnings_pipeline SET idle_in_transaction_session_timeout = 0;

@@ -383,7 +383,7 @@ def prune(home: Home, keep_days: int, yes: bool) -> None:
 def migrate(home: Home) -> None:
     """Make the warehouse's tables, or bring those of an earlier version up to date.
 
-    Whatever writes does that by itself. It is a command for a lake whose daily role may not make tables, see docs/operations.md.
+    Whatever writes does that by itself; this is for a lake whose tables belong to another role than the daily one (docs/operations.md).
     """
     from pipelines.migrations import MIGRATIONS
     from pipelines.warehouse import Warehouse

@@ -74,7 +74,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError, duckdb.Error, pa.ArrowException) as error:
-        raise SourceError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
+        raise SourceError(f"{path}: cannot be read: {str(error).splitlines()[0]}. Deliver the file again") from error
 
 
 @dataclass(frozen=True)
@@ -206,7 +206,7 @@ def _csv_records(path: Path) -> Iterator[_TextRecord]:
                 begins += len(held)
                 held.clear()
     except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise SourceError(f"{path}: line {begins}: cannot be read: {error}") from error
+        raise SourceError(f"{path}: line {begins}: cannot be read: {error}. Deliver the file again") from error
     if not width:
         raise SourceError(f"{path}: an empty file; a CSV file begins with a line of column names")
 
@@ -234,7 +234,7 @@ def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_Text
                     complaint = {json.JSONDecodeError: "not JSON", RecursionError: "nested too deeply"}.get(type(error), str(error))
                     yield _text_record((), width, number, text, complaint)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path}: line {number + 1}: cannot be read: {error}") from error
+        raise SourceError(f"{path}: line {number + 1}: cannot be read: {error}. Deliver the file again") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
