@@ -22,7 +22,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 COMMANDS = ("earnings", "python", "cp", "deploy/", "make")
 LEFT_OUT = re.compile(
-    r"^make |earnings .*\bui\b|import kuairand|python -m benchmarks|/tmp/million|my_landing|/srv/|deploy/\.env|deploy/tls|--refresh|--movielens"
+    r"^make |earnings .*\bui\b|import kuairand|python -m benchmarks|/tmp/million|my_landing|/srv/|deploy/\.env|deploy/tls"
+    r"|--refresh|--movielens"
 )
 # What a reader has done before the first command that is run here.
 BEFORE = {"README.md": ("earnings demo", "earnings --home my_platform simulate --days 7"), "docs/data.md": ("earnings demo",)}
