@@ -186,6 +186,10 @@ def from_watching(
     most videos, at least `active` of them; the `creators` most watched creators start from the mean of their videos, by views.
     Relevance is the dot product, scaled so that the least and the largest over these users and all videos are 0 and 1.
 
+    Moves are projected before they are tried. With dot products a longer strategy is worth more to everybody, so algorithm 2 as printed
+    accepts nearly any step out of the ball and is then thrown back somewhere on its surface: a random walk, which also the coordinated
+    reference took (its welfare fell).
+
     Parameters
     ----------
     viewer, video : (R,) whole numbers from 0, a pair at most once
@@ -216,7 +220,7 @@ def from_watching(
     total = np.stack([np.bincount(whose, weights=views * videos[:, k]) for k in range(dimension)], axis=1)
     product = videos[views > 0] @ population.T
     game = Competition(population, total[first] / of_creator[first, None], DotProduct(float(product.min()), float(product.max())))
-    return Setting(game, Ball(), group_users(population, min(groups, chosen.size), seed=seed))
+    return Setting(game, Ball(project_first=True), group_users(population, min(groups, chosen.size), seed=seed))
 
 
 def orthogonal(weights: npt.ArrayLike, *, creators: int, temperature: float) -> Competition:

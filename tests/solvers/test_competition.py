@@ -382,6 +382,10 @@ def test_setting_from_watching():
     assert np.linalg.norm(start.game.strategies, axis=1).max() <= 1
     assert (start.game.scores >= 0).all()
     assert start.simulate(steps=20).welfare[-1] > start.game.welfare()
+    # creators on the surface of the ball are not thrown about
+    coordinated = start.simulate("coordinated", steps=100)
+    assert (np.diff(coordinated.welfare) >= -1e-11).all()
+    assert np.linalg.norm(coordinated.game.strategies, axis=1).max() > 1 - 1e-9
 
 
 # ---- theorem 2
