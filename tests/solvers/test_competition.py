@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -231,6 +232,31 @@ def test_the_same_seed_gives_the_same_run():
     assert (runs[0].game.strategies == runs[1].game.strategies).all()
     assert (runs[0].welfare == runs[1].welfare).all()
     assert (runs[0].game.strategies != runs[2].game.strategies).any()
+
+
+_PLAY = """
+import hashlib, json
+from solvers.competition_settings import synthetic
+start = synthetic(3, sizes=(12, 6, 4), creators=10, candidates=3, groups=4)
+found = {}
+for name in ("base", "smt", "hmt", "coordinated"):
+    run = start.simulate(name, steps=10, seed=5)
+    found[name] = [hashlib.sha256(run.game.strategies.tobytes() + run.accepted.tobytes()).hexdigest(), run.welfare.tolist()]
+print(json.dumps(found))
+"""
+
+
+def test_other_processes_and_the_loops_uncompiled_take_the_same_decisions():
+    played = []
+    for disabled in ("0", "0", "1"):
+        environment = os.environ | {"NUMBA_DISABLE_JIT": disabled, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run([sys.executable, "-c", _PLAY], capture_output=True, text=True, check=True, env=environment)
+        played.append(json.loads(done.stdout))
+    compiled, again, plain = played
+    assert compiled == again
+    for name, (decisions, welfare) in compiled.items():
+        assert plain[name][0] == decisions
+        np.testing.assert_allclose(plain[name][1], welfare, rtol=1e-13)
 
 
 def test_curves():
@@ -485,5 +511,5 @@ def test_refusals(call, message):
 
 def test_importing_the_game_imports_nothing_heavy():
     heavy = "{'numba', 'scipy', 'cvxpy', 'pandas', 'pipelines', 'solvers.competition_engine'}"
-    code = f"import sys, solvers.competition, solvers.competition_settings; print({heavy} & set(sys.modules))"
+    code = f"import sys, solvers, solvers.competition, solvers.competition_settings; print({heavy} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
