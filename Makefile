@@ -41,7 +41,7 @@ test-spark: spark
 
 lock:
 	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,lake]'
 	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings > requirements.lock
 	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,spark]'
 	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings | grep -vxFf requirements.lock > requirements-spark.lock

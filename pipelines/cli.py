@@ -27,7 +27,7 @@ from rich.table import Table as RichTable
 from pipelines.cli_epochs import EPOCH_COMMANDS
 from pipelines.cli_lab import lab
 from pipelines.cli_ledger import LEDGER_COMMANDS
-from pipelines.console import DAY, ERR, OUT, as_json_option, home_option, option, print_json, short
+from pipelines.console import DAY, ERR, OUT, as_issued_option, as_json_option, home_option, option, print_json, short
 from pipelines.errors import ExpectedError
 from pipelines.money import money
 from pipelines.periods import SPANS
@@ -104,23 +104,24 @@ def demo(home: Home, as_json: bool) -> None:
 @option("--from", "first", type=DAY, help="First day (UTC). Without --from and --to: every day that has landed.")
 @option("--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar.")
 @option("--asset", "assets", multiple=True, help="Only this asset, of days, weeks or months; may be given more than once.")
+@option("--workers", default=1, type=click.IntRange(1), help="Processes that make days at once; more than one needs a lake.")
 @as_json_option
 @click.pass_obj
-def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple[str, ...], as_json: bool) -> None:
+def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple[str, ...], workers: int, as_json: bool) -> None:
     """Materialise days through Dagster: landing files to creator earnings. Then the weeks and months that end with one of them.
 
     A week (Monday to Sunday) or a calendar month is made when all its landed days are, and only if the calendar holds it wholly.
     Running a day again is safe: equal results change nothing, different ones are reversed and reissued in the ledger.
     """
     if not first and not last:
-        _run(home, home.landed_ranges(), assets, as_json=as_json)
+        _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json)
         return
     begin, end = home.calendar()
-    _run(home, [(first.date() if first else begin, last.date() if last else end)], assets, as_json=as_json)
+    _run(home, [(first.date() if first else begin, last.date() if last else end)], assets, workers=workers, as_json=as_json)
 
 
-def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str], *, as_json: bool) -> None:
-    from pipelines.running import run_days
+def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str], *, workers: int = 1, as_json: bool) -> None:
+    from pipelines.running import run_days, run_workers
     from pipelines.status import PERIODIC, day_statuses, period_statuses
 
     runs: list[RunOutcome] = []
@@ -131,11 +132,14 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
         if not as_json:
             OUT.print(f"[bold]{first} to {last}[/] in {short(home.root)}, policy {paying.name}")
         with _progress(ERR if as_json else OUT):
-            runs.append(run_days(home, first, last, assets=daily))
-        for warning in runs[-1].warnings:
-            ERR.print(f"[yellow]warning:[/] {escape(warning)}")
-        if not runs[-1].success:
+            if workers > 1:
+                runs += run_workers(home, first, last, workers, assets=daily)
+            else:
+                runs.append(run_days(home, first, last, assets=daily))
+        if not all(run.success for run in runs):
             break
+    for warning in (warning for run in runs for warning in run.warnings):
+        ERR.print(f"[yellow]warning:[/] {escape(warning)}")
     if all(run.success for run in runs):
         _run_periods(home, ranges, assets, runs, ERR if as_json else OUT)
     success = all(run.success for run in runs)
@@ -155,9 +159,11 @@ def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str],
         _print_periods(periods)
         _print_creators(home, ranges[0][0], ranges[-1][1])
     if not success:
-        for failure in runs[-1].failures:
+        failed = [run for run in runs if not run.success]
+        for failure in (failure for run in failed for failure in run.failures):
             ERR.print(f"[bold red]failed:[/] {escape(failure)}")
-        ERR.print(f"Days that were committed before stay. Dagster run {runs[-1].run_id} has the whole log: earnings ui")
+        ids = ", ".join(run.run_id for run in failed if run.run_id)
+        ERR.print(f"Days that were committed before stay. Dagster run {ids or '(none)'} has the whole log: earnings ui")
         raise SystemExit(1)
 
 
@@ -309,18 +315,24 @@ def policy(home: Home, day: datetime | None, as_json: bool) -> None:
 
 @main.command()
 @click.argument("sql")
+@option("--as-of", type=click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"]), help="As it was then (UTC). Only in a lake.")
+@as_issued_option
 @as_json_option
 @click.pass_obj
-def query(home: Home, sql: str, as_json: bool) -> None:
-    """Ask the published copy of the warehouse, e.g. "FROM creator_earnings ORDER BY total_micros DESC LIMIT 5".
+def query(home: Home, sql: str, as_of: datetime | None, as_issued: datetime | None, as_json: bool) -> None:
+    """Ask what readers see of the warehouse, e.g. "FROM creator_earnings ORDER BY total_micros DESC LIMIT 5".
 
-    Reads warehouse-readonly.duckdb, which every run replaces; no run is ever disturbed. `earnings schema` lists the tables.
+    No run is ever disturbed: of a single file it reads the copy that every run replaces (warehouse-readonly.duckdb), of a lake its
+    latest state, or an earlier one. `earnings schema` lists the tables.
     """
     import duckdb
 
-    if not home.published.exists():
-        raise click.ClickException(f"{home.published}: there is no published copy yet. Make it first: earnings run")
-    with duckdb.connect(str(home.published), read_only=True) as con:
+    from pipelines.warehouse import Past, Warehouse
+
+    if as_of and as_issued:
+        raise click.UsageError("--as-of or --as-issued, not both")
+    past = Past(at=as_of, issued=as_issued and as_issued.date()) if as_of or as_issued else None
+    with Warehouse(home).read(past) as con:
         try:
             cursor = con.execute(sql)
             names, found = [column[0] for column in cursor.description or ()], cursor.fetchall()
@@ -362,8 +374,13 @@ def ui(home: Home, port: int, host: str) -> None:
 @option("--yes", is_flag=True, help="Do it; without, only say what would go.")
 @click.pass_obj
 def prune(home: Home, keep_days: int, yes: bool) -> None:
-    """Delete finished Dagster runs and their logs. Dagster itself keeps them for ever. No table is touched."""
+    """Delete finished Dagster runs and their logs, which Dagster itself keeps for ever. No table loses a row.
+
+    Of a lake also states older than `snapshot_days` (settings.toml) but for those in which a statement was issued, and files that
+    nothing needs any more.
+    """
     from pipelines.running import prepare_dagster_home
+    from pipelines.warehouse import Warehouse
 
     prepare_dagster_home(home)
     import dagster as dg
@@ -376,6 +393,8 @@ def prune(home: Home, keep_days: int, yes: bool) -> None:
             instance.delete_run(old.run_id)
     done, hint = ("deleted", "") if yes else ("would delete", "; add --yes to do it")
     OUT.print(f"{done} {len(runs)} runs that began before {before:%Y-%m-%d}{hint}")
+    for line in Warehouse(home).prune(dry_run=not yes):
+        OUT.print(line)
 
 
 @main.command()

@@ -11,7 +11,7 @@ import click
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines.console import DAY, OUT, as_json_option, home_option, option, print_json, short
+from pipelines.console import DAY, OUT, as_issued_option, as_json_option, home_option, option, print_json, short
 from pipelines.money import cents, money
 from pipelines.settings import Home
 
@@ -112,9 +112,12 @@ def _print_restatement(shown: Any) -> None:
 @click.argument("name", metavar="VIDEO|CREATOR")
 @option("--day", type=DAY, required=True, help="Day of the amount.")
 @option("--kind", type=click.Choice(["video", "creator"]), help="Which of the two, where both are called so.")
+@as_issued_option
 @as_json_option
 @click.pass_obj
-def explain(home: Home, name: str, day: datetime, kind: Literal["video", "creator"] | None, as_json: bool) -> None:
+def explain(
+    home: Home, name: str, day: datetime, kind: Literal["video", "creator"] | None, as_issued: datetime | None, as_json: bool
+) -> None:
     """Why a video or a creator got this amount on a day: parts that sum to the paid integer.
 
     A video in an ad pool is compared with the typical video of its category, factor by factor; a coin split says which bound or
@@ -122,9 +125,9 @@ def explain(home: Home, name: str, day: datetime, kind: Literal["video", "creato
     """
     from pipelines.ledger.explanation import explain as explain_amount
     from pipelines.ledger.explanation import text
-    from pipelines.warehouse import Warehouse
+    from pipelines.warehouse import Past, Warehouse
 
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).open(read_only=True, past=Past(issued=as_issued.date()) if as_issued else None) as con:
         explained = explain_amount(con, name, day.date(), kind=kind)
     if as_json:
         print_json(explained.as_dict())
@@ -136,15 +139,16 @@ def explain(home: Home, name: str, day: datetime, kind: Literal["video", "creato
 @click.argument("creator")
 @option("--month", type=click.DateTime(formats=["%Y-%m"]), required=True, help="Month, e.g. 2026-03.")
 @option("--html", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the statement there: one file, prints well.")
+@as_issued_option
 @as_json_option
 @click.pass_obj
-def statement(home: Home, creator: str, month: datetime, target: Path | None, as_json: bool) -> None:
+def statement(home: Home, creator: str, month: datetime, target: Path | None, as_issued: datetime | None, as_json: bool) -> None:
     """A creator's month: what was earned, corrected and paid, and why; opening and closing balance."""
     from pipelines.ledger.statement import creator_month, html, text
     from pipelines.sources.atomic import replacing
-    from pipelines.warehouse import Warehouse
+    from pipelines.warehouse import Past, Warehouse
 
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).open(read_only=True, past=Past(issued=as_issued.date()) if as_issued else None) as con:
         found = creator_month(con, creator, month.year, month.month)
     if target:
         with replacing(target) as partial:

@@ -28,6 +28,9 @@ def option(*names: str, **keywords: Any) -> Callable[[_F], _F]:
     return click.option(*names, show_default="default" in keywords, **keywords)
 
 
+as_issued_option = option(
+    "--as-issued", type=DAY, help="As the warehouse was when the statement that closes this day was issued. Only a lake keeps that."
+)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 

@@ -104,6 +104,23 @@ def _orphans(table: Table, column: str, target: str) -> Invariant:
     )
 
 
+def _constrained(table: Table) -> Invariant:
+    """The table's constraints, as the database would keep them that has some."""
+    on_day = "day = $day" if any(c.name == "day" for c in table.columns) else "true"
+    row = f"concat_ws(', ', {', '.join(table.key)})"
+    broken = []
+    for constraint in table.constraints:
+        rule, _, inside = constraint.partition(" (")
+        inside = inside.removesuffix(")")
+        broken.append(
+            f"SELECT '{rule} {inside.replace(chr(39), chr(39) * 2)}' AS broken, min({row}) AS row FROM {table.name}"
+            + (f" WHERE {on_day} AND NOT ({inside})" if rule == "CHECK" else f" GROUP BY {inside} HAVING count(*) > 1")
+        )
+    sql = " UNION ALL ".join(f"FROM ({part}) WHERE row IS NOT NULL" for part in broken)
+    promise = f"{table.name}: {'; '.join(table.constraints)}"
+    return Invariant("constraints", table.written_with or table.name, promise, sql, checked=False)
+
+
 _BY_HAND = (
     Invariant(
         "state_unbroken",
@@ -341,6 +358,7 @@ _BY_HAND = (
 
 INVARIANTS: tuple[Invariant, ...] = (
     *(_unique(t) for t in TABLES.values() if t.kind != "log"),
+    *(_constrained(t) for t in TABLES.values() if t.constraints),
     *(_quarantine(t) for t in LANDING.values()),
     *(_orphans(t, column, target) for t in (*DAILY, TABLES["videos"]) for column, target in t.references),
     *_BY_HAND,

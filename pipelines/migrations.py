@@ -55,11 +55,14 @@ def migrate(
     *,
     tables: Mapping[str, Table] = TABLES,
     migrations: Sequence[Migration] = MIGRATIONS,
+    constraints: bool = True,
 ) -> None:
     """Create the tables that are missing and make those that changed again, with their rows. Call it inside a transaction.
 
     A changed table is made again from its definition, because DuckDB adds no column that must have a value and changes no
     constraint; so a migrated warehouse has the tables of a new one, down to the order of columns.
+
+    `constraints`: whether the database can keep any.
 
     Raises
     ------
@@ -73,16 +76,16 @@ def migrate(
             changed.setdefault(name, {}).update(added)
     for name, added in changed.items():
         if name in existing:
-            _remake(con, tables[name], added)
-    con.execute(";\n".join(table.ddl() for table in tables.values()))
+            _remake(con, tables[name], added, constraints)
+    con.execute(";\n".join(table.ddl(constraints=constraints) for table in tables.values()))
     for number, migration in list(enumerate(migrations, 1))[_recorded(con) :]:
         con.execute(f"INSERT INTO {SCHEMA_VERSIONS.name} VALUES (?, ?, ?)", [number, migration.what, code_version])
 
 
-def _remake(con: duckdb.DuckDBPyConnection, table: Table, added: Mapping[str, str]) -> None:
+def _remake(con: duckdb.DuckDBPyConnection, table: Table, added: Mapping[str, str], constraints: bool) -> None:
     con.execute(f"CREATE OR REPLACE TEMP TABLE kept_rows AS FROM {table.name}")
     con.execute(f"DROP TABLE {table.name}")
-    con.execute(table.ddl())
+    con.execute(table.ddl(constraints=constraints))
     values = "".join(f", {sql} AS {column}" for column, sql in added.items())
     try:
         con.execute(f"INSERT INTO {table.name} BY NAME SELECT *{values} FROM kept_rows")

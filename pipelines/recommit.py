@@ -16,7 +16,7 @@ from pipelines.assets.daily import Day
 from pipelines.epochs import DAY, begins, next_state, publish_matching, state_on, write_state
 from pipelines.errors import ExpectedError
 from pipelines.settings import Home
-from pipelines.warehouse import Warehouse, closed_through, transaction
+from pipelines.warehouse import Warehouse, closed_through
 
 
 class RecommitError(ExpectedError, RuntimeError):
@@ -69,7 +69,7 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
         if begins(home, policies, first):
             raise RecommitError(f"all weights are 1 on {first}, the first day of the mechanism; the earliest to recommit is {first + DAY}")
         closed = closed_through(con)
-        with transaction(con):
+        with house.transaction(con, f"recommitted: {reason}"):
             for day in days:
                 following = policies.in_force(day)
                 if begins(home, policies, day) or following.epochs.mechanism == "none":

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.periods import Span
 from pipelines.settings import PROJECT, CalendarError, Home
 from pipelines.sources.atomic import replacing
+from pipelines.stores import WarehouseError
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -34,11 +36,17 @@ class RunOutcome:
 
 
 def prepare_dagster_home(home: Home) -> Path:
-    """Create `<home>/.dagster` with the home's own dagster.yaml or else the project's; point DAGSTER_HOME and EARNINGS_HOME here."""
+    """Create `<home>/.dagster` with the home's own dagster.yaml or else the project's; point DAGSTER_HOME and EARNINGS_HOME here.
+
+    A lake takes many writers, so with the project's file the pool that lets one run write at a time has no limit there.
+    """
     own = home.root / "dagster.yaml"
     home.dagster.mkdir(parents=True, exist_ok=True)
+    configuration = (own if own.exists() else PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+    if home.lake and not own.exists():
+        configuration = re.sub(r"(?m)^ *default_limit: 1\n", "", configuration)
     with replacing(home.dagster / "dagster.yaml") as partial:  # another process may be reading it
-        shutil.copyfile(own if own.exists() else PROJECT / "dagster.yaml", partial)
+        partial.write_text(configuration, encoding="utf-8")
     os.environ["DAGSTER_HOME"] = str(home.dagster)
     os.environ["EARNINGS_HOME"] = str(home.root)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
@@ -145,3 +153,61 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
                 found = failures if check.blocking else warnings
                 found.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {broken.value if broken else 'failed'}")
     return RunOutcome(result.run_id, result.success and not failures, tuple(failures), tuple(warnings))
+
+
+def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Sequence[str] = ()) -> list[RunOutcome]:
+    """Materialise a range of days with several processes, which share the days of assets that do not need their own yesterday.
+
+    Assets whose days must be made in order are made by one process, between the others: so the ledger is, to the hash, that of `run_days`.
+    Stops at the first group of assets that fails.
+
+    Raises
+    ------
+    CalendarError
+        The days are not in the calendar.
+    WarehouseError
+        The warehouse is a file, which takes one writer.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    check_days(home, first, last)
+    if not home.lake:
+        raise WarehouseError(
+            f"{home.warehouse}: one file takes one writer; several workers need a lake (setting `warehouse`), docs/lake.md"
+        )
+    prepare_dagster_home(home)
+    from pipelines.definitions import ASSETS
+
+    wanted = [asset for asset in ASSETS if not assets or asset.name in assets]
+    if unknown := sorted(set(assets) - {asset.name for asset in wanted}):
+        raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(asset.name for asset in ASSETS))}")
+    outcomes: list[RunOutcome] = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for in_order, group in groupby(wanted, key=lambda asset: asset.in_order):
+            names = [asset.name for asset in group]
+            ranges = _shares(first, last, 1 if in_order else workers)
+            running = [pool.submit(run_days, home, begin, end, assets=names) for begin, end in ranges]
+            for task, (begin, end) in zip(running, ranges, strict=True):
+                try:
+                    outcomes.append(task.result())
+                except BrokenProcessPool:
+                    outcomes.append(
+                        RunOutcome("", False, (f"{', '.join(names)}, {begin} to {end}: the worker was killed; start it again",))
+                    )
+            if not all(outcome.success for outcome in outcomes):
+                break
+    return outcomes
+
+
+def _shares(first: date, last: date, workers: int) -> list[tuple[date, date]]:
+    """Consecutive days for each worker, as equal as can be.
+
+    >>> [(a.day, b.day) for a, b in _shares(date(2026, 3, 1), date(2026, 3, 7), 3)]
+    [(1, 3), (4, 5), (6, 7)]
+    """
+    days = (last - first).days + 1
+    sizes = [days // workers + (n < days % workers) for n in range(min(workers, days))]
+    begins = [first + timedelta(days=sum(sizes[:n])) for n in range(len(sizes))]
+    return [(begin, begin + timedelta(days=size - 1)) for begin, size in zip(begins, sizes, strict=True)]

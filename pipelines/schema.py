@@ -42,8 +42,9 @@ class Table:
 
     `key` identifies a row within a day; `references` maps a column to the snapshot table that must know it; a loaded day is
     stored in the order of `stored_by`, then of the key. `constraints` are the database's own, for tables that only grow:
-    DuckDB keeps the index of a key too strictly for rows that one transaction deletes and inserts again. `ahead`: the run of a
-    day makes the rows of so many days later. `span`: what a run makes at a time; rows of a week or month have its last day.
+    DuckDB keeps the index of a key too strictly for rows that one transaction deletes and inserts again. A lake has none, so each is an
+    invariant too, held with those of the table `written_with` it. `ahead`: the run of a day makes the rows of so many days later.
+    `span`: what a run makes at a time; rows of a week or month have its last day.
 
     A table of kind `advice` says what could be paid. It is made after its days are over, so closing them, which fixes what was paid,
     does not fix it; what an amount was paid by is of another kind, or looks after itself.
@@ -57,6 +58,7 @@ class Table:
     references: tuple[tuple[str, str], ...] = ()
     stored_by: tuple[str, ...] = ()
     constraints: tuple[str, ...] = ()
+    written_with: str = ""
     ahead: int = 0
     span: Literal["day", "week", "month"] = "day"
 
@@ -65,9 +67,10 @@ class Table:
         """Columns a landing file may have (the day comes from the folder)."""
         return tuple(c for c in self.columns if c.name != "day" and not c.computed)
 
-    def ddl(self) -> str:
+    def ddl(self, *, constraints: bool = True) -> str:
         """`CREATE TABLE IF NOT EXISTS` for this table."""
-        lines = [*(f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns), *self.constraints]
+        lines = [f"{c.name} {c.type}{' NOT NULL' if c.required else ''}" for c in self.columns]
+        lines += self.constraints if constraints else ()
         return f"CREATE TABLE IF NOT EXISTS {self.name} (\n    " + ",\n    ".join(lines) + "\n)"
 
 
@@ -402,6 +405,7 @@ WEIGHT_COMMITS = Table(
         Column("committed_at", "TIMESTAMP", "when, UTC"),
     ),
     key=("day", "revision"),
+    written_with="group_weights",
     constraints=("PRIMARY KEY (day, revision)", "CHECK ((replaced IS NULL) = (revision = 1))"),
 )
 
@@ -572,6 +576,7 @@ ADJUSTMENTS = Table(
         _micros("amount_micros", "amount; the platform bears the opposite"),
     ),
     key=("creator_id",),
+    written_with="ledger_entries",
     constraints=("CHECK (amount_micros <> 0)",),
 )
 
@@ -702,6 +707,7 @@ POLICIES = Table(
         Column("content", "VARCHAR", "the policy as JSON"),
     ),
     key=("policy_hash",),
+    written_with="ledger_entries",
     constraints=("PRIMARY KEY (policy_hash)",),
 )
 
@@ -726,6 +732,7 @@ LEDGER_TRANSACTIONS = Table(
         Column("hash", "VARCHAR", "hash of this row and prev_hash"),
     ),
     key=("txn_id",),
+    written_with="ledger_entries",
     constraints=(
         "PRIMARY KEY (seq)",
         "UNIQUE (txn_id)",

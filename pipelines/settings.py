@@ -1,13 +1,14 @@
 """Where things are, and the handful of settings a home may have.
 
-A home is one folder with everything of one platform: `landing/`, `warehouse.duckdb`, its own `policies/` if it has
-any, and an optional `settings.toml`. The default home is `assets_data/`; `EARNINGS_HOME` or `earnings --home` names another.
+A home is one folder with everything of one platform: `landing/`, `warehouse.duckdb` (or the address of a lake), its own `policies/` if
+it has any, and an optional `settings.toml`. The default home is `assets_data/`; `EARNINGS_HOME` or `earnings --home` names another.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -31,6 +32,23 @@ class SettingsError(ExpectedError, ValueError):
 
 class CalendarError(ExpectedError, ValueError):
     """Days, or assets of a day, that a home does not have."""
+
+
+_FILE = re.compile(r"duckdb:(?P<file>.+)")
+_LAKE = re.compile(r"ducklake:postgres:(?P<dsn>.+)\?data=(?P<data>[^?]+)")
+_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/@]*):(?P<in_uri>[^@]*)(?=@)|\bpassword\s*=\s*(?P<named>'[^']*'|[^\s&]*)[\s&]?")
+
+
+@dataclass(frozen=True)
+class LakeAddress:
+    """Where a lake is: its catalogue in PostgreSQL (libpq's words, never with a password), its files, and the password if one was given."""
+
+    dsn: str
+    data: str
+    password: str | None
+
+    def __str__(self) -> str:
+        return f"ducklake:postgres:{self.dsn}?data={self.data}"
 
 
 class Spark(BaseModel):
@@ -57,8 +75,13 @@ class Settings(BaseModel):
     last_day: date | Literal["open"] | None = Field(
         None, description="last day; `open`: yesterday, for a platform that goes on; left out: the latest day in landing/"
     )
+    warehouse: Annotated[str, Field(pattern=f"^({_FILE.pattern}|{_LAKE.pattern})$")] = Field(
+        "duckdb:warehouse.duckdb",
+        description="`duckdb:<file>`, or `ducklake:postgres:<libpq dsn>?data=<folder or s3://...>`; `${NAME}`: from the environment",
+    )
+    snapshot_days: Annotated[int, Field(ge=1)] = Field(90, description="a lake's states older than that are forgotten by `earnings prune`")
     quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="share of bad rows from which a day is refused")
-    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer")
+    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer, or a lake's server")
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
     memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
     score_engine: Literal["duckdb", "spark", "auto"] = Field("duckdb", description="what adds up the events of the quality score")
@@ -93,8 +116,39 @@ class Home:
         return self.root / "landing"
 
     @property
+    def _address(self) -> str:
+        return os.environ.get("EARNINGS_WAREHOUSE") or self.settings.warehouse
+
+    @property
     def warehouse(self) -> Path:
-        return self.root / "warehouse.duckdb"
+        """The warehouse's file; a home whose warehouse is a lake has none."""
+        found = _FILE.fullmatch(self._address)
+        return self.root / (found["file"] if found else "no-file")
+
+    @property
+    def lake(self) -> LakeAddress | None:
+        """The address of the warehouse if it is a lake; None if it is a file.
+
+        Raises
+        ------
+        SettingsError
+            It is neither, holds a password in plain text, or names an environment variable that is not set.
+        """
+        address = self._address
+        if _FILE.fullmatch(address):
+            return None
+        if not (found := _LAKE.fullmatch(address)):
+            raise SettingsError("EARNINGS_WAREHOUSE: neither duckdb:<file> nor ducklake:postgres:<libpq dsn>?data=<folder or s3://...>")
+        written, dsn = _without_password(found["dsn"])
+        if written and not re.fullmatch(r"\$\{\w+\}", written):
+            raise SettingsError(
+                "warehouse: a password must not stand in the address. Write password=${NAME} and set NAME in the environment, or use"
+                " PGPASSWORD, PGPASSFILE or a service file of libpq."
+            )
+        inside, dsn = _without_password(_from_environment(dsn))
+        data = _from_environment(found["data"])
+        password = _from_environment(written) if written else inside
+        return LakeAddress(dsn, data if "://" in data else str(self.root / data), password)
 
     @property
     def published(self) -> Path:
@@ -175,6 +229,30 @@ class Home:
         """The latest earlier day of the calendar for which any daily table has a landing folder; None for the first."""
         first, _ = self.calendar()
         return max((d for d in self.landed() if first <= d < day), default=None)
+
+
+def _without_password(dsn: str) -> tuple[str | None, str]:
+    """The password in a DSN, and the DSN without it.
+
+    >>> _without_password("host=db password='a b' user=x"), _without_password("postgresql://x:secret@db/earnings")
+    (('a b', 'host=db user=x'), ('secret', 'postgresql://x@db/earnings'))
+    >>> _without_password("service=earnings")
+    (None, 'service=earnings')
+    """
+    found = _PASSWORD.search(dsn)
+    if not found:
+        return None, dsn
+    rest = dsn[: found.start()] + (found["user"] or "") + dsn[found.end() :]
+    return found["in_uri"] or (found["named"] or "").strip("'"), rest.strip()
+
+
+def _from_environment(text: str) -> str:
+    def value(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise SettingsError(f"warehouse: the environment has no {match[1]}, which the address names")
+        return os.environ[match[1]]
+
+    return re.sub(r"\$\{(\w+)\}", value, text)
 
 
 def _as_day(name: str) -> date | None:

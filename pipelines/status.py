@@ -70,7 +70,7 @@ class PeriodStatus:
 
 def day_statuses(home: Home) -> list[DayStatus]:
     """Every day that has landed or is in the warehouse, in order."""
-    if not home.warehouse.exists():
+    if not Warehouse(home).exists():
         return [_status(day, {}, {}, {}, {}, None) for day in home.landed()]
     with Warehouse(home).open(read_only=True) as con:
         return days_of(con, home)
@@ -117,7 +117,7 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
 
 def period_statuses(home: Home) -> list[PeriodStatus]:
     """Every whole week and month of the calendar of which a day has landed, asset by asset."""
-    if not home.warehouse.exists():
+    if not Warehouse(home).exists():
         return []
     with Warehouse(home).open(read_only=True) as con:
         rows = con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall()
@@ -161,7 +161,7 @@ def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple
 
 def quarantine(home: Home) -> list[dict[str, Any]]:
     """Rows in quarantine by day, table and reason, with one example of where to look."""
-    if not home.warehouse.exists():
+    if not Warehouse(home).exists():
         return []
     with Warehouse(home).open(read_only=True) as con:
         cursor = con.execute(

@@ -1,21 +1,22 @@
-"""The warehouse: one DuckDB file, opened late and closed always, with one way to write a day.
+"""The warehouse: tables that are written a day at a time, opened late and closed always, with one way to write a day.
 
-What belongs here: connections, the lock, the write primitive, the published copy. What a table looks like is in
-`schema.py`; what must hold of it is in `invariants.py`; what goes into it is decided by the assets.
+What belongs here: connections, the write primitive, working through days. Where the tables are kept is in `stores.py` and `lake.py`, what
+a table looks like in `schema.py`, what must hold of it in `invariants.py`; what goes into it is decided by the assets.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
+import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import cached_property
 from importlib.metadata import version
+from itertools import count as counting
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -25,17 +26,16 @@ from pipelines.invariants import enforce
 from pipelines.migrations import is_current, migrate
 from pipelines.schema import TABLES
 from pipelines.settings import Home
+from pipelines.stores import EVERYTHING, Claim, Connection, DisturbedError, FileStore, Past, Store, WarehouseError, WarehouseLockedError
 
-Connection = duckdb.DuckDBPyConnection
+__all__ = [
+    "CODE_VERSION", "ByDay", "ClosedDayError", "Connection", "DayWriter", "DisturbedError", "MissingDayError", "Past", "Warehouse",
+    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "require_day", "transaction",
+]  # fmt: skip
+
 CODE_VERSION = version("creator-earnings")
-
-
-class WarehouseError(ExpectedError, RuntimeError):
-    """The warehouse cannot be opened or published: says which file and why."""
-
-
-class WarehouseLockedError(WarehouseError):
-    """Another process writes to the warehouse and did not finish in time."""
+_T = TypeVar("_T")
+_TOGETHER, _AT_ALL = 3, 8  # how often a day is tried beside others, and in all
 
 
 class ClosedDayError(ExpectedError, RuntimeError):
@@ -71,9 +71,9 @@ class DayWriter:
             raise ValueError(f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table does not")
         before = _digest(self.con, table, self.day)
         self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
-        relation.create_view("incoming_rows", replace=True)
+        self.con.register("incoming_rows", relation)  # unlike a view that is created, it is in no store
         inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows").fetchone()
-        self.con.execute("DROP VIEW incoming_rows")
+        self.con.unregister("incoming_rows")
         after = _digest(self.con, table, self.day)
         if inserted is None or inserted[0] != after[0]:
             raise ValueError(f"{table} {self.day}: some of the rows are of another day")
@@ -96,77 +96,86 @@ class DayWriter:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The DuckDB file of one home."""
+    """The warehouse of one home."""
 
     home: Home
 
+    @cached_property
+    def store(self) -> Store:
+        """Where the home's settings keep it."""
+        if not self.home.lake:
+            return FileStore(self.home)
+        from pipelines.lake import LakeStore
+
+        return LakeStore(self.home)
+
+    def exists(self) -> bool:
+        """Whether anything was ever written."""
+        return self.store.exists()
+
     @contextmanager
-    def open(self, *, read_only: bool = False) -> Iterator[Connection]:
-        """A connection; all tables exist. Waits for another writer up to the home's `lock_timeout_seconds`.
+    def open(self, *, read_only: bool = False, past: Past | None = None) -> Iterator[Connection]:
+        """A connection; all tables exist, and nobody else writes. Waits for others up to the home's `lock_timeout_seconds`.
 
         Raises
         ------
         WarehouseLockedError
-            The file is still locked after that time; names the holder.
+            Others still write after that time; names them.
         WarehouseError
-            It cannot be opened for another reason: no permission, no warehouse file, tables of no version that is known.
+            It cannot be opened for another reason: no permission, no warehouse, tables of no version that is known.
         MigrationError
             Its tables are newer than this software, or cannot be brought to it.
         """
-        con = self._connect(read_only)
+        with self._opened(read_only, past) as con:
+            if read_only:
+                yield con
+            else:
+                with self.store.claimed(con, EVERYTHING):
+                    yield con
+
+    @contextmanager
+    def by_day(self) -> Iterator[ByDay]:
+        """For work that claims one day after another, so that others can write other days at the same time where the store allows it."""
+        days = ByDay(self)
+        try:
+            yield days
+        finally:
+            days.close()
+
+    def read(self, past: Past | None = None) -> AbstractContextManager[Connection]:
+        """What readers see: it never waits for a run, nor a run for it. Raises WarehouseError."""
+        return self.store.read(past)
+
+    @contextmanager
+    def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
+        con = self._connect(read_only, past)
         try:
             con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
             if not is_current(con):
-                if read_only:  # made by an earlier version, or by a process that was killed before it had tables
-                    con.close()
+                if read_only and not past:
+                    con.close()  # made by an earlier version, or by a process that was killed before it had tables
                     with self.open():
                         pass
-                    con = self._connect(read_only)
-                else:
-                    with transaction(con):
-                        migrate(con, CODE_VERSION)
-            self._check_columns(con)
+                    con = self._connect(read_only, past)
+                elif not read_only:
+                    with self.store.claimed(con, EVERYTHING), self.transaction(con, "tables"):
+                        migrate(con, CODE_VERSION, constraints=self.store.keeps_constraints)
+            self._check_columns(_columns(con))
             yield con
         finally:
             con.close()
 
-    def _check_columns(self, con: Connection) -> None:
-        found: dict[str, set[str]] = {}
-        for table, column in con.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall():
-            found.setdefault(table, set()).add(column)
+    def _check_columns(self, found: dict[str, set[str]]) -> None:
         for table in TABLES.values():
             if odd := {c.name for c in table.columns} ^ found.get(table.name, set()):
                 raise WarehouseError(
-                    f"{self.home.warehouse}: table {table.name} was made by another version of this software (it differs in"
+                    f"{self.store}: table {table.name} was made by another version of this software (it differs in"
                     f" {', '.join(sorted(odd))}). Nothing was changed. As long as no statement was issued, move the file away and run the"
                     " days again from landing/; afterwards go on with the version that made it."
                 )
 
-    def _connect(self, read_only: bool) -> Connection:
-        settings = self.home.settings
-        config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-        if settings.threads:
-            config["threads"] = settings.threads
-        if settings.memory_limit:
-            config["memory_limit"] = settings.memory_limit
-        if read_only and not self.home.warehouse.exists():
-            raise WarehouseError(f"{self.home.warehouse}: there is no warehouse yet. Make it first: earnings run")
-        with _explained(self.home.warehouse, "cannot be opened"):
-            self.home.root.mkdir(parents=True, exist_ok=True)
-        deadline = time.monotonic() + settings.lock_timeout_seconds
-        while True:
-            try:
-                return duckdb.connect(str(self.home.warehouse), read_only=read_only, config=config)
-            except duckdb.Error as error:
-                if "set lock" not in str(error):
-                    with _explained(self.home.warehouse, "cannot be opened"):
-                        raise
-                if time.monotonic() >= deadline:
-                    raise WarehouseLockedError(
-                        f"{self.home.warehouse}: {_holder(str(error))} writes to it and did not finish within"
-                        f" {settings.lock_timeout_seconds:g} s. Wait for that run, or stop it, and start again; nothing was changed."
-                    ) from error
-                time.sleep(0.2)
+    def _connect(self, read_only: bool, past: Past | None) -> Connection:
+        return self.store.connect(read_only, past)
 
     @contextmanager
     def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
@@ -180,15 +189,17 @@ class Warehouse:
         ClosedDayError
             A statement was issued for the day, and a table would not be as it was.
         """
-        with transaction(con), self.rewrite_day(con, day) as writer:
-            yield writer
-            closed = closed_through(con)
-            changed = sorted(name for name in writer.changed if TABLES[name].kind != "advice")
-            if changed and closed and day <= closed:
-                raise ClosedDayError(
-                    f"{day} is closed: statements were issued through {closed}. Its {', '.join(changed)} would change."
-                    f" Nothing was written. To correct it in the open period: earnings restate --day {day} --reason '...'"
-                )
+        with transaction(con):
+            with self.rewrite_day(con, day) as writer:
+                yield writer
+                closed = closed_through(con)
+                changed = sorted(name for name in writer.changed if TABLES[name].kind != "advice")
+                if changed and closed and day <= closed:
+                    raise ClosedDayError(
+                        f"{day} is closed: statements were issued through {closed}. Its {', '.join(changed)} would change."
+                        f" Nothing was written. To correct it in the open period: earnings restate --day {day} --reason '...'"
+                    )
+            self.store.before_commit(con, f"{day} {', '.join(sorted(writer.written))}", None)
 
     @contextmanager
     def rewrite_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
@@ -197,20 +208,68 @@ class Warehouse:
         yield writer
         enforce(con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit)
 
+    @contextmanager
+    def transaction(self, con: Connection, note: str, *, closing: date | None = None) -> Iterator[None]:
+        """Everything inside is committed together, or nothing; `note` says what it is, `closing` which days it closes."""
+        with transaction(con):
+            yield
+            self.store.before_commit(con, note, closing)
+
     def publish(self) -> Path | None:
-        """Copy the closed warehouse beside itself, by write and rename, so that readers never meet a run."""
-        if not self.home.settings.publish:
-            return None
-        partial = self.home.published.with_name(f".{self.home.published.name}.{os.getpid()}.partial")
-        with self.open() as con, _explained(self.home.published, "cannot be written"):
+        """Let readers see what was committed, unless the home's settings say no; the file they read, if it is one."""
+        return self.store.publish() if self.home.settings.publish else None
+
+    def prune(self, *, dry_run: bool) -> Sequence[str]:
+        """Forget what the store keeps of earlier states beyond what the settings say; in words what was done, or would be."""
+        if not self.store.many_writers or not self.exists():
+            return ()
+        with self.open() as con:
+            return self.store.prune(con, dry_run=dry_run)
+
+
+class ByDay:
+    """Does one day's work after another on a connection that is opened when it is needed, and again when it was lost."""
+
+    def __init__(self, house: Warehouse) -> None:
+        self._house = house
+        self._opened: AbstractContextManager[Connection] | None = None
+        self._con: Connection | None = None
+
+    def work(self, claim: Claim, job: Callable[[Connection], _T]) -> _T:
+        """Do it while nobody else writes what is claimed; again from the start if another commit or a lost server undid it.
+
+        Raises
+        ------
+        DisturbedError
+            It was undone again and again, in the end with everything claimed.
+        """
+        for attempt in counting(1):
             try:
-                con.execute("CHECKPOINT")  # what is in the log beside the file would be missing from the copy
-                shutil.copyfile(self.home.warehouse, partial)
-                # Renamed while the warehouse is still held: of two who publish, the later state wins.
-                os.replace(partial, self.home.published)
-            finally:
-                partial.unlink(missing_ok=True)
-        return self.home.published
+                con = self._connection()
+                with self._house.store.claimed(con, claim if attempt <= _TOGETHER else EVERYTHING):
+                    return job(con)
+            except DisturbedError:
+                self.close()
+                if attempt == _AT_ALL:
+                    raise
+                time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
+        raise AssertionError("unreachable")
+
+    def _connection(self) -> Connection:
+        if self._con is None:
+            self._opened = self._house._opened(read_only=False)
+            try:
+                self._con = self._opened.__enter__()
+            except duckdb.Error as error:
+                if not self._house.store.many_writers:
+                    raise
+                raise DisturbedError(f"{self._house.store}: lost while it was opened: {' '.join(str(error).split())}") from error
+        return self._con
+
+    def close(self) -> None:
+        if self._opened and self._con:
+            self._opened.__exit__(None, None, None)
+        self._opened = self._con = None
 
 
 @contextmanager
@@ -221,22 +280,24 @@ def transaction(con: Connection) -> Iterator[None]:
         yield
         con.commit()
     except BaseException:
-        con.rollback()
+        with suppress(duckdb.Error):  # none is open any more: the commit itself failed, or the server is gone
+            con.rollback()
         raise
+
+
+def _columns(con: Connection) -> dict[str, set[str]]:
+    """Columns of every table there is."""
+    found: dict[str, set[str]] = {}
+    sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name = current_database()"
+    for table, column in con.execute(sql).fetchall():
+        found.setdefault(table, set()).add(column)
+    return found
 
 
 def closed_through(con: Connection) -> date | None:
     """The last day for which statements were issued."""
     (closed,) = con.execute("SELECT max(day) FROM ledger_transactions WHERE kind = 'statement'").fetchall()[0]
     return closed  # type: ignore[no-any-return]
-
-
-@contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, duckdb.Error) as error:
-        raise WarehouseError(f"{path}: {what}: {str(error).splitlines()[0]}") from error
 
 
 def count(con: Connection, table: str, day: date) -> int:
@@ -262,8 +323,3 @@ def _digest(con: Connection, table: str, day: date) -> tuple[int, int | None, in
     found = con.execute(f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE day = ?", [day]).fetchone()
     assert found is not None
     return found[0], found[1], found[2]
-
-
-def _holder(message: str) -> str:
-    found = re.search(r"held in (.+?) \(PID (\d+)\)", message)
-    return f"process {found[2]} ({found[1]})" if found else "another process"

@@ -296,7 +296,7 @@ def test_a_failed_publication_leaves_the_old_copy_and_no_rest(warehouse, monkeyp
         Path(target).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.warehouse.shutil.copyfile", full)
+    monkeypatch.setattr("pipelines.stores.shutil.copyfile", full)
     with pytest.raises(WarehouseError, match=r"warehouse-readonly\.duckdb: cannot be written: .*No space left"):
         warehouse.publish()
     assert published(warehouse) == ["a", "b"]

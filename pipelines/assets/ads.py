@@ -94,7 +94,9 @@ def spread_empty(pools: list[Pool]) -> list[Pool]:
     ]
 
 
-@daily_asset(group="ads", deps=["pulse_payouts", "video_quality", "videos", "creators", "ad_revenue", yesterday_of("ad_pools")])
+@daily_asset(
+    group="ads", deps=["pulse_payouts", "video_quality", "videos", "creators", "ad_revenue", yesterday_of("ad_pools")], in_order=True
+)
 def ad_pools(run: Day) -> Metadata:
     """Money of each ad category: what came in, what the platform keeps, what is paid, what is carried to the next day."""
     _candidates(run)

@@ -31,7 +31,7 @@ PLOTTED = 25
 _NONE: Metadata = {"rows": 0, "mechanism": "none"}
 
 
-@daily_asset(group="audience", deps=["viewers"], extra_tables=["group_centres"])
+@daily_asset(group="audience", deps=["viewers"], extra_tables=["group_centres"], in_order=True)
 def viewer_groups(run: Day) -> Metadata:
     """Groups of viewers by k-means on static features. New viewers join the nearest group; a new version is made on a schedule."""
     epochs, policies = run.policy.epochs, run.home.policies
@@ -145,7 +145,12 @@ def _gains_of_the_day(run: Day) -> Metadata:
     }
 
 
-@daily_asset(group="audience", deps=["group_utility", yesterday_of("group_weights")], extra_tables=["matching_policy", "weight_commits"])
+@daily_asset(
+    group="audience",
+    deps=["group_utility", yesterday_of("group_weights")],
+    extra_tables=["matching_policy", "weight_commits"],
+    in_order=True,
+)
 def group_weights(run: Day) -> Metadata:
     """Weights of viewer groups for the next day, by algorithm 1: committed once, from the state of this day and what it showed."""
     policies, tomorrow = run.home.policies, run.day + DAY

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import dagster as dg
 
@@ -19,6 +20,7 @@ from pipelines.errors import ExpectedError
 from pipelines.partitions import DAYS
 from pipelines.policy import Policy, PolicyBook
 from pipelines.settings import Home
+from pipelines.stores import Claim
 from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
 from solvers import InfeasibleError
 
@@ -64,11 +66,15 @@ class Day:
 
 @dataclass(frozen=True)
 class DailyAsset:
-    """A table of the pipeline: the function that makes a day of it, and what it needs to have been written before."""
+    """A table of the pipeline: the function that makes a day of it, and what it needs to have been written before.
+
+    `in_order`: a day needs the one before, or adds to what all days share, so no two are ever made at once.
+    """
 
     name: str
     function: Callable[[Day], Metadata]
     required: tuple[str, ...]
+    in_order: bool
     definition: dg.AssetsDefinition
 
     def make(self, run: Day) -> Metadata:
@@ -83,22 +89,26 @@ def daily_asset(
     group: str,
     deps: Sequence[str | dg.AssetDep] = (),
     extra_tables: Sequence[str] = (),
+    in_order: bool = False,
     afterwards: Callable[[Warehouse], object] | None = None,
 ) -> Callable[[Callable[[Day], Metadata]], DailyAsset]:
     """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy all of them have.
 
-    `deps` that are plain names must have been written for the day; the asset refuses to run otherwise. `afterwards` is
-    called once, when all days of the run are committed and the warehouse is closed.
+    `deps` that are plain names must have been written for the day; the asset refuses to run otherwise. `in_order`: no two days of it
+    are made at once. `afterwards` is called once, when all days of the run are committed and the warehouse is closed.
     """
 
     def decorate(function: Callable[[Day], Metadata]) -> DailyAsset:
         def make(con: Connection, key: date, house: Warehouse, policies: PolicyBook) -> tuple[date, Metadata]:
             return key, made.make(Day(con, key, house, policies.in_force(key)))
 
+        def claim(key: date) -> Claim:
+            return Claim(key, function.__name__ if in_order else None)
+
         definition = partitioned_asset(
-            function, make, group=group, deps=deps, extra_tables=extra_tables, partitions=DAYS, afterwards=afterwards
+            function, make, claim, group=group, deps=deps, extra_tables=extra_tables, partitions=DAYS, afterwards=afterwards
         )
-        made = DailyAsset(function.__name__, function, plain_names(deps), definition)
+        made = DailyAsset(function.__name__, function, plain_names(deps), in_order, definition)
         return made
 
     return decorate
@@ -109,12 +119,14 @@ def plain_names(deps: Sequence[str | dg.AssetDep]) -> tuple[str, ...]:
     return tuple(name for name in deps if isinstance(name, str))
 
 
-Make = Callable[[Connection, date, Warehouse, PolicyBook], tuple[date, Metadata]]
+class Make(Protocol):
+    def __call__(self, con: Connection, key: date, house: Warehouse, policies: PolicyBook) -> tuple[date, Metadata]: ...
 
 
 def partitioned_asset(
     function: Callable[..., Metadata],
     make: Make,
+    claim: Callable[[date], Claim],
     *,
     group: str,
     deps: Sequence[str | dg.AssetDep],
@@ -122,7 +134,10 @@ def partitioned_asset(
     partitions: dg.TimeWindowPartitionsDefinition,
     afterwards: Callable[[Warehouse], object] | None,
 ) -> dg.AssetsDefinition:
-    """What assets of days, weeks and months are to Dagster; `make` makes the partition with a key, and says under which day it is kept."""
+    """What assets of days, weeks and months are to Dagster; `make` makes the partition with a key, and says under which day it is kept.
+
+    `claim` says what of the warehouse nobody else may write meanwhile.
+    """
     name = function.__name__
 
     @dg.asset(
@@ -143,10 +158,10 @@ def partitioned_asset(
         done: dict[str, Metadata] = {}
         try:
             policies = house.home.policies
-            with house.open() as con:
+            with house.by_day() as by_day:
                 for n, key in enumerate(keys, 1):
-                    began = time.monotonic()
-                    day, metadata = make(con, date.fromisoformat(key), house, policies)
+                    began, first = time.monotonic(), date.fromisoformat(key)
+                    day, metadata = by_day.work(claim(first), partial(make, key=first, house=house, policies=policies))
                     done[key] = metadata
                     seconds = time.monotonic() - began
                     progress = {"asset": name, "day": day, "n": n, "of": len(keys), "seconds": seconds, "metadata": metadata}

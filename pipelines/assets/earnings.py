@@ -9,7 +9,12 @@ from pipelines.warehouse import Warehouse, count
 from solvers.inequality import gini, top_share
 
 
-@daily_asset(group="earnings", deps=["pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"], extra_tables=["ledger_transactions"])
+@daily_asset(
+    group="earnings",
+    deps=["pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"],
+    extra_tables=["ledger_transactions"],
+    in_order=True,
+)
 def ledger_entries(run: Day) -> Metadata:
     """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did not is left alone."""
     with run.write() as writer:

@@ -16,6 +16,7 @@ from pipelines.assets.daily import Day, Metadata, partitioned_asset, plain_names
 from pipelines.partitions import PARTITIONS
 from pipelines.periods import Span
 from pipelines.policy import PolicyBook
+from pipelines.stores import EVERYTHING
 from pipelines.warehouse import Connection, MissingDayError, Warehouse, is_written
 
 
@@ -88,6 +89,7 @@ def periodic_asset(
         definition = partitioned_asset(
             function,
             make,
+            lambda _: EVERYTHING,
             group=group,
             deps=[*deps, *other_deps],
             extra_tables=extra_tables,

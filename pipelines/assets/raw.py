@@ -25,9 +25,9 @@ def _metadata(report: LoadReport) -> Metadata:
     }
 
 
-def _asset(table: Table, load: Callable[[Day], Metadata]) -> DailyAsset:
+def _asset(table: Table, load: Callable[[Day], Metadata], *, in_order: bool = False) -> DailyAsset:
     load.__name__, load.__doc__ = table.name, table.meaning
-    return daily_asset(group="raw", deps=sorted({target for _, target in table.references}))(load)
+    return daily_asset(group="raw", deps=sorted({target for _, target in table.references}), in_order=in_order)(load)
 
 
 def _stream(table: Table) -> DailyAsset:
@@ -54,7 +54,7 @@ def _snapshot(table: Table) -> DailyAsset:
         with run.write() as writer:
             return {**_metadata(load_day(writer, run.home.landing, table)), "snapshot_in_force": landed[-1].isoformat()}
 
-    return _asset(table, load)
+    return _asset(table, load, in_order=True)
 
 
 RAW = [*(_snapshot(t) for t in SNAPSHOTS), *(_stream(t) for t in DAILY)]

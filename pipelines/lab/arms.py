@@ -17,11 +17,10 @@ from pipelines.cli_lab import finish, into_folder
 from pipelines.console import DAY, as_json_option, option
 from pipelines.errors import ExpectedError
 from pipelines.experiment import NORMAL_95, Gain, began, gains, table_2
-from pipelines.lab.published import reading
 from pipelines.lab.report import Report
 from pipelines.policy import Epochs
 from pipelines.settings import Home
-from pipelines.warehouse import Connection
+from pipelines.warehouse import Connection, Warehouse
 
 SAID = {"ltr": "+1.13 %", "impressions": "+0.76 % of cold-start content", "topics": "+0.71 %"}
 """What the document reports in total."""
@@ -50,7 +49,7 @@ def period(home: Home, con: Connection, day: date | None) -> tuple[date, date]:
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     if missing := [d for d in days if d in landed and d not in run]:
         command = f"earnings run --from {missing[0]} --to {last}"
-        raise NoExperimentError(f"{missing[0]} is not in {home.published.name}. Make it first: {command}")
+        raise NoExperimentError(f"{missing[0]} is not made, or not published. Make it first: {command}")
     return first, last
 
 
@@ -132,7 +131,7 @@ def _claims(report: Report, epochs: Epochs, found: Sequence[Gain]) -> None:
 
 def add_if_any(report: Report, home: Home) -> None:
     """The study as a part of another one's page, where any day of the published copy has two arms."""
-    with reading(home) as con:
+    with Warehouse(home).read() as con:
         try:
             period(home, con, None)
         except NoExperimentError:
@@ -152,6 +151,6 @@ def command(home: Home, day: datetime | None, folder: Path, as_json: bool) -> No
     sessions and topics a viewer, each with its 95 % interval; then the document's claims about them.
     """
     report = Report(folder, "What the experiment's treatment did")
-    with reading(home) as con:
+    with Warehouse(home).read() as con:
         study(report, home, con, day.date() if day else None)
     finish(report, as_json)

@@ -17,9 +17,9 @@ import numpy as np
 from pipelines.cli_lab import progress
 from pipelines.errors import ExpectedError
 from pipelines.lab.competition_runs import Experiment
-from pipelines.lab.published import reading
 from pipelines.lab.report import Report
 from pipelines.settings import Home
+from pipelines.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from pipelines.lab.movielens import Ratings
@@ -42,7 +42,7 @@ def of_platform(home: Home, seed: int = 0) -> Setting:
     """
     from solvers.competition_settings import from_watching
 
-    with reading(home) as con:
+    with Warehouse(home).read() as con:
         seen = con.execute(
             """WITH known AS (SELECT video_id, arg_max(creator_id, day) AS creator_id, arg_max(length_ms, day) AS length_ms
                               FROM videos GROUP BY video_id)
@@ -54,13 +54,13 @@ def of_platform(home: Home, seed: int = 0) -> Setting:
         ).fetchnumpy()
     viewer, video = seen["viewer"].astype(np.int64), seen["video"].astype(np.int64)
     if not viewer.size:
-        raise WatchingError(f"{home.published}: there are no events in it")
+        raise WatchingError(f"{home.root}: there are no events in it")
     creator = np.zeros(video.max() + 1, dtype=np.int64)
     creator[video] = seen["creator"]
     try:
         return from_watching(viewer, video, seen["watched"].astype(np.float64), creator, seed=seed)
     except ValueError as error:
-        raise WatchingError(f"{home.published}: {error}") from error
+        raise WatchingError(f"{home.root}: {error}") from error
 
 
 def of_movielens(found: Ratings) -> Setting:

@@ -116,28 +116,30 @@ class Trial:
 
 @contextmanager
 def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
-    """Copy what `day` is made from into memory; reads the published copy, so that it neither waits for a run nor stops one.
+    """Copy what `day` is made from into memory; reads what readers see, so that it neither waits for a run nor stops one.
 
     Raises
     ------
     TrialError
-        There is no published copy yet, or it lacks the day.
+        The day was not made.
+    WarehouseError
+        Nothing was published yet.
     """
-    if not home.published.exists():
-        raise TrialError(f"{home.published}: there is no published copy yet. Make it first: earnings run --from {day} --to {day}")
     con = duckdb.connect(config={"autoinstall_known_extensions": False})
     try:
         con.execute("SET TimeZone = 'UTC'")
         con.execute(";\n".join(table.ddl() for table in TABLES.values()))
-        con.execute(f"ATTACH '{str(home.published).replace(chr(39), chr(39) * 2)}' AS published (READ_ONLY)")
-        for table in (*SNAPSHOTS, *AUDIENCE, TABLES["ad_pools"], TABLES["written_days"]):
-            con.execute(f"INSERT INTO {table.name} FROM published.{table.name} WHERE day <= ?", [day])
         first = day - timedelta(days=window_days - 1)
-        for table in DAILY:
-            con.execute(f"INSERT INTO {table.name} FROM published.{table.name} WHERE day BETWEEN ? AND ?", [first, day])
+        with Warehouse(home).read() as source:
+            for table in (*SNAPSHOTS, *AUDIENCE, TABLES["ad_pools"], TABLES["written_days"], *DAILY):
+                since = first if table in DAILY else date.min
+                con.register(
+                    "found", source.execute(f"SELECT * FROM {table.name} WHERE day BETWEEN ? AND ?", [since, day]).to_arrow_reader()
+                )
+                con.execute(f"INSERT INTO {table.name} BY NAME FROM found")
+                con.unregister("found")
         if not con.execute("FROM written_days WHERE table_name = 'donation_splits' AND day = ?", [day]).fetchall():
-            raise TrialError(f"{day} is not in {home.published.name}. Make it first: earnings run --from {day} --to {day}")
-        con.execute("DETACH published")
+            raise TrialError(f"{day} is not made, or not published. Make it first: earnings run --from {day} --to {day}")
         yield Trial(con, Warehouse(home), day)
     finally:
         con.close()

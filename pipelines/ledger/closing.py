@@ -11,6 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from pipelines.errors import ExpectedError
+from pipelines.invariants import enforce
 from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
 from pipelines.money import MICROS_PER_CENT
@@ -19,7 +20,7 @@ from pipelines.queries import query
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
 from pipelines.status import days_of
-from pipelines.warehouse import CODE_VERSION, Connection, Warehouse, closed_through, transaction
+from pipelines.warehouse import CODE_VERSION, Connection, Warehouse, closed_through
 
 
 class ClosingError(ExpectedError, RuntimeError):
@@ -63,7 +64,7 @@ def close(home: Home, through: date) -> Closing:
         if findings := verify(con).findings:
             raise ClosingError(f"the ledger does not verify: {findings[0]}. See all of it: earnings ledger verify")
         first = closed + timedelta(days=1) if closed else _first_day(con)
-        with transaction(con):
+        with house.transaction(con, f"statements of {first} to {through}", closing=through):
             con.execute(
                 f"CREATE OR REPLACE TEMP TABLE issued AS {query('statements')}",
                 {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT},
@@ -77,6 +78,7 @@ def close(home: Home, through: date) -> Closing:
             book = Book(con, through, through, "", "", CODE_VERSION)
             book.append(Entries.of(con, "paid_out"), "statement", 1, f"statements of {first} to {through}", None)
             con.execute("INSERT INTO statements BY NAME SELECT * FROM issued ORDER BY creator_id")
+            enforce(con, ["statements", "ledger_entries"], through, quarantine_limit=home.settings.quarantine_limit)
         closing = _closing(con, through, "closed")
     house.publish()
     return closing

@@ -42,7 +42,7 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
     posting = Entries.of(con, "posting")
     con.execute(
-        "INSERT OR IGNORE INTO policies VALUES (?, ?, ?, ?)",
+        "INSERT INTO policies SELECT $1, $2, $3, $4 WHERE NOT EXISTS (FROM policies WHERE policy_hash = $1)",
         [policy.hash, policy.name, policy.effective_from, policy.content],
     )
     latest = con.execute(

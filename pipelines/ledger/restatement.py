@@ -122,6 +122,7 @@ def restate(
             elif found.digest != expected:
                 raise RestatementError("files, policies or the warehouse changed since the difference was shown; nothing was written")
             else:
+                house.store.before_commit(con, f"restated {first} to {last}: {reason}", None)
                 con.commit()
         except BaseException:
             with suppress(duckdb.TransactionException):  # none is open any more: the commit itself failed

@@ -14,10 +14,10 @@ from scipy import stats
 from pipelines.lab.competition import command, study
 from pipelines.lab.competition_runs import ADAPTIVE, HALVED, MECHANISMS, Experiment, paired, play
 from pipelines.lab.competition_settings import WatchingError, of_platform
-from pipelines.lab.published import NothingPublishedError
 from pipelines.lab.report import Report
 from pipelines.schema import TABLES
 from pipelines.settings import Home
+from pipelines.stores import NothingPublishedError
 from solvers.competition_settings import synthetic, toy
 
 

@@ -44,7 +44,7 @@ def story(home: Home) -> None:
     """
 
     def known(sql: str) -> bool:
-        return home.warehouse.exists() and bool(rows(home, sql))
+        return Warehouse(home).exists() and bool(rows(home, sql))
 
     if not known("FROM ledger_transactions WHERE kind = 'statement'"):
         make_days(home, [FIRST])
@@ -81,7 +81,7 @@ class Watched:
 def watch(step: Callable[[], None]) -> None:
     """Let every connection of this process be watched."""
     connect = Warehouse._connect
-    Warehouse._connect = lambda house, read_only: Watched(connect(house, read_only), step)  # type: ignore[method-assign, assignment, return-value]
+    Warehouse._connect = lambda house, *how: Watched(connect(house, *how), step)  # type: ignore[method-assign, assignment, return-value]
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -234,7 +234,7 @@ def test_a_home_without_an_experiment_or_with_a_day_missing(tried: Home, copy_of
     words = ["--home", str(home.root), "lab", "arms", "--out", str(tmp_path / "a")]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 1
-    assert "2026-03-03 is not in warehouse-readonly.duckdb. Make it first: earnings run --from 2026-03-03 --to 2026-03-04" in result.stderr
+    assert "2026-03-03 is not made, or not published. Make it first: earnings run --from 2026-03-03 --to 2026-03-04" in result.stderr
     report = Report(tmp_path / "b", "another study")
     add_if_any(report, home)
     assert not report.lines

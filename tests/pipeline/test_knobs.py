@@ -18,6 +18,7 @@ from pipelines.lab.trial import TrialError, trial
 from pipelines.policy import Policy
 from pipelines.running import run_days
 from pipelines.settings import Home
+from pipelines.warehouse import WarehouseError
 from tests.pipeline.conftest import FIRST, LAST, rows
 
 DAY = date(2026, 3, 2)
@@ -90,9 +91,9 @@ def test_every_knob_names_a_field_of_the_policy_and_can_be_turned() -> None:
 
 def test_a_day_that_was_not_run_says_so(finished: Home, make_home: Callable[..., Home]) -> None:
     policy = finished.policies.in_force(FIRST)
-    with pytest.raises(TrialError, match="2026-04-01 is not in warehouse-readonly"):
+    with pytest.raises(TrialError, match="2026-04-01 is not made"):
         next(turns(finished, date(2026, 4, 1), policy))
-    with pytest.raises(TrialError, match="no published copy yet"):
+    with pytest.raises(WarehouseError, match="no published copy yet"):
         next(turns(make_home("new"), FIRST, policy))
 
 
