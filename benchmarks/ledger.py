@@ -45,7 +45,7 @@ def payouts(con: Connection, day: date, creators: int) -> None:
     )
     con.execute(
         """INSERT INTO creator_earnings BY NAME SELECT day, creator_id, 0 AS pulse_micros, a.payout_micros - carried_micros AS ads_micros,
-           carried_micros AS carry_micros, d.payout_micros AS coins_micros, 0 AS adjustment_micros,
+           carried_micros AS carry_micros, d.payout_micros AS coins_micros, 0 AS adjustment_micros, 0 AS bonus_micros,
            a.payout_micros + d.payout_micros AS total_micros,
            MAP {'music': a.payout_micros - carried_micros} AS ads_by_category, a.policy_hash
            FROM ad_payouts a JOIN donation_splits d USING (day, video_id, creator_id) WHERE day = ?""",

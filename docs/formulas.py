@@ -1195,6 +1195,41 @@ def theorem_2() -> Finding:
     )
 
 
+@demonstration("bonus-overrun")
+def bonus_overrun() -> Finding:
+    """Months that come out otherwise than planned: how far promises exceed the budget, and what sharing it then does to incentives."""
+    f, h, price, cost = np.full(10, 10.0), np.linspace(10, 1, 10), 2.0, PowerCost(2)
+    budget = price * float(f @ cost.inverse_derivative(price / h))
+    built = schedule_on_top(f, h, budget, cost, price)
+    threshold, first = np.unique(built.output, return_index=True)
+    reward = built.bonus[first]
+    aims = np.repeat(built.output, 10)
+    rng = np.random.default_rng(1)
+    rows: list[tuple[Cell, ...]] = []
+    for luck, rise in ((0.0, 0.0), (0.3, 0.0), (0.3, 0.5), (0.3, 1.0), (0.3, 2.0)):
+        produced = aims * (1 + rise) * np.exp(rng.normal(-(luck**2) / 2, luck, (400, aims.size)))
+        promised = np.append(0.0, reward)[np.searchsorted(threshold, produced * (1 + 1e-12), side="right")].sum(axis=1)
+        part = min(1.0, budget / float(promised.mean()) * (1 + 1e-12))
+        moved, _ = _answers(h, price, cost, threshold, part * reward)
+        lost = 1 - float(f @ moved) / built.gross_product
+        over = float((promised > budget * (1 + 1e-9)).mean())
+        rows.append((luck, rise, float(promised.mean()) / budget, over, part, int((moved < built.output * (1 - 1e-9)).sum()), lost))
+    return Finding(
+        "luck alone rather leaves money, for who aims at a threshold misses it half the time; a rise that all share runs over, and as"
+        " steps were just worth it, any cut that is expected makes everybody aim lower",
+        {
+            "luck, sd of log": ".1f",
+            "more views for all": ".0%",
+            "promised / budget": ".2f",
+            "months over": ".0%",
+            "part paid": ".2f",
+            "types of 10 that would aim lower": "d",
+            "output lost if all knew": ".1%",
+        },
+        rows,
+    )
+
+
 @demonstration("not-built")
 def not_built() -> Finding:
     """Formulas of the documents that this release does not compute: a policy that asks for one is refused."""

@@ -501,13 +501,13 @@ def _print_creators(home: Home, first: date, last: date, most: int = 10) -> None
     with Warehouse(home).open(read_only=True) as con:
         rows = con.execute(
             """SELECT creator_id, sum(pulse_micros)::BIGINT, sum(ads_micros)::BIGINT, sum(carry_micros)::BIGINT, sum(coins_micros)::BIGINT,
-               sum(total_micros)::BIGINT AS total FROM creator_earnings WHERE day BETWEEN ? AND ?
+               sum(bonus_micros)::BIGINT, sum(total_micros)::BIGINT AS total FROM creator_earnings WHERE day BETWEEN ? AND ?
                GROUP BY creator_id ORDER BY total DESC, creator_id LIMIT ?""",
             [first, last, most],
         ).fetchall()
     table = RichTable(title=f"\nWho earned most, {first} to {last}", title_justify="left", box=None, pad_edge=False)
     table.add_column("creator")
-    for name in ("Pulse", "ad pools", "carried in", "coins", "total"):
+    for name in ("Pulse", "ad pools", "carried in", "coins", "bonus", "total"):
         table.add_column(name, justify="right")
     for creator, *parts in rows:
         table.add_row(creator, *(money(p) for p in parts))

@@ -88,7 +88,7 @@ def _print_restatement(shown: Any) -> None:
     table.add_column("ledger")
     for d in shown.days:
         amounts = [money(a) if a == b else f"{money(a)} -> {money(b)}" for a, b in d.accounts.values()]
-        table.add_row(str(d.day), "closed" if d.closed else "open", *amounts, d.outcome)
+        table.add_row(f"{d.day}{' bonuses' if d.of == 'bonus' else ''}", "closed" if d.closed else "open", *amounts, d.outcome)
     OUT.print(table)
     changes = shown.changes
     gained, lost = [c for c in changes if c.gain > 0], [c for c in changes if c.gain < 0]

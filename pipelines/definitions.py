@@ -30,7 +30,7 @@ ASSETS = [
     earnings.ledger_entries,
     earnings.creator_earnings,
 ]
-PERIODIC: list[PeriodicAsset] = [rewards.reward_schedule]
+PERIODIC: list[PeriodicAsset] = [rewards.reward_schedule, rewards.creator_bonuses]
 JOBS = {"day": "daily", WEEK.name: "weekly", MONTH.name: "monthly"}
 MEANINGS = {
     "day": "A day, or a range of days, from landing files to creator earnings.",

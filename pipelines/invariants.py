@@ -303,6 +303,38 @@ _BY_HAND = (
             WHERE mine.level = picks AND other.utility - mine.utility > 1 + {DIGITS} * other.cost""",
     ),
     Invariant(
+        "never_above_the_budget",
+        "creator_bonuses",
+        "all bonuses of the month add up to what was promised, or to the budget if that is less; nobody gets more than promised",
+        """SELECT sum(paid_micros) AS paid, sum(promised_micros) AS promised, min(budget_micros) AS budget FROM creator_bonuses
+           WHERE day = $day
+           HAVING sum(paid_micros) <> least(sum(promised_micros), min(budget_micros))
+               OR NOT bool_and(paid_micros BETWEEN 0 AND promised_micros) OR min(budget_micros) <> max(budget_micros)""",
+    ),
+    Invariant(
+        "levels_reached",
+        "creator_bonuses",
+        "everybody is promised what the highest level that it reached pays, and nobody less",
+        """SELECT creator_id, b.level, b.production_milliviews, promised_micros, best.bonus_micros FROM creator_bonuses AS b
+           LEFT JOIN reward_schedule AS best ON best.month = date_trunc('month', b.day) AND best.level =
+             (SELECT max(level) FROM reward_schedule AS s
+              WHERE s.month = date_trunc('month', b.day) AND s.threshold_milliviews <= b.production_milliviews)
+           WHERE b.day = $day AND (b.level <> coalesce(best.level, 0) OR promised_micros <> coalesce(best.bonus_micros, 0)
+              OR b.threshold_milliviews <> coalesce(best.threshold_milliviews, 0)
+              OR b.budget_micros <> coalesce(best.budget_micros, b.budget_micros))""",
+    ),
+    Invariant(
+        "bonuses_are_posted",
+        "creator_bonuses",
+        "the ledger owes every creator its bonus, to the micro",
+        """SELECT creator_id, paid_micros, owed FROM
+             (SELECT creator_id, paid_micros FROM creator_bonuses WHERE day = $day)
+             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS owed FROM ledger_entries
+                        WHERE day = $day AND starts_with(part, 'bonus:') AND starts_with(account, 'creator:') GROUP BY account)
+             USING (creator_id)
+           WHERE coalesce(paid_micros, 0) <> coalesce(owed, 0)""",
+    ),
+    Invariant(
         "entries_sum_to_zero",
         "ledger_entries",
         "every transaction sums to zero, in total and part by part",
@@ -341,7 +373,7 @@ _BY_HAND = (
         "creator_earnings",
         "the parts of every creator's earnings sum to the total, and the categories to the ads part",
         """SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day AND (
-             pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros <> total_micros
+             pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros + bonus_micros <> total_micros
              OR coalesce(list_sum(map_values(ads_by_category)), 0) <> ads_micros)""",
     ),
     Invariant(

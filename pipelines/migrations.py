@@ -33,7 +33,10 @@ class Migration:
 
 
 # Version n is the n-th entry. Append; an entry that has been released is never edited.
-MIGRATIONS: tuple[Migration, ...] = (Migration("the tables of creator-earnings 0.1.0", {}),)
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("the tables of creator-earnings 0.1.0", {}),
+    Migration("monthly bonuses", {"ledger_transactions": {}, "creator_earnings": {"bonus_micros": "CAST(0 AS BIGINT)"}}),
+)
 
 
 def is_current(

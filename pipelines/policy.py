@@ -295,6 +295,7 @@ class Bonus(_Section):
     """
 
     budget_micros: Micros = Field(0, description="money for a month's bonuses; 0: none are paid")
+    planned: Annotated[float, Field(gt=0, le=1)] = Field(1.0, description="part of it that the schedule is made for; the rest is a reserve")
     exponent: Annotated[float, Field(gt=1, le=10)] = Field(2.0, description="k: producing x costs a creator its difficulty times x^k")
     levels: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="classes of like creators, and levels of the schedule, at most")
     history_days: Annotated[int, Field(ge=2, le=366)] = Field(56, description="trailing days from which creators are judged")

@@ -1,7 +1,7 @@
-"""Monthly reward schedules: creators' histories into types, types into a published schedule, and what other schemes would buy.
+"""Monthly reward schedules: creators' histories into types, types into a published schedule, and a month's production into bonuses.
 
-What belongs here: reading a history, the tables of a schedule, and which schedule holds. The mathematics is in `solvers.creator_types` and
-`solvers.bonus_schedule`; when it is made is in `assets/rewards.py` (docs/formulas.md section 6).
+What belongs here: reading a history, the tables of a schedule, which schedule holds, and who is paid what by it. The mathematics is in
+`solvers.creator_types` and `solvers.bonus_schedule`; when it is made is in `assets/rewards.py` (docs/formulas.md section 6).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.periods import MONTH
-from pipelines.policy import Bonus
+from pipelines.policy import Bonus, exact
 from pipelines.queries import query
 from pipelines.warehouse import Connection, is_written
+from solvers.apportion import apportion
 from solvers.bonus_schedule import BonusSchedule, OnTop, WholeBonuses, pot_on_top, price_on_top, schedule_on_top, whole_bonuses
 from solvers.creator_types import Ability, Types, estimate_ability, explained, group_types
 from solvers.reward_schedule import PowerCost
@@ -73,7 +74,8 @@ def read_history(con: Connection, days: list[date]) -> History:
     middle = first + ((last - first) - timedelta(days=1)) // 2
     columns = con.execute(query("creator_history"), {"first": first, "last": last, "middle": middle}).fetchnumpy()
     (paid,) = con.execute(
-        """SELECT coalesce(sum(pulse_micros + ads_micros + carry_micros), 0)::BIGINT FROM creator_earnings
+        """SELECT coalesce(sum(payout_micros), 0)::BIGINT FROM
+             (SELECT day, payout_micros FROM ad_payouts UNION ALL SELECT day, payout_micros FROM pulse_payouts)
            WHERE day BETWEEN ? AND ?""",
         [first, last],
     ).fetchall()[0]
@@ -180,11 +182,11 @@ def make_plan(history: History, month: date, bonus: Bonus) -> Plan | None:
     cost = PowerCost(bonus.exponent)
     ability = estimate_ability(history.views, history.effective, history.days, bonus.prior_days)
     types = group_types(ability.production * days_in(month), bonus.levels, cost, price)
-    f, h, budget = types.mass, types.difficulty, float(bonus.budget_micros)
-    exact = schedule_on_top(f, h, budget, cost, price)
-    published = whole_bonuses(exact, f, h, cost, price, units=MILLI)
+    f, h, budget = types.mass, types.difficulty, float(int(exact(bonus.planned) * bonus.budget_micros))
+    best = schedule_on_top(f, h, budget, cost, price)
+    published = whole_bonuses(best, f, h, cost, price, units=MILLI)
     pot = pot_on_top(f, h, budget, cost, price) if f.sum() >= 2 else None
-    return Plan(history, month, bonus, ability, types, exact, published, price_on_top(f, h, budget, cost, price), pot)
+    return Plan(history, month, bonus, ability, types, best, published, price_on_top(f, h, budget, cost, price), pot)
 
 
 def is_fixed(con: Connection, last: date) -> bool:
@@ -192,6 +194,26 @@ def is_fixed(con: Connection, last: date) -> bool:
     begin = last + timedelta(days=1)
     month = [begin + timedelta(days=n) for n in range(days_in(begin))]
     return is_written(con, "reward_schedule", last) and any(is_written(con, "creator_earnings", day) for day in month)
+
+
+def schedule_policy(con: Connection, month: date) -> str | None:
+    """Hash of the policy under which the month's schedule was published; None if it has none."""
+    found = con.execute("SELECT any_value(policy_hash) FROM reward_schedule WHERE month = ?", [month]).fetchall()
+    return found[0][0]  # type: ignore[no-any-return]
+
+
+def award(con: Connection, first: date, last: date) -> pa.Table:
+    """Rows of `creator_bonuses` of the month from `first` to `last`, which has a schedule; without day and policy.
+
+    The budget held in expectation when the schedule was made. If more was reached than it pays for, it is shared in proportion to what was
+    promised, by largest remainder, so that never more than the budget is paid.
+    """
+    rows = con.execute(query("creator_bonuses"), {"first": first, "last": last}).to_arrow_table()
+    (budget,) = con.execute("SELECT max(budget_micros) FROM reward_schedule WHERE month = ?", [first]).fetchall()[0]
+    promised = rows["promised_micros"].to_pylist()
+    paid = promised if sum(promised) <= budget else apportion(promised, budget, keys=rows["creator_id"].to_pylist()).tolist()
+    rows = rows.append_column("paid_micros", pa.array(paid, pa.int64()))
+    return rows.append_column("budget_micros", pa.array([budget] * len(paid), pa.int64()))
 
 
 def plan_metadata(plan: Plan) -> Mapping[str, Any]:

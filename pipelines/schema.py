@@ -667,6 +667,25 @@ REWARD_FORECAST = Table(
     span="month",
 )
 
+CREATOR_BONUSES = Table(
+    "creator_bonuses",
+    "derived",
+    "What each creator produced in a month that had a schedule, the level it reached, and its bonus.",
+    (
+        _day("last day of the month"),
+        _id("creator_id", "creator"),
+        _count("production_milliviews", "effective views of the month, in thousandths, rounded a video and day"),
+        _count("level", "highest level of the schedule that it reached; 0 for none"),
+        _count("threshold_milliviews", "where that level begins"),
+        _micros("promised_micros", "what the level pays"),
+        _micros("paid_micros", "bonus: what was promised, or its part of the budget where all promises exceed it"),
+        _micros("budget_micros", "money for all bonuses of the month"),
+        _POLICY_HASH,
+    ),
+    key=("creator_id",),
+    span="month",
+)
+
 WRITTEN_DAYS = Table(
     "written_days",
     "log",
@@ -719,12 +738,17 @@ LEDGER_TRANSACTIONS = Table(
         _count("seq", "position in the chain, from 1"),
         Column("txn_id", "VARCHAR", "a function of day, kind and revision"),
         _day("day the money belongs to; of a statement the day it closes"),
-        Column("kind", "VARCHAR", "`payout`, `reversal` of an earlier payout, or `statement`: what creators are paid when days are closed"),
-        _count("revision", "1 for a day's first payout, one more each time it is reissued"),
+        Column(
+            "kind",
+            "VARCHAR",
+            "`payout`; `bonus`: those of the month that ends on the day; `reversal` and `bonus-reversal` of an earlier one; or"
+            " `statement`: what creators are paid when days are closed",
+        ),
+        _count("revision", "1 for a day's first payout or bonus, one more each time it is reissued"),
         Column("booked_day", "DATE", "day it counts towards: its own, or if that was closed before, the first open one"),
         Column("reason", "VARCHAR", "why it was written"),
-        Column("link", "VARCHAR", "the payout that a reversal takes back, or that a later revision replaces", required=False),
-        Column("input_hash", "VARCHAR", "hash of the landing files the day was made from"),
+        Column("link", "VARCHAR", "the payout or bonus that a reversal takes back, or that a later revision replaces", required=False),
+        Column("input_hash", "VARCHAR", "hash of the landing files the day or month was made from"),
         _POLICY_HASH,
         Column("code_version", "VARCHAR", "version of this software"),
         Column("entries_hash", "VARCHAR", "hash of the transaction's entries"),
@@ -736,9 +760,9 @@ LEDGER_TRANSACTIONS = Table(
     constraints=(
         "PRIMARY KEY (seq)",
         "UNIQUE (txn_id)",
-        "CHECK (kind IN ('payout', 'reversal', 'statement'))",
+        "CHECK (kind IN ('payout', 'reversal', 'bonus', 'bonus-reversal', 'statement'))",
         "CHECK (revision >= 1 AND booked_day >= day)",
-        "CHECK ((link IS NULL) = (kind = 'statement' OR (kind = 'payout' AND revision = 1)))",
+        "CHECK ((link IS NULL) = (kind = 'statement' OR (kind IN ('payout', 'bonus') AND revision = 1)))",
     ),
 )
 
@@ -758,7 +782,7 @@ LEDGER_ENTRIES = Table(
             "part",
             "VARCHAR",
             "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category, `spread`, `pulse`, `coins`,"
-            " `adjustment`, `statement`",
+            " `adjustment`, `bonus:` and the month, `statement`",
         ),
         _micros("amount_micros", "amount; positive is owed to the account"),
     ),
@@ -775,7 +799,7 @@ STATEMENTS = Table(
         Column("first_day", "DATE", "first day it closes"),
         _id("creator_id", "creator"),
         _micros("brought_forward_micros", "what the statement before left unpaid (negative: was paid too much)"),
-        _micros("earned_micros", "earned on the days it closes"),
+        _micros("earned_micros", "earned on the days it closes, and bonuses of earlier months that are paid for the first time"),
         _micros("restated_micros", "changes to days that were closed before"),
         _count("paid_cents", "paid: whole cents, never less than 0"),
         _micros("carried_forward_micros", "left for the next statement"),
@@ -799,6 +823,7 @@ CREATOR_EARNINGS = Table(
         _micros("carry_micros", "from ad pools, money carried in from earlier days"),
         _micros("coins_micros", "from gifts"),
         _micros("adjustment_micros", "from a budget-neutral restatement"),
+        _micros("bonus_micros", "from a month's bonuses, on the last day of the month"),
         _micros("total_micros", "sum of the parts"),
         Column("ads_by_category", "MAP(VARCHAR, BIGINT)", "`ads_micros` taken apart by category (micros)"),
         _POLICY_HASH,
@@ -811,7 +836,7 @@ DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
 AUDIENCE = (VIEWER_GROUPS, GROUP_CENTRES, GROUP_UTILITY, GROUP_WEIGHTS, MATCHING_POLICY)
 ADS = (PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, AD_RULES)
 REWARDS = (REWARD_SCHEDULE, CREATOR_TYPES, REWARD_FORECAST)
-DERIVED = (*AUDIENCE, VIDEO_QUALITY, *ADS, DONATION_SPLITS, COIN_SOLUTIONS, CREATOR_EARNINGS, *REWARDS)
+DERIVED = (*AUDIENCE, VIDEO_QUALITY, *ADS, DONATION_SPLITS, COIN_SOLUTIONS, CREATOR_EARNINGS, *REWARDS, CREATOR_BONUSES)
 BOOK = (POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
 LOGS = (QUARANTINE, LANDING_FILES, WRITTEN_DAYS, SCHEMA_VERSIONS, WEIGHT_COMMITS, *BOOK)
 TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}

@@ -28,7 +28,10 @@ MADE_FROM = {
     "creator_earnings": ("ledger_entries",),
 }
 # The same for assets of weeks and months: the daily tables that all their days need. Their span is that of the table.
-PERIODIC: dict[str, tuple[str, ...]] = {"reward_schedule": ("video_quality", "creator_earnings")}
+PERIODIC: dict[str, tuple[str, ...]] = {
+    "reward_schedule": ("video_quality", "pulse_payouts", "ad_payouts"),
+    "creator_bonuses": ("video_quality",),
+}
 _STAGES = (*(t.name for t in DAILY), *MADE_FROM)
 
 
@@ -96,7 +99,7 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
            FROM ledger_entries WHERE part <> 'statement' GROUP BY day""",
     )
     paid = _by_day(con, "SELECT day, count(*) AS n, any_value(policy_hash) AS policy FROM creator_earnings GROUP BY day")
-    revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions GROUP BY day")
+    revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions WHERE kind = 'payout' GROUP BY day")
     waiting = waiting_files(con, home.landing)
     notes = {day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now" for day, files in waiting.items()}
     notes |= _broken_carries(con, home)

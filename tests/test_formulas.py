@@ -379,6 +379,18 @@ def not_built(rows: list[Row]) -> None:
 
 
 @claim
+def bonus_overrun(rows: list[Row]) -> None:
+    assert rows[0]["promised / budget"] == pytest.approx(1.0)
+    assert rows[0]["types of 10 that would aim lower"] == 0
+    assert rows[1]["promised / budget"] < 0.8
+    assert rows[1]["months over"] < 0.05
+    for row in rows[3:]:
+        assert row["months over"] > 0.95
+        assert row["part paid"] * row["promised / budget"] == pytest.approx(1.0)
+        assert row["types of 10 that would aim lower"] > 0
+
+
+@claim
 def bonus_on_top(rows: list[Row]) -> None:
     assert [row["budget / pay"] for row in rows] == [0.1, 0.5, 1.0, 4.0]
     for row in rows:

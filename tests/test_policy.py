@@ -304,7 +304,7 @@ def test_the_hash_sees_the_bonus_once_there_is_a_budget():
     def with_bonus(**bonus: Any) -> str:
         return Policy.model_validate({"name": "x", "effective_from": date(2026, 1, 1), "bonus": bonus}).hash
 
-    others = {"exponent": 3.0, "levels": 9, "history_days": 9, "prior_days": 9.0}
+    others = {"planned": 0.5, "exponent": 3.0, "levels": 9, "history_days": 9, "prior_days": 9.0}
     assert {"budget_micros", *others} == Bonus.model_fields.keys()
     assert {with_bonus(**{key: value}) for key, value in others.items()} == {with_bonus()}
     hashes = {with_bonus(budget_micros=5, **{key: value}) for key, value in others.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipelines.assets.daily import Day, Metadata, daily_asset
 from pipelines.ledger.entries import post_day
 from pipelines.queries import query
-from pipelines.warehouse import Warehouse, count
+from pipelines.warehouse import DayWriter, Warehouse, count
 from solvers.inequality import gini, top_share
 
 
@@ -23,12 +23,17 @@ def ledger_entries(run: Day) -> Metadata:
     return {"transaction": posting.txn_id, "revision": posting.revision, "outcome": posting.outcome, "entries": posting.entries}
 
 
+def write_earnings(writer: DayWriter, policy_hash: str) -> int:
+    """Make `creator_earnings` of a day what the ledger owes for it."""
+    owed = writer.con.sql(query("creator_earnings"), params={"day": writer.day, "policy_hash": policy_hash})
+    return writer.replace("creator_earnings", owed)
+
+
 @daily_asset(group="earnings", deps=["ledger_entries"], afterwards=Warehouse.publish)
 def creator_earnings(run: Day) -> Metadata:
-    """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in money, coins."""
+    """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in money, coins, a month's bonus."""
     with run.write() as writer:
-        earned = run.con.sql(query("creator_earnings"), params={"day": run.day, "policy_hash": run.policy.hash})
-        rows = writer.replace("creator_earnings", earned)
+        rows = write_earnings(writer, run.policy.hash)
     totals = run.con.execute("SELECT total_micros FROM creator_earnings WHERE day = ? ORDER BY 1", [run.day]).fetchnumpy()["total_micros"]
     gross, platform, carried = run.con.execute(
         """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,

@@ -1,23 +1,28 @@
-"""Paying for production by a published schedule: the schedule of the next month (docs/formulas.md section 6)."""
+"""Paying for production by a published schedule: that of the next month, and the bonuses of this one (docs/formulas.md section 6)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 
 from pipelines.assets.daily import Metadata
+from pipelines.assets.earnings import write_earnings
 from pipelines.assets.periodic import Period, periodic_asset
+from pipelines.ledger.entries import keep_policy, latest_revision, post_bonuses
 from pipelines.periods import DAY, MONTH
 from pipelines.pictures import picture
-from pipelines.rewards import MILLI, Plan, history_days, is_fixed, make_plan, plan_metadata, read_history
+from pipelines.rewards import MILLI, Plan, award, history_days, is_fixed, make_plan, plan_metadata, read_history, schedule_policy
 from pipelines.schema import REWARDS, arrow_columns
-from pipelines.warehouse import count, require_day
+from pipelines.warehouse import DayWriter, Warehouse, count, require_day, transaction
 
 
 @periodic_asset(
-    period=MONTH, group="rewards", deps=["video_quality", "creator_earnings"], extra_tables=["creator_types", "reward_forecast"]
+    period=MONTH, group="rewards", deps=["video_quality", "pulse_payouts", "ad_payouts"], extra_tables=["creator_types", "reward_forecast"]
 )
 def reward_schedule(run: Period) -> Metadata:
     """Bonuses of the next month: thresholds and rewards for types that creators' history tells, and what other schemes would buy."""
@@ -32,17 +37,15 @@ def reward_schedule(run: Period) -> Metadata:
     if policy.bonus.budget_micros:
         days = history_days(run.home.landed(), run.day, policy.bonus)
         for day in days:
-            require_day(run.con, "video_quality", day)
-            require_day(run.con, "creator_earnings", day)
+            for name in reward_schedule.required:
+                require_day(run.con, name, day)
         plan = make_plan(read_history(run.con, days), month, policy.bonus)
     with run.write() as writer:
         stamp = f"DATE '{run.day}' AS day, '{policy.hash}' AS policy_hash"
         for name, rows in _tables(plan).items():
             run.con.register("planned", rows)
             writer.replace(name, f"SELECT {stamp}, * FROM planned")
-        run.con.execute(
-            "INSERT OR IGNORE INTO policies VALUES (?, ?, ?, ?)", [policy.hash, policy.name, policy.effective_from, policy.content]
-        )
+        keep_policy(run.con, policy)
     if not plan:
         why = "nothing was paid for production, so nobody's costs can be told" if policy.bonus.budget_micros else "the policy has no budget"
         return {"outcome": f"no bonuses: {why}", "rows": 0}
@@ -51,6 +54,62 @@ def reward_schedule(run: Period) -> Metadata:
         **plan_metadata(plan),
         "schedule": picture(lambda axes: _draw(plan, axes), "Schedule and forecast", columns=2),
     }
+
+
+@periodic_asset(
+    period=MONTH,
+    group="rewards",
+    deps=["video_quality"],
+    other_deps=[
+        dg.AssetDep("creator_earnings"),
+        dg.AssetDep("reward_schedule", partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)),
+    ],
+    extra_tables=["ledger_transactions", "ledger_entries", "creator_earnings"],
+    afterwards=Warehouse.publish,
+)
+def creator_bonuses(run: Period) -> Metadata:
+    """What creators produced in the month, by the schedule published before it; paid through the ledger, never above the budget."""
+    published_under = schedule_policy(run.con, run.first)
+    if published_under is None:
+        with run.write() as writer:
+            writer.replace("creator_bonuses", "FROM creator_bonuses WHERE false")
+        return {"outcome": "no bonuses: no schedule was published for the month", "rows": 0}
+    require_day(run.con, "creator_earnings", run.day)
+    paid_under = latest_revision(run.con, run.day, "payout")
+    assert paid_under is not None  # creator_earnings is made from the ledger
+    awarded = award(run.con, run.first, run.day)
+    with _issuing(run) as writer:
+        run.con.register("awarded", awarded)
+        stamp = f"DATE '{run.day}' AS day, '{published_under}' AS policy_hash"
+        rows = writer.replace("creator_bonuses", f"SELECT {stamp}, * FROM awarded")
+        posting = post_bonuses(run.con, run.first, run.day, published_under, reason=run.restating)
+        writer.mark("ledger_entries", rows=count(run.con, "ledger_entries", run.day), changed=posting.outcome != "unchanged")
+        write_earnings(writer, paid_under[4])
+    promised, paid = (sum(awarded[name].to_pylist()) for name in ("promised_micros", "paid_micros"))
+    return {
+        "outcome": posting.outcome,
+        "transaction": posting.txn_id,
+        "revision": posting.revision,
+        "rows": rows,
+        "creators_paid": sum(amount > 0 for amount in awarded["paid_micros"].to_pylist()),
+        "promised_micros": promised,
+        "paid_micros": paid,
+        "part_of_promise": paid / promised if promised else 1.0,
+    }
+
+
+@contextmanager
+def _issuing(run: Period) -> Iterator[DayWriter]:
+    """The first bonuses of a month may come after its last day was closed: they are booked in the open period, and no statement changes.
+
+    Changing them afterwards is changing a day like any other: a closed one refuses, and is restated.
+    """
+    if run.restating or latest_revision(run.con, run.day, "bonus"):
+        with run.write() as writer:
+            yield writer
+    else:
+        with transaction(run.con), run.warehouse.rewrite_day(run.con, run.day) as writer:
+            yield writer
 
 
 def _tables(plan: Plan | None) -> dict[str, pa.Table]:

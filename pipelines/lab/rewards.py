@@ -294,7 +294,7 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
     )
     near, _, added, kept = (rows[start::4] for start in range(4))
     report.claim(
-        "ours: rounding rewards to cents makes hundreds of 3000 types prefer another level (675 on an earlier instance)",
+        "ours: rounding rewards to cents makes hundreds of 3000 types prefer another level (a note once had 675, of an instance not given)",
         min(row[3] for row in near) >= 100,
         f"{', '.join(f'{row[3]} with {row[1]} levels' for row in near)}",
     )

@@ -48,6 +48,8 @@ LABELS = {
     "normal_coins": "normal coins gifted",
     "premium_coins": "premium coins gifted",
     "rules": "rules over groups, and rounding",
+    "level": "the level that was reached",
+    "overrun": "the month's budget, shared by all",
     "rounding": "rounding",
 }
 

@@ -1,6 +1,6 @@
-"""A day's payouts as transactions of balanced entries, chained by hash and never updated.
+"""A day's payouts and a month's bonuses as transactions of balanced entries, chained by hash and never updated.
 
-What belongs here: turning the payout tables of a day into entries, recognising a day that was posted before, reversing and
+What belongs here: turning the payout tables of a day or month into entries, recognising one that was posted before, reversing and
 reissuing one that changed, and the chain. Statements are in `closing.py`, proofs in `verification.py`.
 """
 
@@ -22,9 +22,13 @@ ENTRIES_HASH = """sha256(coalesce(string_agg(
     strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros, chr(10) ORDER BY account, part), ''))"""
 
 
+REVERSALS = {"payout": "reversal", "bonus": "bonus-reversal"}
+ENTRIES_OF = {"payout": "ledger_entries", "bonus": "bonus_entries"}  # the query that says what is owed
+
+
 @dataclass(frozen=True)
 class Posting:
-    """What posting a day did. `unchanged`: the ledger already said so; `reissued`: the old transaction was reversed first."""
+    """What posting a day or a month did. `unchanged`: the ledger already said so; `reissued`: the old transaction was reversed first."""
 
     txn_id: str
     revision: int
@@ -39,24 +43,43 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
     nothing is written; if they differ, that payout is reversed and a new revision is issued. Both are booked on the day
     itself, or, if statements were issued for it, on the first day after them.
     """
-    con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
-    posting = Entries.of(con, "posting")
+    keep_policy(con, policy)
+    return _post(con, day, "payout", _input_hash(con, day, day), policy.hash, reason)
+
+
+def post_bonuses(con: Connection, first: date, last: date, policy_hash: str, *, reason: str | None = None) -> Posting:
+    """Bring the ledger to what `creator_bonuses` says of the month from `first` to `last`, as `post_day` does for a day."""
+    return _post(con, last, "bonus", _input_hash(con, first, last), policy_hash, reason)
+
+
+def keep_policy(con: Connection, policy: Policy) -> None:
+    """Keep in full what amounts are, or will be, paid under."""
     con.execute(
         "INSERT INTO policies SELECT $1, $2, $3, $4 WHERE NOT EXISTS (FROM policies WHERE policy_hash = $1)",
         [policy.hash, policy.name, policy.effective_from, policy.content],
     )
-    latest = con.execute(
+
+
+def latest_revision(con: Connection, day: date, kind: Literal["payout", "bonus"]) -> tuple[Any, ...] | None:
+    """Id, revision and hashes (entries, inputs, policy, code) of the last payout of a day, or bonuses of the month that ends on it."""
+    return con.execute(
         """SELECT txn_id, revision, entries_hash, input_hash, policy_hash, code_version FROM ledger_transactions
-           WHERE day = ? AND kind = 'payout' ORDER BY revision DESC LIMIT 1""",
-        [day],
+           WHERE day = ? AND kind = ? ORDER BY revision DESC LIMIT 1""",
+        [day, kind],
     ).fetchone()
+
+
+def _post(con: Connection, day: date, kind: Literal["payout", "bonus"], input_hash: str, policy_hash: str, reason: str | None) -> Posting:
+    con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day})
+    posting = Entries.of(con, "posting")
+    latest = latest_revision(con, day, kind)
     if latest and latest[2] == posting.hash:
         return Posting(latest[0], latest[1], "unchanged", posting.count)
     closed = closed_through(con)
-    made_of = (_input_hash(con, day), policy.hash, CODE_VERSION)
+    made_of = (input_hash, policy_hash, CODE_VERSION)
     book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)
     if not latest:
-        return Posting(book.append(posting, "payout", 1, reason or "first payout", None), 1, "posted", posting.count)
+        return Posting(book.append(posting, kind, 1, reason or f"first {kind}", None), 1, "posted", posting.count)
     replaced, revision = latest[0], latest[1] + 1
     why = reason or _what_changed(latest[3:], made_of)
     con.execute(
@@ -64,8 +87,8 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
            SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ? ORDER BY account, part""",
         [replaced],
     )
-    book.append(Entries.of(con, "undone"), "reversal", latest[1], why, replaced)
-    return Posting(book.append(posting, "payout", revision, why, replaced), revision, "reissued", posting.count)
+    book.append(Entries.of(con, "undone"), REVERSALS[kind], latest[1], why, replaced)
+    return Posting(book.append(posting, kind, revision, why, replaced), revision, "reissued", posting.count)
 
 
 @dataclass(frozen=True)
@@ -126,11 +149,11 @@ def _what_changed(before: Sequence[str], now: Sequence[str]) -> str:
     return f"run again: {' and '.join(changed) or 'what earlier days left for it'} changed"
 
 
-def _input_hash(con: Connection, day: date) -> str:
-    """Hash of the landing files a day was made from: its own, and every snapshot up to it."""
+def _input_hash(con: Connection, first: date, last: date) -> str:
+    """Hash of the landing files that some days were made from: their own, and every snapshot up to them."""
     (digest,) = con.execute(
         """SELECT sha256(coalesce(string_agg(table_name || '|' || file || '|' || sha256, chr(10) ORDER BY table_name, file), ''))
-           FROM landing_files WHERE day = $day OR (day < $day AND table_name IN ('viewers', 'creators', 'videos'))""",
-        {"day": day},
+           FROM landing_files WHERE day BETWEEN $first AND $last OR (day < $first AND table_name IN ('viewers', 'creators', 'videos'))""",
+        {"first": first, "last": last},
     ).fetchall()[0]
     return str(digest)

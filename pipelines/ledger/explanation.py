@@ -62,6 +62,7 @@ SOURCES = {
     "carry": "ad pools (money carried in)",
     "coins": "gifted coins",
     "adjustment": "an adjustment",
+    "bonus": "the month's bonus",
 }
 _FACTS = {
     "pool_micros": "the pool",
@@ -126,8 +127,23 @@ class VideoDay:
 
 
 @dataclass(frozen=True)
+class BonusMonth:
+    """A creator's bonus of the month from `first_day` to `last_day`. `parts` sum to `paid_micros`; `facts` are what it was decided by."""
+
+    first_day: date
+    last_day: date
+    paid_micros: int
+    parts: tuple[Part, ...]
+    facts: dict[str, Any]
+    words: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "first_day": self.first_day.isoformat(), "last_day": self.last_day.isoformat()}
+
+
+@dataclass(frozen=True)
 class CreatorDay:
-    """A creator's day: `sources` sum to the total of `creator_earnings`, and so do the videos and the adjustment."""
+    """A creator's day: `sources` sum to the total of `creator_earnings`, and so do the videos, the adjustment and the month's bonus."""
 
     day: date
     creator_id: str
@@ -136,9 +152,11 @@ class CreatorDay:
     words: str
     sources: dict[str, int]
     videos: tuple[VideoDay, ...]
+    bonus: BonusMonth | None
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "day": self.day.isoformat(), "videos": [v.as_dict() for v in self.videos]}
+        videos, bonus = [v.as_dict() for v in self.videos], self.bonus and self.bonus.as_dict()
+        return {**asdict(self), "day": self.day.isoformat(), "videos": videos, "bonus": bonus}
 
 
 def explain(con: Connection, name: str, day: date, *, kind: Literal["video", "creator"] | None = None) -> VideoDay | CreatorDay:
@@ -210,9 +228,14 @@ class DayBook:
         tables = ("video_quality", "pulse_payouts", "ad_payouts", "donation_splits")
         of_creator = " UNION ".join(f"SELECT video_id FROM {table} WHERE day = $day AND creator_id = $creator" for table in tables)
         videos = self.videos([row["video_id"] for row in self._rows(of_creator, creator=creator_id)])
-        sources = {name: earned[0][f"{name}_micros"] if earned else 0 for name in ("pulse", "ads", "carry", "coins", "adjustment")}
+        sources = {name: earned[0][f"{name}_micros"] if earned else 0 for name in SOURCES}
         total = earned[0]["total_micros"] if earned else 0
-        if sum(v.total_micros for v in videos) + sources["adjustment"] != total:
+        bonus = bonus_month(self.con, creator_id, self.day)
+        if (bonus.paid_micros if bonus else 0) != sources["bonus"]:
+            raise self._stale(
+                f"the ledger owes {creator_id} a bonus of {sources['bonus']} micros, which is not what the month's table says"
+            )
+        if sum(v.total_micros for v in videos) + sources["adjustment"] + sources["bonus"] != total:
             raise self._stale(f"the ledger owes {creator_id} {total} micros, which is not what the payouts of the videos sum to")
         policy = self._policy(earned[0]["policy_hash"]) if earned else None
         return CreatorDay(
@@ -223,6 +246,7 @@ class DayBook:
             words=_creator_in_words(creator_id, self.day, total, sources, videos),
             sources=sources,
             videos=tuple(sorted(videos, key=lambda v: (-v.total_micros, v.video_id))),
+            bonus=bonus,
         )
 
     def videos(self, ids: Sequence[str]) -> list[VideoDay]:
@@ -436,7 +460,47 @@ class DayBook:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
+def bonus_month(con: Connection, creator_id: str, last: date) -> BonusMonth | None:
+    """The bonus of the month that ends on `last`; None where that month had no schedule, or the creator produced nothing in it."""
+    cursor = con.execute(
+        """SELECT b.*, next.threshold_milliviews AS next_milliviews, next.bonus_micros AS next_micros,
+                  (SELECT sum(promised_micros)::BIGINT FROM creator_bonuses WHERE day = $day) AS all_promised_micros
+           FROM creator_bonuses AS b
+           LEFT JOIN reward_schedule AS next ON next.month = date_trunc('month', b.day) AND next.level = b.level + 1
+           WHERE b.day = $day AND creator_id = $creator""",
+        {"day": last, "creator": creator_id},
+    )
+    names, found = [column[0] for column in cursor.description or ()], cursor.fetchone()
+    if found is None:
+        return None
+    facts = {name: value for name, value in zip(names, found, strict=True) if name not in ("day", "creator_id", "policy_hash")}
+    promised, paid = facts["promised_micros"], facts["paid_micros"]
+    parts = (Part("level", promised), Part("overrun", paid - promised))
+    return BonusMonth(last.replace(day=1), last, paid, parts, facts, _bonus_in_words(last, facts))
+
+
 # ----------------------------------------------------------------------------------------------------------------- in words
+
+
+def _bonus_in_words(last: date, facts: dict[str, Any]) -> str:
+    made = f"In {last:%B %Y} the videos had {_views(facts['production_milliviews'])} effective views"
+    if facts["level"]:
+        words = f"{made}: level {facts['level']}, which begins at {_views(facts['threshold_milliviews'])} and pays"
+        words += f" {money(facts['promised_micros'])}."
+    else:
+        words = f"{made}, less than the first level of the bonus schedule."
+    if facts["paid_micros"] < facts["promised_micros"]:
+        words += (
+            f" The levels that all creators reached come to {money(facts['all_promised_micros'])}, more than the month's budget of"
+            f" {money(facts['budget_micros'])}, so everybody gets that part of it: {money(facts['paid_micros'])}."
+        )
+    if facts["next_micros"] is not None:
+        words += f" The next level begins at {_views(facts['next_milliviews'])} and pays {money(facts['next_micros'])}."
+    return words
+
+
+def _views(milliviews: int) -> str:
+    return f"{milliviews // 1000:,}.{milliviews % 1000:03}"
 
 
 def phrase(part: Part) -> str:
@@ -491,6 +555,13 @@ def text(explained: VideoDay | CreatorDay) -> str:
         return "\n".join([*_video_lines(explained), "", *wrap(ORDER_FREE, 120)])
     lines = [f"creator {explained.creator_id}, {explained.day}, policy {explained.policy}", "", explained.words, ""]
     lines += summed([(SOURCES[name], money(micros)) for name, micros in explained.sources.items() if micros], explained.total_micros)
+    if explained.bonus:
+        lines += [
+            "",
+            f"bonus: {money(explained.bonus.paid_micros)}",
+            *wrap(explained.bonus.words, 120, initial_indent="  ", subsequent_indent="  "),
+        ]
+        lines += summed([(p.label, money(p.micros)) for p in explained.bonus.parts if p.micros], explained.bonus.paid_micros)
     for video in explained.videos:
         lines += ["", *_video_lines(video)]
     return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])

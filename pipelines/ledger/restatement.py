@@ -11,13 +11,17 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
 from pipelines.assets.daily import Day, Metadata
+from pipelines.assets.periodic import Period
+from pipelines.assets.rewards import creator_bonuses
 from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
+from pipelines.ledger.entries import latest_revision
+from pipelines.periods import MONTH
 from pipelines.queries import query
 from pipelines.schema import LANDING, SNAPSHOTS
 from pipelines.settings import Home
@@ -44,9 +48,13 @@ class Change:
 
 @dataclass(frozen=True)
 class RestatedDay:
-    """One day's accounts before and after (micros); `accounts` are gross, creators, platform and carry."""
+    """One day's accounts before and after (micros); `accounts` are gross, creators, platform and carry.
+
+    `of` is `bonus` for the bonuses of the month that ends on the day; they are no part of the day's own row.
+    """
 
     day: date
+    of: Literal["day", "bonus"]
     closed: bool
     outcome: str
     revision: int
@@ -93,14 +101,14 @@ def restate(
 ) -> tuple[Restatement, list[Made]]:
     """Make closed days again from what is in `landing/` and the policy in force now; all of it in one transaction.
 
-    Later days that depend on them follow: by carried money, a score's window, a changed snapshot. Closed days are reversed and
-    reissued in the open period, open ones on their own day.
+    Later days that depend on them follow: by carried money, a score's window, a changed snapshot. So do bonuses of their months that
+    were paid. Closed days are reversed and reissued in the open period, open ones on their own day.
 
     Parameters
     ----------
     budget_neutral
         Creators together keep exactly what they were paid for each closed day: the new amounts are scaled to the old total by
-        largest remainder, and the platform bears the difference.
+        largest remainder, and the platform bears the difference. Bonuses follow their schedule, which has a budget of its own.
     expected
         None: only show what would change. The `digest` of what was shown: do that.
 
@@ -171,7 +179,15 @@ def _restate_days(
         if _carried_out(con, day) != carried_out:
             reach = max(reach, min((d for d in complete if d > day), default=reach))
         posting = next(metadata for name, of, metadata in made if (name, of) == ("ledger_entries", day))
-        days.append(_difference(day, day <= closed, posting, before, _balances(con, day)))
+        days.append(_difference(day, "day", day <= closed, posting, before, _balances(con, day)))
+    for begin in sorted({MONTH.first(restated.day) for restated in days}):
+        month_end = MONTH.last(begin)
+        if latest_revision(con, month_end, "bonus"):
+            before = _balances(con, month_end, "bonus")
+            why = f"follows from the restatement of {asked[0]}: {reason}"
+            posting = creator_bonuses.make(Period(con, month_end, house, policies.in_force(month_end), why, first=begin))
+            made.append(("creator_bonuses", begin, posting))
+            days.append(_difference(month_end, "bonus", month_end <= closed, posting, before, _balances(con, month_end, "bonus")))
     return days, made
 
 
@@ -195,13 +211,13 @@ def _adjust(con: Connection, day: date, *, neutral: bool) -> None:
         con.executemany("INSERT INTO adjustments VALUES (?, ?, ?)", changes)
 
 
-def _balances(con: Connection, day: date) -> dict[str, int]:
-    """What the ledger says of the day, by account (micros); reversed payouts cancel out."""
+def _balances(con: Connection, day: date, of: Literal["day", "bonus"] = "day") -> dict[str, int]:
+    """What the ledger says of the day, or of the bonuses kept under it, by account (micros); reversed payouts cancel out."""
     return dict(
         con.execute(
             """SELECT account, sum(amount_micros)::BIGINT AS micros FROM ledger_entries
-               WHERE day = ? AND part <> 'statement' GROUP BY account HAVING micros <> 0""",
-            [day],
+               WHERE day = ? AND part <> 'statement' AND starts_with(part, 'bonus:') = ? GROUP BY account HAVING micros <> 0""",
+            [day, of == "bonus"],
         ).fetchall()
     )
 
@@ -210,7 +226,9 @@ def _carried_out(con: Connection, day: date) -> dict[str, int]:
     return dict(con.execute("SELECT category, carry_out_micros FROM ad_pools WHERE day = ? AND carry_out_micros > 0", [day]).fetchall())
 
 
-def _difference(day: date, closed: bool, posting: Metadata, before: dict[str, int], after: dict[str, int]) -> RestatedDay:
+def _difference(
+    day: date, of: Literal["day", "bonus"], closed: bool, posting: Metadata, before: dict[str, int], after: dict[str, int]
+) -> RestatedDay:
     def total(balances: dict[str, int], prefix: str) -> int:
         return sum(micros for account, micros in balances.items() if account.startswith(prefix))
 
@@ -225,4 +243,4 @@ def _difference(day: date, closed: bool, posting: Metadata, before: dict[str, in
     }
     creators = sorted(account for account in before.keys() | after.keys() if account.startswith("creator:"))
     changes = (Change(a.removeprefix("creator:"), before.get(a, 0), after.get(a, 0)) for a in creators)
-    return RestatedDay(day, closed, posting["outcome"], posting["revision"], accounts, tuple(c for c in changes if c.gain))
+    return RestatedDay(day, of, closed, posting["outcome"], posting["revision"], accounts, tuple(c for c in changes if c.gain))

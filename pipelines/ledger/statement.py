@@ -16,11 +16,14 @@ from textwrap import wrap
 from typing import Any
 
 from pipelines.ledger.counterfactual import LABELS, NothingToExplainError, Part
+from pipelines.ledger.entries import REVERSALS
 from pipelines.ledger.explanation import (
     ORDER_FREE,
+    BonusMonth,
     CreatorDay,
     DayBook,
     VideoDay,
+    bonus_month,
     phrase,
     strongest,
     summed,
@@ -79,7 +82,8 @@ class CreatorMonth:
 
     Everything down to `sources` is what the ledger books in the month; `sources` sum to what was earned. What follows
     explains the days of the month as they stand now, which differs from what was earned by corrections booked elsewhere: `factors` sum
-    to what the ad pools pay, `coins` to what is kept of gifts (`own`: coins gifted), with the largest such payout in words.
+    to what the ad pools pay, `coins` to what is kept of gifts (`own`: coins gifted), with the largest such payout in words. `bonuses` are
+    those that are booked in the month, as they stand now.
     """
 
     creator_id: str
@@ -100,6 +104,7 @@ class CreatorMonth:
     factors: tuple[Part, ...]
     coins: tuple[Part, ...]
     coin_words: str
+    bonuses: tuple[BonusMonth, ...]
     videos: tuple[VideoMonth, ...]
     words: tuple[str, ...]
 
@@ -148,8 +153,8 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
     booked = _booked(con, creator_id, last)
     month_rows = [row for row in booked if row.booked_day >= first]
     opening = sum(row.micros for row in booked if row.booked_day < first)
-    earned = [row for row in month_rows if row.kind != "statement" and row.part != "adjustment" and row.day == row.booked_day]
-    corrections = _corrections([row for row in month_rows if row.part != "adjustment" and row.day != row.booked_day])
+    earned = [row for row in month_rows if row.kind != "statement" and row.part != "adjustment" and row.is_earned]
+    corrections = _corrections([row for row in month_rows if row.part != "adjustment" and not row.is_earned])
     adjustments = _adjustments([row for row in month_rows if row.part == "adjustment"])
     payments = tuple(Payment(row.day, -row.micros // MICROS_PER_CENT) for row in month_rows if row.kind == "statement")
     total, corrected, adjusted = sum(row.micros for row in earned), sum(c.micros for c in corrections), sum(a.micros for a in adjustments)
@@ -157,7 +162,7 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
     days = Counter(dict.fromkeys(made, 0))
     sources: Counter[str] = Counter()
     for row in earned:
-        days[row.day] += row.micros
+        days[row.booked_day] += row.micros
         sources[_source(row.part)] += row.micros
     factors = _summed(payout.parts for day in explained for video in day.videos for payout in video.payouts if payout.source == "ads")
     coins, coin_words = _coins(explained)
@@ -181,6 +186,7 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         factors=factors,
         coins=coins,
         coin_words=coin_words,
+        bonuses=tuple(b for b in (bonus_month(con, creator_id, day) for day in sorted({r.day for r in earned if r.kind == "bonus"})) if b),
         videos=_best_videos(explained),
         words=_in_words(f"{month_name[month]} {year}", days, sources, factors, corrected + adjusted, paid, closing),
     )
@@ -198,6 +204,11 @@ class _Entry:
     link: str | None
     part: str
     micros: int
+
+    @property
+    def is_earned(self) -> bool:
+        """Not a correction of what was closed before: booked on its own day, or the first bonus of a month that was closed."""
+        return self.day == self.booked_day or (self.kind == "bonus" and self.link is None)
 
 
 def _booked(con: Connection, creator_id: str, last: date) -> list[_Entry]:
@@ -221,8 +232,8 @@ def _corrections(rows: Sequence[_Entry]) -> tuple[Correction, ...]:
             day=day,
             booked_day=pair[0].booked_day,
             reason=pair[-1].reason,
-            before_micros=-sum(row.micros for row in pair if row.kind == "reversal"),
-            after_micros=sum(row.micros for row in pair if row.kind == "payout"),
+            before_micros=-sum(row.micros for row in pair if row.kind in REVERSALS.values()),
+            after_micros=sum(row.micros for row in pair if row.kind in REVERSALS),
         )
         for (day, _), pair in pairs.items()
     ]
@@ -245,7 +256,8 @@ def _source(part: str) -> str:
     ('ad pool music', 'gifted coins')
     """
     kind, _, category = part.partition(":")
-    return {"pulse": "Pulse", "coins": "gifted coins", "carry": f"ad pool {category}, carried in"}.get(kind, f"ad pool {category}")
+    names = {"pulse": "Pulse", "coins": "gifted coins", "carry": f"ad pool {category}, carried in", "bonus": f"bonus for {category}"}
+    return names.get(kind, f"ad pool {category}")
 
 
 # ---------------------------------------------------------------------------------------------------------------- the reasons
@@ -340,6 +352,10 @@ def text(month: CreatorMonth) -> str:
         kept = [(part.label, money(part.micros), f"of {part.own:,} coins" if part.own is not None else "") for part in month.coins]
         lines += ["", "what is kept of gifted coins:", *summed(kept, sum(part.micros for part in month.coins))]
         lines += wrap(month.coin_words, 120, initial_indent="  ", subsequent_indent="  ")
+    for bonus in month.bonuses:
+        lines += ["", f"bonus for {bonus.first_day:%B %Y}: {money(bonus.paid_micros)}"]
+        lines += wrap(bonus.words, 120, initial_indent="  ", subsequent_indent="  ")
+        lines += summed([(part.label, money(part.micros)) for part in bonus.parts if part.micros], bonus.paid_micros)
     for video in month.videos:
         lines += ["", f"{video.video_id}: {money(video.micros)}", *wrap(video.words, 120, initial_indent="  ", subsequent_indent="  ")]
     return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])

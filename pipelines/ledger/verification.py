@@ -14,7 +14,8 @@ from typing import Any
 
 import duckdb
 
-from pipelines.ledger.entries import ENTRIES_HASH, transaction_hash, transaction_id
+from pipelines.invariants import of_table
+from pipelines.ledger.entries import ENTRIES_HASH, ENTRIES_OF, REVERSALS, transaction_hash, transaction_id
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import Policy
 from pipelines.queries import query
@@ -118,7 +119,7 @@ def _entries(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
     findings += _rows(
         con,
         "{}: the reversal is not the opposite of {}",
-        """WITH taken_back AS (SELECT txn_id, link FROM ledger_transactions WHERE kind = 'reversal'),
+        """WITH taken_back AS (SELECT txn_id, link FROM ledger_transactions WHERE kind IN ('reversal', 'bonus-reversal')),
                 legs AS (SELECT t.*, account, part, amount_micros FROM taken_back t JOIN ledger_entries e ON e.txn_id = t.txn_id
                          UNION ALL SELECT t.*, account, part, amount_micros FROM taken_back t JOIN ledger_entries e ON e.txn_id = t.link)
            SELECT DISTINCT txn_id, link FROM (SELECT txn_id, link, account, part FROM legs GROUP BY ALL HAVING sum(amount_micros) <> 0)""",
@@ -129,7 +130,8 @@ def _entries(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
 def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
     """Revisions follow each other, and nothing is booked in a period that was closed."""
     findings = []
-    live: dict[date, int] = defaultdict(int)  # latest payout of a day; negative once it is reversed
+    taken_back = {reversal: kind for kind, reversal in REVERSALS.items()}
+    live: dict[tuple[date, str], int] = defaultdict(int)  # latest payout or bonus of a day; negative once it is reversed
     closed: date | None = None
     for txn in map(_named, transactions):
         name, day, kind, revision = f"transaction {txn['txn_id']}", txn["day"], txn["kind"], txn["revision"]
@@ -139,19 +141,21 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
                 if closed and day <= closed:
                     findings.append(f"{name}: {day} was closed already")
                 closed, expected = day, day
-            case "reversal":
-                if live[day] != revision or txn["link"] != transaction_id(day, "payout", revision):
-                    findings.append(f"{name}: takes back {txn['link']}, which is not the day's payout")
-                live[day] = -revision
+            case "reversal" | "bonus-reversal":
+                of = taken_back[kind]
+                if live[day, of] != revision or txn["link"] != transaction_id(day, of, revision):
+                    findings.append(f"{name}: takes back {txn['link']}, which is not the day's {of}")
+                live[day, of] = -revision
             case _:
-                replaced = transaction_id(day, "payout", revision - 1) if revision > 1 else None
-                if live[day] != 1 - revision or txn["link"] != replaced:
-                    findings.append(f"{name}: does not follow the reversal of the payout before it")
-                live[day] = revision
+                replaced = transaction_id(day, kind, revision - 1) if revision > 1 else None
+                if live[day, kind] != 1 - revision or txn["link"] != replaced:
+                    findings.append(f"{name}: does not follow the reversal of the {kind} before it")
+                live[day, kind] = revision
         if txn["booked_day"] != expected:
             findings.append(f"{name}: booked on {txn['booked_day']}, should be {expected}")
-    findings += [f"{day}: its payout was reversed and none was issued instead" for day, revision in live.items() if revision < 0]
-    return findings
+    return findings + [
+        f"{day}: its {kind} was reversed and none was issued instead" for (day, kind), revision in live.items() if revision < 0
+    ]
 
 
 def _statements(con: Connection) -> list[str]:
@@ -211,12 +215,16 @@ def _tables(con: Connection) -> list[str]:
     """The payout tables still say what was posted, and creators' earnings what is owed."""
     findings = []
     posted = con.execute(
-        "SELECT day, arg_max(entries_hash, revision) FROM ledger_transactions WHERE kind = 'payout' GROUP BY day ORDER BY day"
+        """SELECT day, kind, arg_max(entries_hash, revision) FROM ledger_transactions WHERE kind IN ('payout', 'bonus')
+           GROUP BY day, kind ORDER BY day, kind DESC"""
     ).fetchall()
-    for day, entries_hash in posted:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query('ledger_entries')}", {"day": day})
+    for day, kind, entries_hash in posted:
+        con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day})
         if con.execute(f"SELECT {ENTRIES_HASH} FROM posting").fetchall()[0][0] != entries_hash:
-            findings.append(f"{day}: the payout tables do not say what was posted; run or restate the day")
+            findings.append(f"{day}: the {kind} tables do not say what was posted; run or restate the day")
+        for promise in of_table("creator_bonuses") if kind == "bonus" else ():
+            broken = promise.violations(con, day, quarantine_limit=1.0)
+            findings += [f"{day}: it does not hold that {promise.promise}: {row}" for row in broken]
     findings += _rows(
         con,
         "{}: the money of pool {} does not add up",
@@ -242,6 +250,15 @@ def _tables(con: Connection) -> list[str]:
            FULL JOIN (SELECT day, account[9:] AS creator_id, sum(amount_micros)::BIGINT AS owed FROM ledger_entries
                       WHERE starts_with(account, 'creator:') AND part <> 'statement' GROUP BY ALL HAVING owed <> 0) USING (day, creator_id)
            WHERE coalesce(total_micros, 0) <> coalesce(owed, 0) ORDER BY ALL""",
+    )
+    findings += _rows(
+        con,
+        "{}: bonuses of {} micros, and the month's budget was {}",
+        """SELECT day, paid, budget FROM
+             (SELECT day, sum(amount_micros)::BIGINT AS paid FROM ledger_entries
+              WHERE starts_with(part, 'bonus:') AND starts_with(account, 'creator:') GROUP BY day)
+           LEFT JOIN (SELECT last_day(month) AS day, max(budget_micros) AS budget FROM reward_schedule GROUP BY ALL) USING (day)
+           WHERE paid > coalesce(budget, 0) ORDER BY ALL""",
     )
     return findings + _rows(
         con,

@@ -133,7 +133,8 @@ def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> 
             con.execute(f"INSERT INTO {name} BY NAME SELECT *{extra} FROM incoming")
     con.execute(
         """INSERT INTO creator_earnings BY NAME
-           SELECT ?::DATE AS day, creator_id, ? AS policy_hash, 0 AS carry_micros, 0 AS adjustment_micros, MAP {} AS ads_by_category,
+           SELECT ?::DATE AS day, creator_id, ? AS policy_hash, 0 AS carry_micros, 0 AS adjustment_micros, 0 AS bonus_micros,
+               MAP {} AS ads_by_category,
                   sum(pulse) AS pulse_micros, sum(ads) AS ads_micros, sum(coins) AS coins_micros, sum(pulse + ads + coins) AS total_micros
            FROM (SELECT creator_id, payout_micros AS pulse, 0 AS ads, 0 AS coins FROM pulse_payouts
                  UNION ALL SELECT creator_id, 0, payout_micros, 0 FROM ad_payouts

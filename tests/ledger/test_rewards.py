@@ -113,6 +113,12 @@ def test_without_a_budget_nothing_is_published(march: Home) -> None:
     assert rows(march, "SELECT (SELECT count(*) FROM reward_schedule), (SELECT count(*) FROM creator_types)") == [(0, 0)]
 
 
+def test_a_reserve_is_not_planned_for(march: Home) -> None:
+    policy(march, planned=0.6)
+    assert 0.59 * BUDGET < make_schedule(march)["expected_micros"] <= 0.6 * BUDGET
+    assert rows(march, "SELECT DISTINCT budget_micros FROM reward_schedule") == [(BUDGET,)]
+
+
 def test_a_history_with_a_hole_is_refused_by_its_day(march: Home) -> None:
     with Warehouse(march).open() as con:
         con.execute("DELETE FROM written_days WHERE table_name = 'video_quality' AND day = ?", [MARCH[1]])

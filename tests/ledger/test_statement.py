@@ -157,6 +157,7 @@ def month_of(**changes: object) -> CreatorMonth:
         "factors": (Part("pool", 1_000_000), Part("viewers", 2_000_000), Part("fairness", -500_000), Part("rounding", 0)),
         "coins": (Part("normal", 0, own=1200), Part("premium", 500_000, own=100), Part("rounding", 0)),
         "coin_words": "The most came for v1.",
+        "bonuses": (),
         "videos": (),
         "words": ("In March 2026 you earned 3.",),
     }

@@ -61,8 +61,9 @@ def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes
         for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()").fetchall():
             columns = ", ".join(row[0] for row in con.execute(f"DESCRIBE {name}").fetchall())
             con.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM now.{name}")
-        before = verify(con)
-    assert (before.findings, before.head) == ((), checked(closed).head)
+        [(head,)] = con.execute("SELECT hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1").fetchall()
+    before = checked(closed)
+    assert (before.findings, before.head) == ((), head)
     assert checked(old, every_table=True) == before
     make_days(old, DAYS)  # what was paid is recognised
     assert checked(old) == before

@@ -29,12 +29,16 @@ EDGES = {
     "ledger_entries": {"pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"},
     "creator_earnings": {"ledger_entries"},
 }
-PERIODIC_EDGES = {"reward_schedule": {"video_quality", "creator_earnings"}}
+PERIODIC_EDGES = {
+    "reward_schedule": {"video_quality", "pulse_payouts", "ad_payouts"},
+    "creator_bonuses": {"video_quality", "creator_earnings", "reward_schedule"},
+}
 CHECKS = {
     "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
     "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
     "viewer_events": {"known_video_id", "quarantine_share"},
     "group_weights": {"state_unbroken", "not_stuck_at_the_clip"},
+    "creator_bonuses": {"bonuses_are_posted", "levels_reached", "never_above_the_budget"},
     "reward_schedule": {"expected_within_budget", "levels_rise", "nobody_prefers_another_level"},
 }
 WARNINGS = {"not_stuck_at_the_clip"}
@@ -55,8 +59,7 @@ def test_status_knows_the_edges() -> None:
     derived = {name: edges - {"viewers", "creators", "videos", name} for name, edges in EDGES.items() if edges - {"creators", "videos"}}
     del derived["group_weights"]
     assert {name: set(sources) for name, sources in MADE_FROM.items()} == derived
-    periodic = {name: {edge for edge in edges if TABLES[edge].span == "day"} for name, edges in PERIODIC_EDGES.items()}
-    assert {name: set(sources) for name, sources in PERIODIC_MADE_FROM.items()} == periodic
+    assert {asset.name: asset.required for asset in PERIODIC} == PERIODIC_MADE_FROM
 
 
 def test_every_asset_has_the_partitions_of_its_table_one_backfill_policy_and_one_pool() -> None:
