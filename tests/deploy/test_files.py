@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.settings import Home
+
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOY = PROJECT / "deploy"
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
@@ -219,3 +221,13 @@ def test_what_a_file_reads_from_the_environment_is_there(services: dict[str, Any
         assert used == set(top[kind]), kind
     for name in ("dagster.yaml", "settings.toml", "pg_hba.conf", "roles.sql", "Caddyfile"):
         assert name in {config["file"] for config in top["configs"].values()}
+
+
+def test_the_settings_are_those_of_a_lake_without_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "settings.toml").write_text(_text("settings.toml"))
+    for name, value in {"EARNINGS_PG_HOST": "db", "EARNINGS_PG_PORT": "5432", "EARNINGS_PG_USER": "earnings_pipeline"}.items():
+        monkeypatch.setenv(name, value)
+    lake = Home.at(tmp_path).lake
+    assert lake is not None
+    assert lake.dsn == "host=db port=5432 dbname=earnings user=earnings_pipeline sslmode=verify-full"
+    assert (lake.data, lake.password) == ("/srv/lake", None)

@@ -18,6 +18,7 @@ import dagster as dg
 import duckdb
 import pytest
 
+pytestmark = pytest.mark.lake
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 PASSWORDS = {
     "dagster": 'dagster\'s "own" 1',
@@ -69,7 +70,8 @@ def server() -> Iterator[Server]:
     found = shutil.which("initdb")
     programs = programs or (Path(found).parent if found else None)
     if not programs or not shutil.which("psql") or not shutil.which("openssl"):
-        pytest.skip("needs PostgreSQL's programs and openssl: apt-get install postgresql openssl")
+        say = pytest.fail if os.environ.get("EARNINGS_REQUIRE_LAKE") else pytest.skip
+        say("needs PostgreSQL's programs and openssl: apt-get install postgresql openssl")
     names = {entry.pw_name for entry in pwd.getpwall()}
     user = getpass.getuser() if os.getuid() else "postgres" if "postgres" in names else "nobody"
     with socket.socket() as probe:
@@ -118,9 +120,6 @@ def test_nobody_gets_in_without_the_password_or_without_tls_or_to_another_server
 
 
 def test_what_each_role_may_do_with_the_lake(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if missing := [name for name in EXTENSIONS if not find_spec(f"duckdb_extension_{name}")]:
-        pytest.skip(f"needs DuckDB's extensions {', '.join(missing)}: pip install -e '.[lake]'")
-
     def lake(role: str, options: str = "") -> duckdb.DuckDBPyConnection:
         monkeypatch.setenv("PGPASSWORD", PASSWORDS[role])
         con = duckdb.connect(config={"autoinstall_known_extensions": False})
