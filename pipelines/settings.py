@@ -10,7 +10,7 @@ import json
 import os
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -45,7 +45,7 @@ class LakeAddress:
 
     dsn: str
     data: str
-    password: str | None
+    password: str | None = field(repr=False)
 
     def __str__(self) -> str:
         return f"ducklake:postgres:{self.dsn}?data={self.data}"

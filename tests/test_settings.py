@@ -68,6 +68,9 @@ WRONG = {
     "an engine that is none": ('score_engine = "pandas"', "score_engine: "),
     "a Spark key that is none": ("[spark]\nmemory = '4g'", "spark.memory: Extra inputs"),
     "Spark's memory in other letters": ("[spark]\ndriver_memory = '4GB'", "spark.driver_memory: "),
+    "a warehouse of another kind": ('warehouse = "sqlite:x"', "warehouse: String should match"),
+    "a lake without data": ('warehouse = "ducklake:postgres:service=e"', "warehouse: String should match"),
+    "no days": ("snapshot_days = 0", "snapshot_days: "),
     "memory without a unit": ('memory_limit = "lots"', "memory_limit: "),
     "no day": ('first_day = "monday"', "first_day: "),
     "a number for a day": ("first_day = 86400", "first_day: "),
@@ -170,3 +173,63 @@ def test_the_day_before_does_not_leave_the_calendar(home):
     landed(home, "2026-03-02", "2026-03-04", "2026-03-06")
     write(home, "first_day = 2026-03-04")
     assert [home.day_before(date(2026, 3, n)) for n in (2, 4, 5, 6)] == [None, None, date(2026, 3, 4), date(2026, 3, 4)]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Where the warehouse is
+
+
+def test_a_file_may_have_another_name(home):
+    assert (home.warehouse, home.lake) == (home.root / "warehouse.duckdb", None)
+    write(home, 'warehouse = "duckdb:data/w.duckdb"')
+    assert Home.at(home.root).warehouse == home.root / "data" / "w.duckdb"
+
+
+ADDRESSES = {
+    "a folder of the home": ("host=db dbname=e?data=lake", "host=db dbname=e", "{root}/lake", None),
+    "a bucket": ("service=e?data=s3://b/lake", "service=e", "s3://b/lake", None),
+    "a password among words": ("host=db password=${PW} user=u?data=/d", "host=db user=u", "/d", "it's a 'secret' @ host=x"),
+    "a password in a URI": (
+        "postgresql://u:${PW}@db/e?sslmode=verify-full?data=/d",
+        "postgresql://u@db/e?sslmode=verify-full",
+        "/d",
+        "it's a 'secret' @ host=x",
+    ),
+    "everything from the environment": ("${DSN}?data=${DATA}", "host=h user=u", "s3://there", "quiet"),
+}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+def test_a_lake_has_an_address_without_its_password(home, monkeypatch, name):
+    given, dsn, data, password = ADDRESSES[name]
+    monkeypatch.setenv("PW", "it's a 'secret' @ host=x")
+    monkeypatch.setenv("DSN", "host=h password=quiet user=u")
+    monkeypatch.setenv("DATA", "s3://there")
+    write(home, f'warehouse = "ducklake:postgres:{given}"')
+    lake = home.lake
+    assert lake
+    assert (lake.dsn, lake.data, lake.password) == (dsn, data.format(root=home.root), password)
+    assert not password or password not in str(lake)
+
+
+@pytest.mark.parametrize("dsn", ["host=db password=secret", "host=db password='a secret' user=x", "postgresql://u:secret@db/e"])
+def test_a_password_in_plain_text_is_refused_and_not_repeated(home, dsn):
+    write(home, f'warehouse = "ducklake:postgres:{dsn}?data=lake"')
+    with pytest.raises(SettingsError, match="a password must not stand in the address") as error:
+        _ = home.lake
+    assert "secret" not in str(error.value)
+
+
+def test_a_variable_that_is_not_set_is_named(home):
+    write(home, 'warehouse = "ducklake:postgres:host=${NO_SUCH_HOST}?data=lake"')
+    with pytest.raises(SettingsError, match="the environment has no NO_SUCH_HOST"):
+        _ = home.lake
+
+
+def test_the_environment_says_where_the_warehouse_is_before_the_settings_do(home, monkeypatch):
+    write(home, 'warehouse = "duckdb:w.duckdb"')
+    monkeypatch.setenv("EARNINGS_WAREHOUSE", "ducklake:postgres:service=e?data=lake")
+    assert str(home.lake) == f"ducklake:postgres:service=e?data={home.root}/lake"
+    monkeypatch.setenv("EARNINGS_WAREHOUSE", "mysql:there")
+    with pytest.raises(SettingsError, match="neither duckdb:<file> nor ducklake:postgres"):
+        _ = home.lake

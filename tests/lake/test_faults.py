@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.ledger.closing import close
 from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
 from pipelines.running import run_workers
@@ -23,7 +24,7 @@ from pipelines.stores import EVERYTHING, Claim, DisturbedError, WarehouseError, 
 from pipelines.warehouse import Warehouse
 from tests.lake.conftest import DAYS, LAST, PASSWORD, Lakes, Server, head, make
 
-pytestmark = pytest.mark.lake
+pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("lake faults")]
 
 FIRST = DAYS[0]
 SPAWN = multiprocessing.get_context("spawn")
@@ -75,6 +76,19 @@ def test_workers_share_the_days_of_a_run_through_dagster(lakes: Lakes, landed: P
     assert [outcome.failures for outcome in outcomes if not outcome.success] == []
     assert "default_limit" not in (home.dagster / "dagster.yaml").read_text()
     assert head(home) == undisturbed
+
+
+def close_first(root: Path) -> None:
+    close(Home.at(root), FIRST)
+
+
+def test_two_closings_at_once_issue_one(lakes: Lakes, before_ledger: Home) -> None:
+    home = lakes.new(like=before_ledger)
+    make(home, [FIRST], only=LAST)
+    assert ended([start(close_first, home.root) for _ in range(2)]) == [0, 0]
+    with Warehouse(home).open(read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM ledger_transactions WHERE kind = 'statement'").fetchall() == [(1,)]
+    head(home)
 
 
 def append(root: Path, first: int, many: int) -> None:

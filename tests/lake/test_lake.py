@@ -25,7 +25,7 @@ from pipelines.stores import Past, WarehouseError
 from pipelines.warehouse import Warehouse
 from tests.lake.conftest import DAYS, PASSWORD, Lakes, Server, deliver_late, head, make
 
-pytestmark = pytest.mark.lake
+pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("lake")]
 
 FIRST = DAYS[0]
 
