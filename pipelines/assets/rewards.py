@@ -18,7 +18,7 @@ from pipelines.periods import DAY, MONTH
 from pipelines.pictures import picture
 from pipelines.rewards import MILLI, Plan, award, history_days, is_fixed, make_plan, plan_metadata, read_history, schedule_policy
 from pipelines.schema import REWARDS, arrow_columns
-from pipelines.warehouse import DayWriter, Warehouse, count, require_day, transaction
+from pipelines.warehouse import DayWriter, Warehouse, count, require_day
 
 
 @periodic_asset(
@@ -108,7 +108,8 @@ def _issuing(run: Period) -> Iterator[DayWriter]:
         with run.write() as writer:
             yield writer
     else:
-        with transaction(run.con), run.warehouse.rewrite_day(run.con, run.day) as writer:
+        note = f"bonuses of {run.first} to {run.day}"
+        with run.warehouse.transaction(run.con, note), run.warehouse.rewrite_day(run.con, run.day) as writer:
             yield writer
 
 
