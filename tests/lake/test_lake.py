@@ -16,7 +16,7 @@ from pipelines.invariants import InvariantError
 from pipelines.lake import META
 from pipelines.ledger.closing import close
 from pipelines.ledger.restatement import restate
-from pipelines.migrations import Migration
+from pipelines.migrations import MIGRATIONS, Migration
 from pipelines.recommit import RecommitError, recommit
 from pipelines.schema import TABLES
 from pipelines.settings import Home
@@ -169,15 +169,12 @@ def test_weights_that_were_never_committed_are_not_recommitted(told: Home) -> No
 def test_tables_of_an_earlier_version_are_migrated(lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home = lakes.new(like=told)
     before = contents(home)
-    newer = (
-        Migration("the tables of creator-earnings 0.1.0", {}),
-        Migration("the book anew", {"ledger_transactions": {}}),
-    )
+    newer = (*MIGRATIONS, Migration("the book anew", {"ledger_transactions": {}}))
     for function in ("migrate", "is_current"):
         original = getattr(__import__("pipelines.warehouse", fromlist=[function]), function)
         monkeypatch.setattr(f"pipelines.warehouse.{function}", lambda *a, original=original, **k: original(*a, migrations=newer, **k))
     with Warehouse(home).open() as con:
-        assert con.execute("SELECT max(version) FROM schema_versions").fetchall() == [(2,)]
+        assert con.execute("SELECT max(version) FROM schema_versions").fetchall() == [(len(newer),)]
     after = contents(home)
     assert {name for name in before if before[name] != after[name]} == {"schema_versions"}
 
