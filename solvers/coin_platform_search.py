@@ -150,7 +150,8 @@ def _refined(rows: Rows, interval: _Interval) -> _Interval:
         bend += _bend(some, at_high, at_low, step, low[1] - high[1])
         start, (t, m) = (at_low, low) if from_low else (at_high, high)
         bend_third += _bend(some, at_third, start, t - third[0], m - third[1])
-        d_third += worth(some, pay_at(some, at_third), *third)
+        y = pay_at(some, at_third)
+        d_third += worth(some, y) - third[0] * float(some.deficit @ y) - third[1] * float(y.sum())
     chord = _highest(above.total, below.total, above.value, below.value, high[1], low[1], bend)
     if from_low:
         line = _highest(above.total, below.total, d_third + third[1] * above.total, below.value, third[1], low[1], bend_third)

@@ -24,8 +24,9 @@ EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 4 * EPS
 _NO_WEIGHT = 1e-200
 """Stand-in for a utility weight of 0: such a video takes all where its price is not above 0, else nothing."""
-_ROWS_AT_ONCE = 1 << 13
-"""Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the processor's cache."""
+ROWS_AT_ONCE = 10_000
+"""Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the processor's cache, and with the C
+library, which hands larger ones back to the system after every operation."""
 _MAX_PASSES = 400
 
 
@@ -71,7 +72,7 @@ class Rows:
     @cached_property
     def chunks(self) -> tuple[tuple[slice, Rows], ...]:
         """The rows in pieces that fit the processor's cache, and where each belongs."""
-        parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, max(self.size, 1), _ROWS_AT_ONCE)]
+        parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, max(self.size, 1), ROWS_AT_ONCE)]
         return tuple((part, self.only(part)) for part in parts) if len(parts) > 1 else ((parts[0], self),)
 
 
@@ -83,8 +84,8 @@ def rows_of(per_video: dict[str, Floats], epsilon: float) -> Rows:
     """The arguments of `split_platform` as rows; raises InfeasibleError where the bounds of a video contradict each other."""
     n = per_video["normal"].size
     columns = {field.name: np.empty(n) for field in fields(Rows) if field.type == "Floats"}
-    for start in range(0, max(n, 1), _ROWS_AT_ONCE):
-        part = slice(start, start + _ROWS_AT_ONCE)
+    for start in range(0, max(n, 1), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
         v = {name: column[part] for name, column in per_video.items()}
         chain, c = chain_of(v), v["incentive_weight"]
 
@@ -184,8 +185,8 @@ def free(rows: Rows, q: Floats) -> Mask:
     return inside
 
 
-def worth(rows: Rows, y: Floats, t: float, m: float) -> float:
-    """Value of the pay y when every coin costs m + t deficit."""
+def worth(rows: Rows, y: Floats) -> float:
+    """Value of the pay y without what it does to the ratio: logarithms and gaps."""
     gain = rows.fall * y
     np.subtract(rows.gap_2, gain, out=gain)
     np.minimum(gain, rows.gap_1, out=gain)
@@ -196,10 +197,6 @@ def worth(rows: Rows, y: Floats, t: float, m: float) -> float:
     np.log(other, out=other)
     other *= rows.weight
     gain += other
-    np.multiply(rows.deficit, t, out=other)
-    other += m
-    other *= y
-    gain -= other
     return float(gain.sum())
 
 
@@ -281,7 +278,7 @@ def solve(
         total, t = paid, lambda_eff / paid
     value = deficit = s_0 = s_1 = s_2 = 0.0
     for part, some in rows.chunks:
-        value += worth(some, pay[part], 0.0, 0.0)
+        value += worth(some, pay[part])
         deficit += float(some.deficit @ pay[part])
         response = (pay[part] + rows.epsilon) / q[part]
         response *= free(some, q[part])
@@ -390,7 +387,7 @@ def _cornered(rows: Rows, q: Floats, slack: float) -> Floats:
         inside = np.flatnonzero(free(some, q[part]))
         if not inside.size:
             continue
-        for some_inside in (inside[:8], inside):
+        for some_inside in (inside[:1], inside):
             at_corner = np.stack([x[some_inside] for x in (some.q_lo, some.q_1, some.q_2, some.q_hi)])
             weight = some.weight[some_inside]
             miss = np.abs(weight / at_corner - weight / q[part][some_inside])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -103,3 +103,18 @@ def test_whole_micros_keep_the_floor_and_nobody_is_paid_more_than_was_gifted(dat
     same = split_coins(table, coins(revenue_floor=floor))
     by_id = [dict(zip(s.rows["video_id"].to_pylist(), s.rows["payout_micros"].to_pylist(), strict=True)) for s in (shuffled, same)]
     assert by_id[0] == pytest.approx(by_id[1], abs=1)
+
+
+@pytest.mark.parametrize("scope", ["video", "platform"])
+@pytest.mark.parametrize("weight", ["coins", "quality"])
+def test_pay_never_falls_in_ones_own_quality(scope: Literal["video", "platform"], weight: Literal["coins", "quality"]) -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(12):
+        n = int(rng.integers(2, 6))
+        normal, premium = (rng.integers(0, 2000, n).tolist() for _ in range(2))
+        quality, policy = rng.random(n), Coins(scope=scope, weight=weight, revenue_floor=float(rng.choice([0.1, 0.5, 0.7])))
+        better = np.append(min(quality[0] + 0.2, 1.0), quality[1:])
+        before, after = (
+            split_coins(gifts(normal, premium, q.tolist()), policy).rows["payout_micros"][0].as_py() for q in (quality, better)
+        )
+        assert after >= before - 1
