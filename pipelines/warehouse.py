@@ -161,7 +161,8 @@ class Warehouse:
                     with self.store.claimed(con, EVERYTHING), self.transaction(con, "tables"):
                         migrate(con, CODE_VERSION, constraints=self.store.keeps_constraints)
             self._check_columns(_columns(con))
-            yield con
+            with _room_to_write():
+                yield con
         finally:
             con.close()
 
@@ -275,14 +276,28 @@ class ByDay:
 @contextmanager
 def transaction(con: Connection) -> Iterator[None]:
     """Everything inside is committed together; any exception leaves what was there before."""
-    con.begin()
+    with _room_to_write():
+        con.begin()
+        try:
+            yield
+            con.commit()
+        except BaseException:
+            with suppress(duckdb.Error):  # none is open any more: the commit itself failed, or the server is gone
+                con.rollback()
+            raise
+
+
+@contextmanager
+def _room_to_write() -> Iterator[None]:
     try:
         yield
-        con.commit()
-    except BaseException:
-        with suppress(duckdb.Error):  # none is open any more: the commit itself failed, or the server is gone
-            con.rollback()
-        raise
+    except duckdb.Error as error:
+        if "Could not write file" not in str(error):
+            raise
+        raise WarehouseError(
+            f"the warehouse cannot be written: {str(error).splitlines()[0]}. What was committed before stays, and nothing else was"
+            " written: make room and start again."
+        ) from error
 
 
 def _columns(con: Connection) -> dict[str, set[str]]:

@@ -26,7 +26,7 @@ from pipelines.ledger.restatement import restate
 from pipelines.ledger.verification import verify
 from pipelines.settings import Home
 from pipelines.status import day_statuses
-from pipelines.warehouse import Warehouse
+from pipelines.warehouse import Warehouse, WarehouseError
 from tests.ledger.conftest import DAYS, FIRST, deliver_late, make_days, rows
 
 
@@ -181,17 +181,23 @@ def test_a_process_that_is_really_killed(landed: Callable[..., Home], undisturbe
 
 def test_a_full_disk_stops_the_run_cleanly(landed: Callable[..., Home], undisturbed: Undisturbed) -> None:
     """The file may not grow beyond a limit, which moves: wherever it strikes, what was committed stays and the rest can be done later."""
+    stopped: list[str] = []
     for kilobytes in (50, 400, 1200, 2200):
         home = landed(str(kilobytes))
 
         def work(home: Home = home, limit: int = kilobytes * 1000) -> None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-            story(home)
+            try:
+                story(home)
+            except WarehouseError as error:
+                (home.root / "stopped").write_text(str(error))
 
-        in_child(work)
+        assert in_child(work) == 0
+        stopped += [(home.root / "stopped").read_text()] if (home.root / "stopped").exists() else []
         story(home)
         assert head(home) == undisturbed.head, kilobytes
+    assert any("cannot be written" in message and "make room and start again" in message for message in stopped), stopped
 
 
 def test_two_closings_at_once_issue_one(made: Home) -> None:
