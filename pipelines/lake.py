@@ -79,7 +79,7 @@ class LakeStore:
         """What libpq reads from there: a password, so that it is in no message and no query, and the name that others see us by."""
         if self.address.password is not None:
             os.environ["PGPASSWORD"] = self.address.password
-        os.environ["PGAPPNAME"] = f"earnings on {gethostname()}, process {os.getpid()}"
+        os.environ["PGAPPNAME"] = f"earnings, process {os.getpid()} on {gethostname()}"[:63]  # PostgreSQL keeps no more
 
     def _load(self, con: Connection) -> None:
         """Load the extensions from their packages."""
