@@ -189,11 +189,9 @@ def make_plan(history: History, month: date, bonus: Bonus) -> Plan | None:
     return Plan(history, month, bonus, ability, types, best, published, price_on_top(f, h, budget, cost, price), pot)
 
 
-def is_fixed(con: Connection, last: date) -> bool:
-    """The schedule made from the days up to `last` exists, and a day of its month was made: creators have worked for it."""
-    begin = last + timedelta(days=1)
-    month = [begin + timedelta(days=n) for n in range(days_in(begin))]
-    return is_written(con, "reward_schedule", last) and any(is_written(con, "creator_earnings", day) for day in month)
+def has_begun(con: Connection, month: date) -> bool:
+    """A day of the month was made: creators have worked in it."""
+    return any(is_written(con, "creator_earnings", month + timedelta(days=n)) for n in range(days_in(month)))
 
 
 def schedule_policy(con: Connection, month: date) -> str | None:

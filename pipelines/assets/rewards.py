@@ -16,9 +16,9 @@ from pipelines.assets.periodic import Period, periodic_asset
 from pipelines.ledger.entries import keep_policy, latest_revision, post_bonuses
 from pipelines.periods import DAY, MONTH
 from pipelines.pictures import picture
-from pipelines.rewards import MILLI, Plan, award, history_days, is_fixed, make_plan, plan_metadata, read_history, schedule_policy
+from pipelines.rewards import MILLI, Plan, award, has_begun, history_days, make_plan, plan_metadata, read_history, schedule_policy
 from pipelines.schema import REWARDS, arrow_columns
-from pipelines.warehouse import DayWriter, Warehouse, count, require_day
+from pipelines.warehouse import DayWriter, Warehouse, count, is_written, require_day
 
 
 @periodic_asset(
@@ -28,7 +28,8 @@ def reward_schedule(run: Period) -> Metadata:
     """Bonuses of the next month: thresholds and rewards for types that creators' history tells, and what other schemes would buy."""
     month = run.day + DAY
     policy = run.home.policies.in_force(month)
-    if is_fixed(run.con, run.day):
+    begun = has_begun(run.con, month)
+    if begun and is_written(run.con, "reward_schedule", run.day):
         with run.write() as writer:
             for table in REWARDS:
                 writer.mark(table.name, rows=count(run.con, table.name, run.day), changed=False)
@@ -50,7 +51,7 @@ def reward_schedule(run: Period) -> Metadata:
         why = "nothing was paid for production, so nobody's costs can be told" if policy.bonus.budget_micros else "the policy has no budget"
         return {"outcome": f"no bonuses: {why}", "rows": 0}
     return {
-        "outcome": "made",
+        "outcome": "made after its month began" if begun else "made",  # in a backfill, from days before the month all the same
         **plan_metadata(plan),
         "schedule": picture(lambda axes: _draw(plan, axes), "Schedule and forecast", columns=2),
     }

@@ -107,6 +107,16 @@ def test_making_it_again_changes_nothing_and_a_made_day_of_its_month_fixes_it(ma
     assert rows(march, "FROM reward_schedule ORDER BY ALL") == doubled
 
 
+def test_a_backfill_makes_the_schedule_after_its_month_from_days_before_it(march: Home) -> None:
+    make_days(march, APRIL)
+    assert make_schedule(march)["outcome"] == "made after its month began"
+    late = rows(march, "FROM reward_schedule ORDER BY ALL")
+    with Warehouse(march).open() as con:
+        con.execute("DELETE FROM written_days WHERE table_name = 'creator_earnings' AND day > ?", [MADE])
+    assert make_schedule(march)["outcome"] == "made"
+    assert rows(march, "FROM reward_schedule ORDER BY ALL") == late
+
+
 def test_without_a_budget_nothing_is_published(march: Home) -> None:
     policy(march, budget_micros=0)
     assert make_schedule(march)["outcome"] == "no bonuses: the policy has no budget"
