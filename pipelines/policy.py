@@ -365,8 +365,12 @@ def read_policy(path: Path) -> Policy:
 def _reason(error: Mapping[str, object]) -> str:
     if error["type"] == "extra_forbidden":
         return "unknown key"
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return message if error["type"] in ("missing", "value_error") else f"{message} (it is {error['input']!r})"
+    message, given = str(error["msg"]).removeprefix("Value error, "), error["input"]
+    if error["type"] in ("missing", "value_error"):
+        return message
+    if error["type"] == "less_than_equal" and error["ctx"] == {"le": 1.0} and isinstance(given, int | float) and given <= 100:
+        return f"{message} (it is {given!r}): it is a part of one, so {given:g} % is {given / 100:g}"
+    return f"{message} (it is {given!r})"
 
 
 @dataclass(frozen=True)

@@ -92,6 +92,8 @@ def test_rules_that_mean_nothing_in_a_pool_are_left_alone_and_say_so() -> None:
         ("followers_below = 10\nminimum = 0.5\nmaximum = 0.2", "minimum = 0.5 is above maximum = 0.2"),
         ('label = "news"\nmaximum = 0.2', "about videos .label., but fairness_unit = creator"),
         ("followers_under = 10\nminimum = 0.5", "unknown key"),
+        ("followers_below = 10\nminimum = 20", r"minimum: .* equal to 1 \(it is 20\): it is a part of one, so 20 % is 0.2"),
+        ('followers_below = 10\nminimum = "20 %"', "minimum: .* valid number"),
         (
             'followers_below = 10\nminimum = 0.5\n[[ads.rules]]\nname = "r"\nfollowers_from = 10\nminimum = 0.1',
             "two rules have the same name",
@@ -120,6 +122,14 @@ def test_a_conflict_names_the_rules_and_their_numbers(tmp_path: Path) -> None:
     assert "the small" in str(error.value)
     assert "the stars" in str(error.value)
     assert "harmless" not in str(error.value)
+
+
+def test_a_minimum_above_what_the_caps_leave_names_both(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    small, each = 'name = "small"\nfollowers_below = 100\nminimum = 0.9', 'name = "each"\neach = "unit"\nmaximum = 0.3'
+    path.write_text(f"{HEAD}[[ads.rules]]\n{small}\n[[ads.rules]]\n{each}\n")
+    with pytest.raises(InfeasibleError, match=r"'small': at least 0.9 .*'each': each unit at most 0.3 .* so 'small' at most 600000"):
+        split_pool(units([1, 4, 16, 5], followers=[10, 500, 9000, 70]), 1_000_000, 0, read_policy(path).ads)
 
 
 @given(
