@@ -147,8 +147,15 @@ class Home:
             )
         inside, dsn = _without_password(_from_environment(dsn))
         data = _from_environment(found["data"])
+        if "://" not in data:
+            folder = (self.root / data).resolve()
+            if self.root.is_relative_to(folder) or folder.is_relative_to(self.landing):
+                raise SettingsError(
+                    f"warehouse: {folder}: a lake needs a folder of its own, for `earnings prune` deletes what it does not know"
+                )
+            data = str(folder)
         password = _from_environment(written) if written else inside
-        return LakeAddress(dsn, data if "://" in data else str(self.root / data), password)
+        return LakeAddress(dsn, data, password)
 
     @property
     def published(self) -> Path:

@@ -220,6 +220,13 @@ def test_a_password_in_plain_text_is_refused_and_not_repeated(home, dsn):
     assert "secret" not in str(error.value)
 
 
+@pytest.mark.parametrize("data", [".", "..", "/", "landing", "landing/lake"])
+def test_a_lake_needs_a_folder_of_its_own(home, data):
+    write(home, f'warehouse = "ducklake:postgres:service=e?data={data}"')
+    with pytest.raises(SettingsError, match="a folder of its own"):
+        _ = home.lake
+
+
 def test_a_variable_that_is_not_set_is_named(home):
     write(home, 'warehouse = "ducklake:postgres:host=${NO_SUCH_HOST}?data=lake"')
     with pytest.raises(SettingsError, match="the environment has no NO_SUCH_HOST"):
