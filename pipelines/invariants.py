@@ -254,7 +254,8 @@ _BY_HAND = (
         "every pool's certificate: constraints kept to 1e-9, gap at most 1e-9 (1e-6 where rules needed a model), payouts within a micro"
         " of the optimum (of a few micros under rules); every rule kept in whole micros",
         f"""SELECT category, 'solution' AS what, primal_residual, gap, rounding_micros FROM ad_solutions s WHERE day = $day AND NOT (
-              primal_residual <= {CERTAIN} AND gap <= CASE WHEN solver IN ('closed form', 'dual') THEN {CERTAIN} ELSE {MODELLED} END
+              primal_residual <= {CERTAIN}
+              AND gap <= CASE WHEN solver = 'dual' OR starts_with(solver, 'closed form') THEN {CERTAIN} ELSE {MODELLED} END
               AND rounding_micros <= CASE WHEN EXISTS (FROM ad_rules r WHERE r.day = $day AND r.category = s.category)
                                           THEN units ELSE 1 END + {DIGITS} * most_micros)
             UNION ALL

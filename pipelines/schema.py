@@ -518,7 +518,7 @@ AD_SOLUTIONS = Table(
         Column("cap_micros", "BIGINT", "most pay that was allowed any unit (micros)", required=False),
         _micros("least_micros", "least pay of any unit"),
         _micros("most_micros", "most pay of any unit"),
-        Column("solver", "VARCHAR", "`closed form`, `dual`, or the solver of the model that rules needed"),
+        Column("solver", "VARCHAR", "`closed form`, `closed form in chunks`, `dual`, or the solver of the model that rules needed"),
         *_CERTIFIED,
         _real("rounding_micros", "largest difference between what a unit is paid and its real-valued optimum (micros)"),
         _POLICY_HASH,

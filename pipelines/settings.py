@@ -84,6 +84,8 @@ class Settings(BaseModel):
     lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer, or a lake's server")
     threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
     memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
+    chunked_from: Annotated[int, Field(ge=0)] = Field(5_000_000, description="ad pools with more videos are split in chunks, from disk")
+    chunk_rows: Annotated[int, Field(ge=1)] = Field(1_000_000, description="rows in memory then")
     score_engine: Literal["duckdb", "spark", "auto"] = Field("duckdb", description="what adds up the events of the quality score")
     spark: Spark = Field(Spark(), description="section of its own")
     publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")

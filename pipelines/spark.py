@@ -19,6 +19,7 @@ import duckdb
 
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
+from pipelines.queries import as_text
 from pipelines.scoring import Query, score_query
 from pipelines.settings import Home, Settings
 
@@ -52,7 +53,7 @@ def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, ho
     with _folder(home, day) as folder:
         _hand_over(con, folder, day, policy)
         _add_up(home.settings, folder, sums)
-        con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet({_text(folder / 'tier' / '*.parquet')})")
+        con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet({as_text(folder / 'tier' / '*.parquet')})")
         try:
             yield con.sql(scores.sql, params=dict(scores.parameters))
         finally:
@@ -82,7 +83,7 @@ def _hand_over(con: duckdb.DuckDBPyConnection, folder: Path, day: date, policy: 
         for table, columns in tables.items():
             since = f"day >= DATE '{first}' AND " if table == "viewer_events" else ""
             con.execute(
-                f"COPY (SELECT {columns} FROM {table} WHERE {since}day <= DATE '{day}') TO {_text(folder / table)}"
+                f"COPY (SELECT {columns} FROM {table} WHERE {since}day <= DATE '{day}') TO {as_text(folder / table)}"
                 " (FORMAT parquet, PER_THREAD_OUTPUT true)"
             )
     except duckdb.IOException as error:
@@ -146,7 +147,3 @@ def session(settings: Settings) -> SparkSession:
         return builder.getOrCreate()
     except (PySparkException, OSError) as error:
         raise SparkError(f"Spark does not start with master {chosen.master!r}: {str(error).strip().splitlines()[0]}") from error
-
-
-def _text(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

@@ -26,7 +26,6 @@ from tests.test_scoring import DAY, HARDENED, PRINTED, policy, put_in_groups
 MISSING = [name for name in ("pyspark", "sqlglot") if not importlib.util.find_spec(name)] + ["java"] * (not shutil.which("java"))
 pytestmark = [
     pytest.mark.spark,
-    pytest.mark.xdist_group("spark"),
     pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed; `make test-spark` with Java 17 or 21 runs these"),
 ]
 

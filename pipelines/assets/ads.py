@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
@@ -10,9 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.assets.daily import Day, Metadata, daily_asset, yesterday_of
+from pipelines.large_pools import split_large_pool
 from pipelines.policy import Ads, exact
 from pipelines.pool_rules import pool_rules
-from pipelines.queries import query
+from pipelines.queries import as_text, query
 from pipelines.schema import CERTIFICATE, arrow_columns
 from solvers import InfeasibleError
 from solvers.ad_pool import PoolAllocation, allocate_pool
@@ -145,34 +148,36 @@ _POOL_COLUMNS = pa.schema(
 def ad_payouts(run: Day) -> Metadata:
     """What each video is paid from each pool: the optimum of the policy's objective, in integers that sum to the pool."""
     _candidates(run)
-    paid: list[pa.Table] = []
+    tables: list[pa.Table] = [_NOBODY]
+    files: list[Path] = []
     solved: list[dict[str, Any]] = []
     ruled: list[dict[str, Any]] = []
     pools = run.con.execute(
-        "SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category",
+        """SELECT category, pool_micros, carry_in_micros, videos FROM ad_pools
+           WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category""",
         [run.day],
-    )
-    for category, pool, carry_in in pools.fetchall():
-        rows = run.con.execute(
-            """SELECT video_id, creator_id, unit_id, effective_views, followers, labels FROM ad_candidates
-               WHERE category = ? ORDER BY video_id""",
-            [category],
-        ).to_arrow_table()
-        try:
-            split = split_pool(rows, pool, carry_in, run.policy.ads, category)
-        except (InfeasibleError, ArithmeticError) as error:
-            raise InfeasibleError(f"pool {category!r} on {run.day} under policy {run.policy.name}: {error}") from error
-        paid.append(split.rows.append_column("category", pa.array([category] * rows.num_rows, pa.string())))
-        solved.append({"category": category, **split.solution})
-        ruled += [{"category": category, **rule} for rule in split.rules]
-    with run.write() as writer:
-        stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
-        run.con.register("paid", pa.concat_tables(paid) if paid else _NOBODY)
-        count = writer.replace("ad_payouts", f"SELECT {stamp}, * FROM paid")
-        run.con.register("solved", pa.Table.from_pylist(solved, schema=arrow_columns("ad_solutions")))
-        writer.replace("ad_solutions", f"SELECT {stamp}, * FROM solved")
-        run.con.register("ruled", pa.Table.from_pylist(ruled, schema=arrow_columns("ad_rules")))
-        writer.replace("ad_rules", f"SELECT {stamp}, * FROM ruled")
+    ).fetchall()
+    with TemporaryDirectory(prefix=".pools-", dir=run.home.root) as scratch:
+        for number, (category, pool, carry_in, videos) in enumerate(pools):
+            try:
+                split = _split(run, category, pool, carry_in, videos, Path(scratch) / str(number))
+            except (InfeasibleError, ArithmeticError) as error:
+                raise InfeasibleError(f"pool {category!r} on {run.day} under policy {run.policy.name}: {error}") from error
+            if isinstance(split.rows, Path):
+                files.append(split.rows)
+            else:
+                tables.append(split.rows.append_column("category", pa.array([category] * split.rows.num_rows, pa.string())))
+            solved.append({"category": category, **split.solution})
+            ruled += [{"category": category, **rule} for rule in split.rules]
+        with run.write() as writer:
+            stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
+            run.con.register("paid", pa.concat_tables(tables))
+            sources = ["paid", *(f"read_parquet({as_text(file)})" for file in files)]
+            count = writer.replace("ad_payouts", " UNION ALL BY NAME ".join(f"SELECT {stamp}, * FROM {source}" for source in sources))
+            run.con.register("solved", pa.Table.from_pylist(solved, schema=arrow_columns("ad_solutions")))
+            writer.replace("ad_solutions", f"SELECT {stamp}, * FROM solved")
+            run.con.register("ruled", pa.Table.from_pylist(ruled, schema=arrow_columns("ad_rules")))
+            writer.replace("ad_rules", f"SELECT {stamp}, * FROM ruled")
     by_creator = run.con.execute(
         "SELECT sum(payout_micros)::BIGINT AS micros FROM ad_payouts WHERE day = ? GROUP BY creator_id ORDER BY 1", [run.day]
     ).fetchnumpy()["micros"]
@@ -188,13 +193,31 @@ def ad_payouts(run: Day) -> Metadata:
     }
 
 
+def unit_cap(ads: Ads, pool: int) -> int:
+    """The most a unit may get of a pool, in micros."""
+    return min(ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool))
+
+
 @dataclass(frozen=True)
 class PoolSplit:
-    """One pool's payouts, a row a video, how they were found and what they are worth, and what became of each rule."""
+    """One pool's payouts, a row a video (a Parquet file where they were too many), how they were found, and what became of each rule."""
 
-    rows: pa.Table
+    rows: pa.Table | Path
     solution: dict[str, Any]
     rules: list[dict[str, Any]]
+
+
+def _split(run: Day, category: str, pool: int, carry_in: int, videos: int, folder: Path) -> PoolSplit:
+    ads, settings = run.policy.ads, run.home.settings
+    if videos > settings.chunked_from and not ads.rules:
+        cap, chunk = unit_cap(ads, pool), settings.chunk_rows
+        file, solution = split_large_pool(run.con, folder, category, pool, carry_in, ads, cap=cap, chunk=chunk)
+        return PoolSplit(file, solution, [])
+    rows = run.con.execute(
+        "SELECT video_id, creator_id, unit_id, effective_views, followers, labels FROM ad_candidates WHERE category = ? ORDER BY video_id",
+        [category],
+    ).to_arrow_table()
+    return split_pool(rows, pool, carry_in, ads, category)
 
 
 def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str = "") -> PoolSplit:
@@ -215,8 +238,7 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
     videos = rows["video_id"].to_pylist()
     units, first, unit_of = np.unique(rows["unit_id"].to_numpy(zero_copy_only=False).astype(str), return_index=True, return_inverse=True)
     unit_views = np.bincount(unit_of, weights=views, minlength=units.size)
-    floor = ads.floor_micros
-    cap = min(ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool))
+    floor, cap = ads.floor_micros, unit_cap(ads, pool)
     rules = pool_rules(ads.rules, category, pool, rows.take(pa.array(first)))
     problem: dict[str, Any] = {
         "alpha": ads.alpha,
@@ -270,10 +292,11 @@ def _certificates(solved: list[dict[str, Any]]) -> str:
 
 _NOBODY = pa.table(
     {
-        **{name: pa.array([], pa.string()) for name in ("category", "video_id", "creator_id", "unit_id")},
+        **{name: pa.array([], pa.string()) for name in ("video_id", "creator_id", "unit_id")},
         "share": pa.array([], pa.float64()),
         "payout_micros": pa.array([], pa.int64()),
         "carried_micros": pa.array([], pa.int64()),
+        "category": pa.array([], pa.string()),
     }
 )
 
