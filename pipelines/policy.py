@@ -135,6 +135,8 @@ class AdRule(_Section):
             raise ValueError("say what it asks for: minimum or maximum")
         if self.each and self.minimum is not None:
             raise ValueError("each takes a maximum only; a minimum for everyone is [ads] floor_micros")
+        if self.minimum == 1:
+            raise ValueError("minimum = 1 leaves nothing to anybody else, and a payout of nothing has no logarithm: ask for less than all")
         if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
             raise ValueError(f"minimum = {self.minimum:g} is above maximum = {self.maximum:g}")
         return self

@@ -93,6 +93,7 @@ def test_rules_that_mean_nothing_in_a_pool_are_left_alone_and_say_so() -> None:
         ('label = "news"\nmaximum = 0.2', "about videos .label., but fairness_unit = creator"),
         ("followers_under = 10\nminimum = 0.5", "unknown key"),
         ("followers_below = 10\nminimum = 20", r"minimum: .* equal to 1 \(it is 20\): it is a part of one, so 20 % is 0.2"),
+        ("followers_below = 10\nminimum = 1", "minimum = 1 leaves nothing to anybody else"),
         ('followers_below = 10\nminimum = "20 %"', "minimum: .* valid number"),
         (
             'followers_below = 10\nminimum = 0.5\n[[ads.rules]]\nname = "r"\nfollowers_from = 10\nminimum = 0.1',
