@@ -24,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.lab.competition_claims import slopes
-from pipelines.policy import Ads, Coins, Policy, PolicyError, exact, read_policy
+from pipelines.policy import Ads, Coins, Policy, exact, read_policy
 from pipelines.queries import query
 from pipelines.schema import TABLES
 from pipelines.scoring import score_videos
@@ -767,7 +767,7 @@ def _coins(normal: Any, premium: Any, quality: Any, coins: Coins, **change: Any)
         },
         "epsilon": coins.epsilon,
         "utility": coins.utility,
-        "revenue_floor": coins.revenue_floor * (np.asarray(normal, float) + np.asarray(premium, float)),
+        "revenue_floor": coins.floor * (np.asarray(normal, float) + np.asarray(premium, float)),
         **change,
     }
     return split_videos(normal, premium, quality, **arguments)
@@ -784,7 +784,7 @@ def _grid_best(
     """Best (x_n, x_p, pay, objective) on a grid; `utility` is the normalised term U_norm as a function of pay."""
     x_n, x_p = np.meshgrid(np.linspace(0, coins.normal_max, steps[0] + 1), np.linspace(0, coins.premium_max, steps[1] + 1), indexing="ij")
     total = normal + premium
-    floor = coins.revenue_floor * total
+    floor = coins.floor * total
     pay = x_n * normal + x_p * premium
     gap = x_p - x_n
     value = (
@@ -829,7 +829,7 @@ def coin_chain() -> Finding:
             utility = _log1p_utility(normal, premium, quality, coins)
             *_, grid = _grid_best(normal, premium, coins, utility, steps=(steps, steps))
             pay, gap = best.payout, best.premium_share - best.normal_share
-            total, floor = normal + premium, coins.revenue_floor * (normal + premium)
+            total, floor = normal + premium, coins.floor * (normal + premium)
             built = float(
                 coins.lambda_rev * (total - pay[0] - floor) / (total - floor)
                 + coins.lambda_util * utility(pay)[0]
@@ -953,7 +953,7 @@ def coin_corners() -> Finding:
                 "max_gap": least + rng.uniform(0.05, 0.4, n),
             }
             change = {**bounds, "lambda_rev": weights[:, 0], "lambda_util": weights[:, 1], "lambda_inc": weights[:, 2]}
-        floor = shipped.revenue_floor * (normal + premium)
+        floor = shipped.floor * (normal + premium)
         for utility in ("log", "linear"):
             found = _coins(normal, premium, quality, shipped, utility=utility, **change)
             active = _active_constraints(found, normal, premium, floor, bounds)
@@ -1020,7 +1020,7 @@ def coin_floor() -> Finding:
         {"video_id": ["v"], "creator_id": ["c"], "compliant": [False], "normal_coins": [100], "premium_coins": [50], "quality": [0.0]}
     )
     paid = int(module.split_coins(banned, HARDENED.coins).rows["payout_micros"][0].as_py())
-    rows.append(("150, C = 0", HARDENED.coins.revenue_floor, None, None, paid, 150 * HARDENED.coins.coin_micros - paid))
+    rows.append(("150, C = 0", HARDENED.coins.floor, None, None, paid, 150 * HARDENED.coins.coin_micros - paid))
     return Finding(
         "the nearest micro alone can leave the platform less than R_min; a video that does not comply pays its creator nothing",
         {"coins": "", "revenue_floor": ".3f", "R_min": ".2f", "kept, nearest": "d", "creator": "d", "platform keeps": "d"},
@@ -1230,24 +1230,34 @@ def bonus_overrun() -> Finding:
     )
 
 
-@demonstration("not-built")
-def not_built() -> Finding:
-    """Formulas of the documents that this release does not compute: a policy that asks for one is refused."""
+@demonstration("market-floor")
+def market_floor() -> Finding:
+    """What creators keep under a revenue floor, video by video and of all videos together, under the shipped weights."""
+    _, module = assets()
+
+    rng = np.random.default_rng(7)
+    count = 200
+    gifts = pa.table(
+        {
+            "video_id": [f"v{n}" for n in range(count)],
+            "creator_id": [f"c{n % 40}" for n in range(count)],
+            "compliant": [True] * count,
+            "normal_coins": rng.integers(1, 400, count),
+            "premium_coins": rng.integers(1, 200, count),
+            "quality": rng.uniform(0, 1, count),
+        }
+    )
+
     rows: list[tuple[Cell, ...]] = []
-    asked: list[tuple[str, str, Any]] = [
-        ("epochs", "utility", "watch time"),
-        ("coins", "revenue_floor", "market"),
-    ]
-    for section, field, value in asked:
-        try:
-            Policy.model_validate({"name": "x", "effective_from": DAY, section: {field: value}})
-            answer = "accepted"
-        except (PolicyError, ValueError):
-            answer = "refused"
-        rows.append((f"{section}.{field}", str(value), answer, str(getattr(getattr(HARDENED, section), field))))
+    for floor in (0.1, 0.5, 0.7, 0.8):
+        kept = []
+        for scope in ("video", "platform"):
+            found = module.split_coins(gifts, HARDENED.coins.model_copy(update={"scope": scope}).at_floor(floor)).rows
+            kept.append(sum(found["payout_micros"].to_pylist()) / sum(found["revenue_micros"].to_pylist()))
+        rows.append((floor, 1 - floor, *kept))
     return Finding(
-        "a setting that would do nothing does not pass for one that works",
-        {"policy field": "", "asked for": "", "answer": "", "shipped": ""},
+        "of all videos together creators keep what the floor leaves, if it binds; video by video the floor also enters the weights: less",
+        {"R_min / coins": ".1f", "left": ".1f", "kept, video": ".3f", "kept, platform": ".3f"},
         rows,
     )
 

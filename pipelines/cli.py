@@ -27,6 +27,7 @@ from rich.table import Table as RichTable
 from pipelines.cli_epochs import EPOCH_COMMANDS
 from pipelines.cli_lab import lab
 from pipelines.cli_ledger import LEDGER_COMMANDS
+from pipelines.cli_market import MARKET_COMMANDS
 from pipelines.console import DAY, ERR, OUT, as_issued_option, as_json_option, home_option, option, print_json, short
 from pipelines.errors import ExpectedError
 from pipelines.money import money
@@ -121,27 +122,32 @@ def run(home: Home, first: datetime | None, last: datetime | None, assets: tuple
 
 
 def _run(home: Home, ranges: Sequence[tuple[date, date]], assets: Sequence[str], *, workers: int = 1, as_json: bool) -> None:
+    from pipelines.market_floor import in_turn
     from pipelines.running import run_days, run_workers
     from pipelines.status import PERIODIC, day_statuses, period_statuses
 
     runs: list[RunOutcome] = []
     policies = home.policies
     daily = tuple(name for name in assets if name not in PERIODIC)
-    for first, last in ranges if daily or not assets else ():
-        paying = policies.in_force(first)
-        if not as_json:
-            OUT.print(f"[bold]{first} to {last}[/] in {short(home.root)}, policy {paying.name}")
-        with _progress(ERR if as_json else OUT):
-            if workers > 1:
-                runs += run_workers(home, first, last, workers, assets=daily)
-            else:
-                runs.append(run_days(home, first, last, assets=daily))
+    console = ERR if as_json else OUT
+    # all that is asked for by name is days, then weeks and months; otherwise a week's market may have to be made before the next day
+    for first, last in ranges if assets else [piece for each in ranges for piece in in_turn(policies, *each)]:
+        if daily or not assets:
+            if not as_json:
+                OUT.print(f"[bold]{first} to {last}[/] in {short(home.root)}, policy {policies.in_force(first).name}")
+            with _progress(console):
+                if workers > 1:
+                    runs += run_workers(home, first, last, workers, assets=daily)
+                else:
+                    runs.append(run_days(home, first, last, assets=daily))
+        if not assets and all(run.success for run in runs):
+            _run_periods(home, [(first, last)], assets, runs, console)
         if not all(run.success for run in runs):
             break
     for warning in (warning for run in runs for warning in run.warnings):
         ERR.print(f"[yellow]warning:[/] {escape(warning)}")
-    if all(run.success for run in runs):
-        _run_periods(home, ranges, assets, runs, ERR if as_json else OUT)
+    if assets and all(run.success for run in runs):
+        _run_periods(home, ranges, assets, runs, console)
     success = all(run.success for run in runs)
     days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
     periods = [s for s in period_statuses(home) if any(first <= s.last <= last for first, last in ranges)]
@@ -258,6 +264,9 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
 @option("--bots", default=0.03, type=click.FloatRange(0, 0.9), help="Share of accounts and sessions that are bots'.")
 @option("--niche", default=0.0, type=click.FloatRange(0, 0.5), help="Share of viewers whom little content suits (region isles).")
 @option(
+    "--market", is_flag=True, help="Creators are live when a donation market lets them, gifts follow from it; --events counts for nothing."
+)
+@option(
     "--late",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder of the late delivery. Default: late/ beside landing.",
@@ -272,6 +281,7 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
 @click.pass_obj
 def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **options: Any) -> None:
     """A made-up platform: honest viewers, bots, gifts, advertising, late and rotten rows. Same seed, same bytes."""
+    from pipelines.sources.simulated_market import LiveMarket
     from pipelines.sources.simulated_niche import Niche
     from pipelines.sources.simulator import simulate as write
 
@@ -291,6 +301,7 @@ def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **
         late_days={d.date() for d in options["late_days"]} or None,
         rotten_share=options["rotten"],
         niche=Niche(options["niche"]) if options["niche"] else None,
+        live=LiveMarket() if options["market"] else None,
         format=options["file_format"],
         progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
     )
@@ -425,7 +436,7 @@ def schema(table: str | None, as_json: bool) -> None:
         click.echo("\n".join(as_markdown(t) for t in chosen))
 
 
-for command in (*LEDGER_COMMANDS, *EPOCH_COMMANDS, lab):
+for command in (*LEDGER_COMMANDS, *EPOCH_COMMANDS, *MARKET_COMMANDS, lab):
     main.add_command(command)
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from pipelines.assets import ads, audience, coins, earnings, quality, raw, rewards
+from pipelines.assets import ads, audience, coins, earnings, market, quality, raw, rewards
 from pipelines.assets.daily import WarehouseResource
 from pipelines.assets.periodic import PeriodicAsset
 from pipelines.checks import CHECKS
@@ -30,7 +30,7 @@ ASSETS = [
     earnings.ledger_entries,
     earnings.creator_earnings,
 ]
-PERIODIC: list[PeriodicAsset] = [rewards.reward_schedule, rewards.creator_bonuses]
+PERIODIC: list[PeriodicAsset] = [market.donation_market, rewards.reward_schedule, rewards.creator_bonuses]
 JOBS = {"day": "daily", WEEK.name: "weekly", MONTH.name: "monthly"}
 MEANINGS = {
     "day": "A day, or a range of days, from landing files to creator earnings.",

@@ -249,6 +249,34 @@ _BY_HAND = (
              OR (NOT compliant AND payout_micros > 0))""",
     ),
     Invariant(
+        "floor_kept",
+        "donation_splits",
+        "the platform keeps the revenue floor that held: of each video's coins, or of all that comply together (coin_solutions.scope)",
+        f"""SELECT any_value(video_id) AS video_id, sum(revenue_micros) AS revenue, sum(payout_micros) AS payout, revenue_floor
+            FROM donation_splits JOIN coin_solutions USING (day) WHERE day = $day AND compliant
+            GROUP BY CASE WHEN scope = 'video' THEN video_id END, revenue_floor
+            HAVING payout > (1 - revenue_floor + {DIGITS}) * revenue""",
+        checked=False,
+    ),
+    Invariant(
+        "market_consistent",
+        "donation_market",
+        "0 <= alpha_low <= alpha <= alpha_high <= 1, alpha within its bounds, the best split leaves at least what today's does, the"
+        " floor is 1 - alpha_high, all 96 quarter hours are counted; a week without a market says why; the latest record is of this market",
+        """SELECT m.day, alpha, alpha_low, alpha_high, lower_bound, upper_bound, payoff_today, payoff_best, m.revenue_floor, note
+           FROM donation_market AS m WHERE m.day = $day AND (
+             NOT (SELECT count(*) = 96 FROM donation_market_places WHERE day = $day AND attribute = 'time')
+             OR NOT EXISTS (SELECT 1 FROM market_commits AS c WHERE c.day = $day AND c.alpha IS NOT DISTINCT FROM m.alpha
+                              AND c.revenue_floor IS NOT DISTINCT FROM m.revenue_floor
+                              AND c.revision = (SELECT max(revision) FROM market_commits WHERE day = $day))
+             OR CASE WHEN alpha IS NULL THEN m.revenue_floor IS NOT NULL OR note = ''
+                ELSE NOT coalesce(0 <= alpha_low AND alpha_low <= alpha AND alpha <= alpha_high AND alpha_high <= 1
+                  AND alpha BETWEEN lower_bound - 1e-4 AND upper_bound + 1e-4 AND payoff_best >= payoff_today * (1 - 1e-9)
+                  AND abs(m.revenue_floor + alpha_high - 1) < 1e-9 AND gain_low <= gain AND gain <= gain_high
+                  AND (b1_low IS NULL OR b1 BETWEEN b1_low AND b1_high)
+                  AND EXISTS (SELECT 1 FROM donation_market_profile WHERE day = $day AND plausible), false) END)""",
+    ),
+    Invariant(
         "certified",
         "ad_payouts",
         "every pool's certificate: constraints kept to 1e-9, gap at most 1e-9 (1e-6 where rules needed a model), payouts within a micro"

@@ -36,6 +36,18 @@ class Migration:
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("the tables of creator-earnings 0.1.0", {}),
     Migration("monthly bonuses", {"ledger_transactions": {}, "creator_earnings": {"bonus_micros": "CAST(0 AS BIGINT)"}}),
+    Migration(
+        "the revenue floor that held stands with the day's coin splits",
+        {
+            "coin_solutions": {
+                "revenue_floor": "(SELECT CAST(content ->> '$.coins.revenue_floor' AS DOUBLE) FROM policies AS p"
+                " WHERE p.policy_hash = kept_rows.policy_hash)",
+                "floor_source": "'policy'",
+                "market_week": "NULL",
+                "market_revision": "NULL",
+            }
+        },
+    ),
 )
 
 

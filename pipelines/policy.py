@@ -196,7 +196,9 @@ class Coins(_Section):
     lambda_inc: NonNegative = 0.2
     epsilon: Positive = Field(1.0, description="coins; u = log(1 + pay/epsilon)")
     utility: Literal["log", "linear"] = "log"
-    revenue_floor: Unit = Field(0.1, description="R_min as a fraction of the coins")
+    revenue_floor: Unit | Literal["market"] = Field(
+        0.1, description="R_min as a fraction of the coins, or `market`: what the latest week's donation market says ([market])"
+    )
     lambda_fair: NonNegative = Field(0.4, description="platform scope: weight of sum w f(Q) log(epsilon + pay)")
     lambda_eff: NonNegative = Field(0.4, description="platform scope: weight of sum s pay / sum pay")
     weight: Literal["coins", "quality"] = Field(
@@ -212,12 +214,54 @@ class Coins(_Section):
     def _feasible(self) -> Coins:
         if self.min_gap > min(self.premium_max, self.max_gap):
             raise ValueError(f"min_gap = {self.min_gap:g} is above premium_max = {self.premium_max:g} or max_gap = {self.max_gap:g}")
-        if self.min_gap > 1 - self.revenue_floor:
-            raise ValueError(f"min_gap = {self.min_gap:g} leaves the platform less than revenue_floor = {self.revenue_floor:g}")
-        if self.payout_min > min(self.payout_max, self.payout_cap, 1 - self.revenue_floor):
+        floor = self.revenue_floor if self.revenue_floor != "market" else 0.0
+        if self.min_gap > 1 - floor:
+            raise ValueError(f"min_gap = {self.min_gap:g} leaves the platform less than revenue_floor = {floor:g}")
+        if self.payout_min > min(self.payout_max, self.payout_cap, 1 - floor):
             raise ValueError(f"payout_min = {self.payout_min:g} is above payout_max, payout_cap or what revenue_floor leaves")
         if self.lambda_fair + self.lambda_eff + self.lambda_inc <= 0:
             raise ValueError("lambda_fair, lambda_eff and lambda_inc are all 0: nothing is maximised")
+        return self
+
+    @property
+    def floor(self) -> float:
+        """R_min as a number. Where a market decides it, it is one only for a day: `pipelines.market_floor.floor_on`."""
+        if self.revenue_floor == "market":
+            raise ValueError("the revenue floor is that of a day's market; put it in with at_floor first")
+        return self.revenue_floor
+
+    def at_floor(self, floor: float) -> Coins:
+        """These rules with R_min as a number; raises ValidationError where they then contradict each other.
+
+        >>> Coins(revenue_floor="market").at_floor(0.25).floor
+        0.25
+        """
+        return Coins.model_validate(self.model_dump() | {"revenue_floor": floor})
+
+
+class Market(_Section):
+    """The weekly study of the donation market (Tang and Huang; docs/formulas.md section 7), and a revenue floor taken from it.
+
+    As long as [coins] revenue_floor is a number, nothing that is paid depends on it, and it is not part of the policy's hash.
+    """
+
+    window: Annotated[int, Field(ge=1, le=96)] | None = Field(
+        None, description="K: quarter hours in a row that a creator serves; left out: as many as creators were seen in"
+    )
+    locations: Literal[12, 24, 48, 96] = Field(
+        24, description="times of day that preferences are fitted at; 96 takes about ten times as long"
+    )
+    opportunity_costs: tuple[Positive, ...] = Field((0.1, 0.5, 0.9), description="V to try, in what a creator earns from gifts a day today")
+    deviation_costs: tuple[NonNegative, ...] = Field((1.0, 10.0, 100.0), description="W to try, in the same unit")
+    fallback_floor: Unit = Field(0.1, description="R_min of days before which no week has a market")
+    floor_bounds: tuple[Unit, Unit] = Field((0.0, 0.9), description="R_min of a market is kept within these")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Market:
+        if self.floor_bounds[0] > self.floor_bounds[1]:
+            raise ValueError(f"floor_bounds = {list(self.floor_bounds)} must increase")
+        if not self.opportunity_costs or not self.deviation_costs:
+            raise ValueError("opportunity_costs and deviation_costs need at least one value each")
         return self
 
 
@@ -315,8 +359,19 @@ class Policy(_Section):
     pulse: Pulse = Pulse()
     ads: Ads = Ads()
     coins: Coins = Coins()
+    market: Market = Market()
     epochs: Epochs = Epochs()
     bonus: Bonus = Bonus()
+
+    @model_validator(mode="after")
+    def _market_leaves_room(self) -> Policy:
+        if self.coins.revenue_floor == "market":
+            highest = max(self.market.fallback_floor, self.market.floor_bounds[1])
+            try:
+                self.coins.at_floor(highest)
+            except ValidationError as error:
+                raise ValueError(f"[market] lets revenue_floor be {highest:g}: {_reason(error.errors()[0])}") from error
+        return self
 
     @property
     def content(self) -> str:
@@ -330,7 +385,12 @@ class Policy(_Section):
         >>> Policy(name="a", effective_from=date(2026, 1, 1)).hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
         True
         """
-        idle = {name for name, off in (("epochs", self.epochs.mechanism == "none"), ("bonus", not self.bonus.budget_micros)) if off}
+        off = {
+            "epochs": self.epochs.mechanism == "none",
+            "market": self.coins.revenue_floor != "market",
+            "bonus": not self.bonus.budget_micros,
+        }
+        idle = {name for name, unused in off.items() if unused}
         payload = self.model_dump(mode="json", exclude={"name", "effective_from", "description"} | idle)
         return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
+from pipelines.market_floor import moved_floors
 from pipelines.periods import DAY, SPANS, Span
 from pipelines.schema import DAILY, TABLES
 from pipelines.settings import Home
@@ -29,6 +30,7 @@ MADE_FROM = {
 }
 # The same for assets of weeks and months: the daily tables that all their days need. Their span is that of the table.
 PERIODIC: dict[str, tuple[str, ...]] = {
+    "donation_market": ("viewer_events", "gifts", "videos", "donation_splits"),
     "reward_schedule": ("video_quality", "pulse_payouts", "ad_payouts"),
     "creator_bonuses": ("video_quality",),
 }
@@ -102,7 +104,7 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
     revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions WHERE kind = 'payout' GROUP BY day")
     waiting = waiting_files(con, home.landing)
     notes = {day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now" for day, files in waiting.items()}
-    notes |= _broken_carries(con, home)
+    notes |= _broken_carries(con, home) | moved_floors(con)
     closed = closed_through(con)
     return [
         _status(

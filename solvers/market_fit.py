@@ -85,21 +85,28 @@ class PreferenceFit:
         costs = {name: bool(values.size > 1 and self.plausible.any(axis=axis).sum() == 1) for name, (values, axis) in tried.items()}
         return costs | {"preferences": bool(np.isfinite(self.errors[self.best]).all())}
 
+    @property
+    def next_to_plausible(self) -> Mask:
+        """(v, w), pairs that are not plausible, one step from one that is: costs between the two are not excluded."""
+        padded = np.pad(self.plausible, 1)
+        around = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+        return np.asarray(around & ~self.plausible)
+
     def interval(self, confidence: float = 0.95) -> Floats:
-        """(3, 2): the coefficients of all plausible pairs with their errors; infinite where one of these says nothing.
+        """(3, 2): the coefficients of all plausible pairs with their errors, and those next to them; infinite where the data say nothing.
 
         A phase is counted from that of the best pair, so its interval may leave [0, 2 pi).
         """
         from scipy.stats import norm
 
-        middle, best = self.coefficients[self.plausible], self.coefficients[self.best]
+        half = np.where(self.plausible[..., None], float(norm.ppf((1 + confidence) / 2)) * self.errors, 0.0)
+        kept = self.plausible | self.next_to_plausible
+        middle, half, best = self.coefficients[kept], half[kept], self.coefficients[self.best]
         middle[:, 1] = best[1] + (middle[:, 1] - best[1] + np.pi) % (2 * np.pi) - np.pi
-        half = float(norm.ppf((1 + confidence) / 2)) * self.errors[self.plausible]
         return np.stack([(middle - half).min(axis=0), (middle + half).max(axis=0)], axis=1)
 
-    def statement(self) -> str:
-        """What is known and what is not, in a sentence or two."""
-        low, high = self.alpha_range
+    def identification(self) -> str:
+        """Which costs and preferences the data single out, and which not, in words."""
         costs = {"opportunity_cost": (self.opportunity_costs, 1), "deviation_cost": (self.deviation_costs, 0)}
         known = []
         for name, (tried, axis) in costs.items():
@@ -107,11 +114,16 @@ class PreferenceFit:
             label = name.replace("_", " ")
             found = "is not identified: " + ", ".join(f"{x:g}" for x in alike) + " fit alike"
             if alike.size == 1:
-                found = f"is {alike[0]:g}" if tried.size > 1 else f"was taken to be {alike[0]:g}"
+                found = f"is nearest {alike[0]:g} of those tried" if tried.size > 1 else f"was taken to be {alike[0]:g}"
             known.append(f"the {label} {found}")
         if not self.identified["preferences"]:
             known.append("the preferences are not identified")
-        return "; ".join(known) + f". Best split: {low:.4f}" + (f" to {high:.4f}." if high > low else ".")
+        return "; ".join(known)
+
+    def statement(self) -> str:
+        """What is known and what is not, in a sentence or two."""
+        low, high = self.alpha_range
+        return f"{self.identification()}. Best split: {low:.4f}" + (f" to {high:.4f}." if high > low else ".")
 
 
 def fit_preferences(
@@ -228,15 +240,15 @@ def _fit(market: DonationMarket, seen: Floats, alpha: float, start: Floats | Non
     # the fit can end where one more creator would change nothing and one less would: each side must tell
     sides = [served(found.x + step * level * np.eye(3)) - served(found.x[None]) for step in (_NUDGE, -_NUDGE)]
     if all(np.linalg.matrix_rank(side, tol=1e-3 * _NUDGE * level * market.window) == 3 for side in sides):
-        errors = _standard_errors(found.jac, a, b) * math.sqrt(2 * found.cost / max(size - 3, 1))
+        errors = _standard_errors(found.jac, a, b, math.sqrt(2 * found.cost / max(size - 3, 1)))
     fitted = np.array([math.hypot(a, b), math.atan2(b, a) % (2 * np.pi), c3])
     creators = np.maximum(found.x @ waves, least)
     taking_part = market.equilibria(np.array([alpha]), creators[None]).participation[0]
     return fitted, math.sqrt(2 * found.cost / size), errors, bool(taking_part > (1 - 1e-9) * creators.sum())
 
 
-def _standard_errors(slopes: Floats, a: float, b: float) -> Floats:
-    """Standard errors of amplitude, phase and c3 for noise of 1, from the slopes of what is served in (a, b, c3).
+def _standard_errors(slopes: Floats, a: float, b: float, noise: float = 1.0) -> Floats:
+    """Standard errors of amplitude, phase and c3, from the slopes of what is served in (a, b, c3) and the noise in it.
 
     The inverse of J'J from the singular values of J: a sum of squares, which rounding cannot turn negative. A direction along which
     nothing moves makes the error of every coefficient that it changes infinite; without a wave there is no phase.
@@ -249,7 +261,7 @@ def _standard_errors(slopes: Floats, a: float, b: float) -> Floats:
     turn = np.array([[along[0], along[1], 0.0], [-along[1], along[0], 0.0], [0.0, 0.0, 1.0]])
     blind = sizes <= _BLIND * sizes[0]
     moved = turn @ directions.T
-    errors = np.sqrt((moved[:, ~blind] ** 2 / sizes[~blind] ** 2).sum(axis=1))
+    errors = noise * np.sqrt((moved[:, ~blind] ** 2 / sizes[~blind] ** 2).sum(axis=1))
     unseen = (abs(moved[:, blind]) > _BLIND * abs(moved).max(axis=1, keepdims=True)).any(axis=1)
     errors[1] = errors[1] / amplitude if amplitude > 0 else np.inf
     return np.where(unseen, np.inf, errors)

@@ -96,21 +96,25 @@ class MarketStudy:
     ----------
     estimate : the donation function that everything below rests on
     fit : preferences for every pair of costs; its costs are those of a whole window, in money
+    window : K that was fitted with
     pair : the pair shown: it fits best, or alike (to 1 %) and has the largest costs of these, V before W
     preferences : (L,), creators who prefer each location, at that pair
     serving_today, serving_best : (L,), who serves each location there, under today's split and under the best
     donated_today, donated_best : what viewers donate there
     payoff_today, payoff_best : what that leaves the platform
+    curve : (100,), what the splits .01, .02, ..., 1 leave it there
     alpha : the best split there
-    alpha_range : the least and the largest split that may be the best: the best of all plausible pairs, and of these ends and the pair
-        all hundredths that leave the platform within 1 % of the most, also with b at the ends of its 95 % interval, and (of the pair)
-        with each coefficient of the preferences at the ends of its own, as far as they are finite
+    alpha_range : the least and the largest split that may be the best: the best of all plausible pairs, and all hundredths that leave
+        the platform within 1 % of the most for those ends and the pair, also with b at the ends of its 95 % interval; for pairs next
+        to plausible ones, because costs between the two are not excluded; for the pair with each coefficient of the preferences at
+        the ends of its interval, as far as they are finite
     gain_range : the least and the largest gain of the platform over today's split, of the same markets
     lower_bound, upper_bound : the best split of that pair lies between, by theorem
     """
 
     estimate: DonationEstimate
     fit: PreferenceFit
+    window: int
     pair: tuple[int, int]
     preferences: Floats
     serving_today: Floats
@@ -119,6 +123,7 @@ class MarketStudy:
     donated_best: float
     payoff_today: float
     payoff_best: float
+    curve: Floats
     alpha: float
     alpha_range: tuple[float, float]
     gain_range: tuple[float, float]
@@ -150,8 +155,9 @@ def study_market(
     alpha : the present split, in (0, 1)
     window : K, locations that a creator serves
     opportunity_costs, deviation_costs : V and W to try, in units of what a creator earns today
-    locations : how many locations to fit with, a divisor of L; neighbours are then looked at as one, as far as K can be divided too.
-        A quarter of them takes about a tenth of the time, and moves the preferences: the equilibrium has kinks that it smooths
+    locations : how many locations to fit with, a divisor of L: neighbours are then looked at as one, never more than K of them, and K
+        is rounded to a multiple of that. A quarter of them takes about a tenth of the time, and moves the preferences: the
+        equilibrium has kinks that it smooths
 
     Raises
     ------
@@ -164,8 +170,10 @@ def study_market(
     if locations is not None and (locations < 4 or m.size % locations):
         raise ValueError(f"locations must be a divisor of {m.size}, at least 4, not {locations!r}")
     estimate = estimate_donation(m, n, d)
-    merged = math.gcd(window, m.size // (locations or m.size))
-    seen = _Seen(m.reshape(-1, merged).mean(axis=1) / merged, n.reshape(-1, merged).mean(axis=1) / merged, alpha, window // merged)
+    together = m.size // (locations or m.size)
+    merged = max(d for d in range(1, together + 1) if together % d == 0 and d <= window)
+    coarse_m, coarse_n = (x.reshape(-1, merged).mean(axis=1) / merged for x in (m, n))
+    seen = _Seen(coarse_m, coarse_n, round(window / merged))
     with np.errstate(divide="ignore", invalid="ignore"):
         money = float(np.where(seen.serving > 0, estimate.donation.value(seen.viewers, seen.serving), 0.0).sum())
     if money == 0:
@@ -192,6 +200,7 @@ def study_market(
     alphas, gains = list(fit.best_alpha[fit.plausible]), list(fit.gain[fit.plausible])
     telling = sorted({pair, *(_at(pick(fit.best_alpha), fit.best_alpha.shape) for pick in (np.nanargmin, np.nanargmax))})
     markets = [seen.market(fit, at, donation) for donation in (estimate.donation, *estimate.at_ends) for at in telling]
+    markets += [seen.market(fit, (int(row), int(column)), estimate.donation) for row, column in np.argwhere(fit.next_to_plausible)]
     half = _NORMAL * fit.errors[pair]
     shifts = [sign * half[k] * np.eye(3)[k] for k in np.flatnonzero(np.isfinite(half)) for sign in (-1, 1)]
     markets += [seen.market(fit, pair, estimate.donation, shift) for shift in shifts]
@@ -204,6 +213,7 @@ def study_market(
     return MarketStudy(
         estimate=estimate,
         fit=replace(fit, opportunity_costs=merged * fit.opportunity_costs, deviation_costs=merged * fit.deviation_costs),
+        window=merged * seen.window,
         pair=pair,
         preferences=sine_preferences(fit.coefficients[pair], m.size),
         serving_today=np.repeat(merged * today.serving, merged),
@@ -212,6 +222,7 @@ def study_market(
         donated_best=whole * float(then.total_donation),
         payoff_today=whole * float(today.platform_payoff),
         payoff_best=whole * split.platform_payoff,
+        curve=whole * best.equilibrium(_HUNDREDTHS).platform_payoff,
         alpha=split.alpha,
         alpha_range=(float(min(alphas)), float(max(alphas))),
         gain_range=(float(min(gains)), float(max(gains))),
@@ -226,7 +237,6 @@ class _Seen:
 
     viewers: Floats
     serving: Floats
-    alpha: float
     window: int
 
     def market(self, fit: PreferenceFit, at: tuple[int, int], donation: PowerDonation, shift: npt.ArrayLike = 0.0) -> DonationMarket:

@@ -374,8 +374,10 @@ def theorem_2(rows: list[Row]) -> None:
 
 
 @claim
-def not_built(rows: list[Row]) -> None:
-    assert {row["answer"] for row in rows} == {"refused"}
+def market_floor(rows: list[Row]) -> None:
+    binding = [row for row in rows if row["R_min / coins"] >= 0.5]
+    assert all(row["kept, platform"] == pytest.approx(row["left"], abs=1e-3) for row in binding)
+    assert all(row["kept, video"] < row["left"] - 0.05 for row in rows)
 
 
 @claim

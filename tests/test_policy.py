@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.policy import Ads, Bonus, Coins, Epochs, Policy, PolicyBook, PolicyError, exact, read_policy
+from pipelines.policy import Ads, Bonus, Coins, Epochs, Market, Policy, PolicyBook, PolicyError, exact, read_policy
 from pipelines.settings import PROJECT
 
 SHIPPED = PROJECT / "assets_data" / "policies"
@@ -281,7 +281,7 @@ def changed(name: str, value: Any) -> Any:
 PARAMETERS = [
     (name, key, value)
     for name, found in Policy(name="x", effective_from=date(2026, 1, 1)).model_dump().items()
-    if isinstance(found, dict) and name not in ("epochs", "bonus")  # nothing depends on them without a mechanism or a budget
+    if isinstance(found, dict) and name not in ("epochs", "market", "bonus")  # nothing depends on them unless they are on
     for key, value in found.items()
 ]
 
@@ -298,6 +298,30 @@ EPOCHS: dict[str, Any] = {
     **{"min_impressions": 9, "rate": 0.9, "rate_schedule": ((9, 0.9),), "clip": (0.1, 9.0), "stuck_days": 9, "temperature": 0.9},
     **{"top_k": 9, "percentiles": ((2.0, 0.9),), "percentile_above": 0.2, "experiment": {"salt": "a"}},
 }
+
+
+MARKET: dict[str, Any] = {
+    **{"window": 9, "locations": 12, "opportunity_costs": (0.2,), "deviation_costs": (2.0,)},
+    **{"fallback_floor": 0.2, "floor_bounds": (0.1, 0.8)},
+}
+
+
+def test_the_hash_sees_the_market_once_it_decides_the_floor():
+    def with_market(floor: Any = 0.1, **market: Any) -> str:
+        return Policy.model_validate(
+            {"name": "x", "effective_from": date(2026, 1, 1), "coins": {"revenue_floor": floor}, "market": market}
+        ).hash
+
+    assert MARKET.keys() == Market.model_fields.keys()
+    assert {with_market(**{key: value}) for key, value in MARKET.items()} == {with_market()}
+    hashes = {with_market("market", **{key: value}) for key, value in MARKET.items()}
+    assert len(hashes | {with_market(), with_market("market")}) == len(MARKET) + 2
+
+
+def test_what_ships_has_the_hash_it_always_had():
+    """Money was paid under it: a section that it does not use must not give it another name."""
+    found = {name: read_policy(SHIPPED / f"{name}.toml").hash for name in ("printed", "hardened")}
+    assert found == {"printed": "e2a12fec8c882556", "hardened": "f879c4144c768fe7"}
 
 
 def test_the_hash_sees_the_bonus_once_there_is_a_budget():

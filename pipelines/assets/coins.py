@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.assets.daily import Day, Metadata, daily_asset
+from pipelines.market_floor import floor_on
 from pipelines.policy import Coins, exact
 from pipelines.queries import query
 from pipelines.schema import arrow_columns
@@ -26,10 +27,11 @@ Micros = NDArray[np.int64]
 @daily_asset(group="coins", deps=["gifts", "video_quality", "videos"], extra_tables=["coin_solutions"])
 def donation_splits(run: Day) -> Metadata:
     """Coins gifted on each video, the shares x_n and x_p its creator keeps, and what that is in money."""
+    floor = floor_on(run.con, run.home, run.policy, run.day)
     gifts = run.con.execute(query("gifts_by_video"), {"day": run.day}).to_arrow_table()
-    split = split_coins(gifts, run.policy.coins)
+    split = split_coins(gifts, run.policy.coins.at_floor(floor.revenue_floor))
     run.con.register("splits", split.rows)
-    run.con.register("solved", pa.Table.from_pylist([split.solution], schema=arrow_columns("coin_solutions")))
+    run.con.register("solved", pa.Table.from_pylist([split.solution | asdict(floor)], schema=arrow_columns("coin_solutions")))
     with run.write() as writer:
         stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
         rows = writer.replace("donation_splits", f"SELECT {stamp}, * FROM splits")
@@ -41,6 +43,8 @@ def donation_splits(run: Day) -> Metadata:
         "revenue_micros": revenue,
         "payout_micros": payout,
         "creators_share": payout / revenue if revenue else 0.0,
+        "revenue_floor": floor.revenue_floor,
+        "revenue_floor_is": floor.words(),
         **certificate,
     }
 
@@ -106,7 +110,7 @@ def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) 
         "premium_max": coins.premium_max,
         "min_gap": coins.min_gap,
         "max_gap": coins.max_gap,
-        "revenue_floor": coins.revenue_floor * (normal + premium),
+        "revenue_floor": coins.floor * (normal + premium),
         "lambda_rev": coins.lambda_rev,
         "lambda_util": coins.lambda_util,
         "lambda_inc": coins.lambda_inc,
@@ -141,7 +145,7 @@ def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coi
         "premium_max": coins.premium_max,
         "min_gap": coins.min_gap * (quality if coins.gap_by_quality else np.ones_like(quality)),
         "max_gap": coins.max_gap,
-        "revenue_floor": coins.revenue_floor * everything,
+        "revenue_floor": coins.floor * everything,
         "payout_cap": coins.payout_cap * everything,
         "payout_min": coins.payout_min * gifted,
         "payout_max": coins.payout_max * gifted,
@@ -169,10 +173,10 @@ def _whole_micros(payout: Floats, revenue: Micros, videos: list[str], coins: Coi
     """Whole micros that keep the platform's floor: each to the nearest, or with platform scope by largest remainder of the total."""
     micros = payout * coins.coin_micros
     if coins.scope == "video":
-        most_each = revenue - _ceiled(exact(coins.revenue_floor), revenue)
+        most_each = revenue - _ceiled(exact(coins.floor), revenue)
         return np.asarray(np.minimum(np.rint(micros).astype(np.int64), most_each), dtype=np.int64)
     gross = int(revenue.sum())
-    most = min(gross - math.ceil(exact(coins.revenue_floor) * gross), math.floor(exact(coins.payout_cap) * gross))
+    most = min(gross - math.ceil(exact(coins.floor) * gross), math.floor(exact(coins.payout_cap) * gross))
     total = min(round(math.fsum(micros)), most)
     least, kept = (_ceiled(share, revenue) for share in (exact(coins.payout_min), 1 - exact(coins.payout_max)))
     return apportion(micros, total, keys=videos, floor=least, cap=revenue - kept)

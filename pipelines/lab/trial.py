@@ -20,7 +20,7 @@ from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
 from pipelines.queries import query
-from pipelines.schema import AUDIENCE, DAILY, SNAPSHOTS, TABLES
+from pipelines.schema import AUDIENCE, DAILY, MARKET, SNAPSHOTS, TABLES
 from pipelines.settings import Home
 from pipelines.warehouse import Connection, Warehouse
 from solvers.inequality import gini, top_share
@@ -131,7 +131,7 @@ def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
         con.execute(";\n".join(table.ddl() for table in TABLES.values()))
         first = day - timedelta(days=window_days - 1)
         with Warehouse(home).read() as source:
-            for table in (*SNAPSHOTS, *AUDIENCE, TABLES["ad_pools"], TABLES["written_days"], *DAILY):
+            for table in (*SNAPSHOTS, *AUDIENCE, *MARKET, TABLES["market_commits"], TABLES["ad_pools"], TABLES["written_days"], *DAILY):
                 since = first if table in DAILY else date.min
                 con.register(
                     "found", source.execute(f"SELECT * FROM {table.name} WHERE day BETWEEN ? AND ?", [since, day]).to_arrow_reader()

@@ -204,7 +204,7 @@ def coin_pay(coins: Coins, normal: npt.ArrayLike, premium: npt.ArrayLike, qualit
     """Micros a creator is paid for coins on a video that complies, before rounding."""
     n, p = np.asarray(normal, dtype=np.float64), np.asarray(premium, dtype=np.float64)
     rules = ("theta", "normal_max", "premium_max", "min_gap", "max_gap", "lambda_rev", "lambda_util", "lambda_inc", "epsilon", "utility")
-    found = split_videos(n, p, quality, revenue_floor=coins.revenue_floor * (n + p), **{rule: getattr(coins, rule) for rule in rules})
+    found = split_videos(n, p, quality, revenue_floor=coins.floor * (n + p), **{rule: getattr(coins, rule) for rule in rules})
     return found.payout * coins.coin_micros
 
 
@@ -219,10 +219,10 @@ def coin_decision(coins: Coins, normal: int, premium: int, pay: float) -> tuple[
     rules = {rule: np.array([getattr(coins, rule)]) for rule in ("normal_max", "premium_max", "min_gap", "max_gap")}
     chain = gap_chain(np.array([float(normal)]), np.array([float(premium)]), **rules)
     least, first, second, third = (float(x[0]) for x in (chain.pay_least, chain.pay_first, chain.pay_second, chain.pay_third))
-    room, tolerance = (1 - coins.revenue_floor) * (normal + premium), 1e-9 * (normal + premium)
+    room, tolerance = (1 - coins.floor) * (normal + premium), 1e-9 * (normal + premium)
     top, widest = float(chain.premium_top[0]), float(chain.first[0])
     if room < third - tolerance and pay >= room - tolerance:
-        return "platform floor", f"The platform keeps the least it may, {100 * coins.revenue_floor:.3g} % of the coins."
+        return "platform floor", f"The platform keeps the least it may, {100 * coins.floor:.3g} % of the coins."
     if pay >= third - tolerance:
         return "most allowed", f"Both shares are the largest the policy allows: x_n = {float(chain.third[0]):g}, x_p = {top:g}."
     if pay >= second - tolerance and pay <= second + tolerance:

@@ -32,6 +32,7 @@ from pipelines.ledger.counterfactual import (
     coin_pay,
     whole_next_to,
 )
+from pipelines.market_floor import paid_floor
 from pipelines.money import money
 from pipelines.policy import Coins, Policy, exact
 from pipelines.warehouse import Connection
@@ -84,6 +85,7 @@ _FACTS = {
     "premium_share": "x_p",
     "quality": "Q",
     "safety": "S",
+    "revenue_floor": "the platform keeps at least",
 }
 ORDER_FREE = (
     "A factor's part is what it adds when factors are switched one by one from typical to this video's own,"
@@ -323,12 +325,15 @@ class DayBook:
         return Payout("pulse", None, paid, parts, (), facts, words)
 
     def _from_coins(self, row: dict[str, Any]) -> Payout:
-        coins, paid = self._policy(row["policy_hash"]).coins, row["payout_micros"]
+        coins, floor = paid_floor(self.con, self.day, self._policy(row["policy_hash"]).coins)
+        paid = row["payout_micros"]
         gifted = {name: row[name] for name in ("quality", "normal_coins", "premium_coins")}
         keep = (row["normal_share"] * row["normal_coins"], row["premium_share"] * row["premium_coins"])
         normal, premium = whole_next_to([coins_kept * coins.coin_micros for coins_kept in keep])
         parts = (Part("normal", normal), Part("premium", premium), Part("rounding", paid - normal - premium))
-        facts = gifted | {name: row[name] for name in ("normal_share", "premium_share", "revenue_micros")}
+        facts = (
+            gifted | {name: row[name] for name in ("normal_share", "premium_share", "revenue_micros")} | {"revenue_floor": floor.words()}
+        )
         value = f"Coins worth {money(row['revenue_micros'])} were gifted"
         if not row["compliant"]:
             words = f"{value}, but the video did not pass the compliance gate, so its creator gets none of it."

@@ -13,6 +13,7 @@ How it behaves, in one place:
 - **bots** are unverified accounts that hit a few videos of three small creators: half are like farms (a like, no watching), half
   mimics (watch to the end, copy every action). Nothing in the data marks them; the summary names the videos they push.
 - **a niche**, on request: a small group of viewers whom little content suits (`simulated_niche`).
+- **a donation market**, on request: creators are live at times of their choosing, and gifts follow from it (`simulated_market`).
 - **the platform grows**: every day brings new viewers, creators and videos, verifications, followers and moderation scores. The
   first day's snapshots are full, later ones hold what is new or has changed.
 
@@ -32,6 +33,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipelines.sources.simulated_market import LiveMarket, Schedule
 from pipelines.sources.simulated_niche import FEATURES, LIKES_OTHER, LIKES_OWN, Niche, Supply, freshness
 
 Array = NDArray[Any]
@@ -53,7 +55,7 @@ HONEST, FARM, MIMIC = 0, 1, 2
 class Stream(IntEnum):
     """What a generator is for."""
 
-    TASTES, VIEWERS, CREATORS, VIDEOS, CHANGES, BOTS, EVENTS, GIFTS, ADS, DELIVERY, NICHE, FINDS = range(12)
+    TASTES, VIEWERS, CREATORS, VIDEOS, CHANGES, BOTS, EVENTS, GIFTS, ADS, DELIVERY, NICHE, FINDS, MARKET = range(13)
 
 
 class Platform:
@@ -70,6 +72,7 @@ class Platform:
         verified_share: float,
         bot_share: float,
         niche: Niche | None = None,
+        live: LiveMarket | None = None,
     ) -> None:
         self.seed, self.first_day, self.verified_share, self.bot_share = seed, first_day, verified_share, bot_share
         rng = generator(seed, first_day, Stream.TASTES)
@@ -103,6 +106,17 @@ class Platform:
             self.videos["creator"][own] = self._generalists(self.videos["creator"][own])
             self.videos["creator"][self.videos["niche"]] = self.specialists[: np.count_nonzero(self.videos["niche"])]
             self._settle_niche(np.flatnonzero(self.viewers["bot"] == HONEST), generator(seed, first_day, Stream.NICHE))
+
+        self.schedule: Schedule | None = None
+        if live:
+            self.first_video = np.full(creators, -1)
+            self.first_video[self.videos["creator"][::-1]] = np.arange(videos)[::-1]
+            self.schedule = Schedule(
+                live,
+                np.flatnonzero(self.first_video >= 0),
+                np.flatnonzero(self.viewers["bot"] == HONEST),
+                generator(seed, first_day, Stream.MARKET),
+            )
 
     def _settle_niche(self, rows: Array, rng: np.random.Generator) -> None:
         """Make some of these viewers members of the niche."""
@@ -245,23 +259,8 @@ class Platform:
     def sessions(self, day: date, events_per_day: int) -> Frame:
         """Who watched what on `day`, when and how, in order of time."""
         rng = generator(self.seed, day, Stream.EVENTS)
-        n = max(1, round(events_per_day * WEEK[day.weekday()] * (1 + 0.03 * rng.standard_normal())))
-        bot_accounts = np.flatnonzero(self.viewers["bot"])
-        bots = int(self.bot_share * n + rng.random()) if len(self.boosted) else 0
-        honest = n - bots
-        reach = np.cumsum(self.viewers["weight"])
-        viewer = np.minimum(np.searchsorted(reach, rng.random(honest) * reach[-1], side="right"), len(reach) - 1)
-        group = self.viewers["group"][viewer]
-        video = self._choose_videos(rng, group, (day - self.first_day).days)
-        if self.supply:
-            video = self._find_niche(day, viewer, video)
-        hours = np.cumsum(self.hours / self.hours.sum(axis=1, keepdims=True), axis=1)[:, :-1]
-        hour = (rng.random(honest)[:, None] >= hours[group]).sum(axis=1)
-        if bots:
-            viewer = np.concatenate([viewer, rng.choice(bot_accounts, bots)])
-            video = np.concatenate([video, rng.choice(self.boosted, bots)])
-            hour = np.concatenate([hour, rng.integers(0, 24, bots)])
-        ms = hour * 3_600_000 + rng.integers(0, 3_600_000, n)
+        viewer, video, ms = self._live(rng) if self.schedule else self._wander(rng, day, events_per_day)
+        n = len(ms)
         order = np.argsort(ms, kind="stable")
         viewer, video, ms = viewer[order], video[order], ms[order]
 
@@ -285,6 +284,32 @@ class Platform:
         actions = {name: (engaged & (rng.random(n) < chance)) | (bot == MIMIC) for name, chance in chances.items()}
         actions["liked"] |= bot == FARM
         return {"viewer": viewer, "video": video, "ms": ms, "bot": bot, "watch_ms": watch, **actions}
+
+    def _live(self, rng: np.random.Generator) -> tuple[Array, Array, Array]:
+        """Viewer, video and time of the sessions of a day of the donation market."""
+        assert self.schedule is not None
+        viewer, creator, ms = self.schedule.sessions(rng)
+        return viewer, self.first_video[creator], ms
+
+    def _wander(self, rng: np.random.Generator, day: date, events_per_day: int) -> tuple[Array, Array, Array]:
+        """Viewer, video and time of the sessions of a day on which everybody watches what they like when they like, and bots their own."""
+        n = max(1, round(events_per_day * WEEK[day.weekday()] * (1 + 0.03 * rng.standard_normal())))
+        bot_accounts = np.flatnonzero(self.viewers["bot"])
+        bots = int(self.bot_share * n + rng.random()) if len(self.boosted) else 0
+        honest = n - bots
+        reach = np.cumsum(self.viewers["weight"])
+        viewer = np.minimum(np.searchsorted(reach, rng.random(honest) * reach[-1], side="right"), len(reach) - 1)
+        group = self.viewers["group"][viewer]
+        video = self._choose_videos(rng, group, (day - self.first_day).days)
+        if self.supply:
+            video = self._find_niche(day, viewer, video)
+        hours = np.cumsum(self.hours / self.hours.sum(axis=1, keepdims=True), axis=1)[:, :-1]
+        hour = (rng.random(honest)[:, None] >= hours[group]).sum(axis=1)
+        if bots:
+            viewer = np.concatenate([viewer, rng.choice(bot_accounts, bots)])
+            video = np.concatenate([video, rng.choice(self.boosted, bots)])
+            hour = np.concatenate([hour, rng.integers(0, 24, bots)])
+        return viewer, video, hour * 3_600_000 + rng.integers(0, 3_600_000, n)
 
     def _choose_videos(self, rng: np.random.Generator, group: Array, age: int) -> Array:
         """A category by the group's taste, then a video of it by reach, appeal and freshness."""
@@ -334,13 +359,18 @@ class Platform:
         verified = viewers["verified"][events["viewer"]]
         chance = (0.025 + 0.4 * videos["quality"][events["video"]] * events["liked"]) * (1 + verified) * (events["bot"] == HONEST)
         gave = np.flatnonzero(rng.random(n) < chance)
+        coins = np.minimum(1 + 5 * rng.pareto(1.3, len(gave)), 10_000).astype(np.int64)
+        given_at = np.minimum(events["ms"][gave] + events["watch_ms"][gave], DAY_MS - 1)
+        if self.schedule:
+            gave, coins = self.schedule.gifts(videos["creator"][events["video"]], events["ms"], rng)
+            given_at = events["ms"][gave]
         gifts = _table(
             {
                 "gift_id": ids("g" + stamp, np.arange(len(gave)), 7),
-                "ts": moments(day, np.minimum(events["ms"][gave] + events["watch_ms"][gave], DAY_MS - 1)),
+                "ts": moments(day, given_at),
                 "viewer_id": viewer_ids.take(events["viewer"][gave]),
                 "video_id": video_ids.take(events["video"][gave]),
-                "coins": pa.array(np.minimum(1 + 5 * rng.pareto(1.3, len(gave)), 10_000).astype(np.int64)),
+                "coins": pa.array(coins),
                 "premium": pa.array(verified[gave]),
             }
         )

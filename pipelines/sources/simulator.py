@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipelines.schema import LANDING
 from pipelines.sources.atomic import replacing
 from pipelines.sources.defects import CONFLICT, spoil
+from pipelines.sources.simulated_market import LiveMarket, Truth
 from pipelines.sources.simulated_niche import Niche
 from pipelines.sources.simulated_platform import Array, Platform, Stream, generator, ids
 
@@ -55,7 +56,7 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` wrote, and what only the simulator knows: bots, the videos they push, and the creators of the niche."""
+    """What `simulate` wrote, and what only the simulator knows: bots and the videos they push, the niche's creators, the market."""
 
     first_day: date
     days: int
@@ -66,6 +67,7 @@ class Simulation:
     files: int
     bytes: int
     niche_creators: tuple[str, ...] = ()
+    market: Truth | None = None
 
 
 def simulate(
@@ -87,6 +89,7 @@ def simulate(
     late: Path | None = None,
     late_days: Collection[date] | None = None,
     niche: Niche | None = None,
+    live: LiveMarket | None = None,
     pay: Callable[[date], Mapping[str, int]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Simulation:
@@ -117,6 +120,9 @@ def simulate(
         Days that have late rows; None for all.
     niche
         A small group of viewers whom little content suits; None for none.
+    live
+        A donation market that decides when creators are live, who watches and what is given; `events_per_day` then counts for nothing.
+        None for none.
     pay
         Called with each day that is written, before the next one is: what the day paid each creator (micros). The niche's creators respond.
     progress
@@ -154,6 +160,7 @@ def simulate(
         verified_share=verified_share,
         bot_share=bot_share,
         niche=niche,
+        live=live,
     )
     output = _Output(landing, late or landing.parent / "late", format)
     bot_events = 0
@@ -184,6 +191,7 @@ def simulate(
         output.files,
         output.bytes,
         tuple(ids("c", platform.specialists, 6).to_pylist()),
+        platform.schedule.truth if platform.schedule else None,
     )
 
 

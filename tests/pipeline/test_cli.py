@@ -96,7 +96,7 @@ def test_run_prints_one_json_document(finished: Home, copy_of: Callable[[Home], 
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["success"]
-    assert len(document["runs"]) == 1
+    assert len(document["runs"]) == 2  # the days, and the market of the weeks they lie in
     assert [day["day"] for day in document["days"]] == [str(FIRST)]
 
 

@@ -30,6 +30,7 @@ EDGES = {
     "creator_earnings": {"ledger_entries"},
 }
 PERIODIC_EDGES = {
+    "donation_market": {"viewer_events", "gifts", "videos", "donation_splits"},
     "reward_schedule": {"video_quality", "pulse_payouts", "ad_payouts"},
     "creator_bonuses": {"video_quality", "creator_earnings", "reward_schedule"},
 }
@@ -40,6 +41,7 @@ CHECKS = {
     "group_weights": {"state_unbroken", "not_stuck_at_the_clip"},
     "creator_bonuses": {"bonuses_are_posted", "levels_reached", "never_above_the_budget"},
     "reward_schedule": {"expected_within_budget", "levels_rise", "nobody_prefers_another_level"},
+    "donation_market": {"market_consistent"},
 }
 WARNINGS = {"not_stuck_at_the_clip"}
 

@@ -56,6 +56,7 @@ def test_what_is_true_lies_within_what_is_published():
     assert found.fit.plausible[:, 0].tolist() == [True, True, False]
     assert not found.fit.identified["opportunity_cost"]
     assert found.pair == (1, 0)
+    assert found.fit.next_to_plausible[:, 0].tolist() == [False, False, True]
     assert found.alpha == pytest.approx(best.alpha, rel=0.1)
     assert found.lower_bound <= found.alpha <= found.upper_bound == 1 - found.estimate.donation.exponent
 
@@ -77,11 +78,13 @@ def test_neighbours_looked_at_as_one_change_the_unit_and_nothing_else():
     assert "the same at every location" in found[0].estimate.why_not
 
 
-def test_a_window_that_cannot_be_divided_keeps_the_locations():
+def test_neighbours_are_never_more_than_the_window():
     viewers = np.full(8, 10.0)
     found = study_market(viewers, np.full(8, 6.0), viewers, alpha=0.5, window=3, opportunity_costs=0.5, deviation_costs=1, locations=4)
     assert found.fit.coefficients.shape == (1, 1, 3)
-    assert found.preferences == pytest.approx(2.0)
+    assert found.window == 4  # K in twos: 1.5 of them, to the nearest even
+    assert found.preferences == pytest.approx(1.5)
+    assert found.fit.errors[0, 0, 1] == np.inf  # no wave, no phase, though the fit is exact
     with pytest.raises(ValueError, match="divisor of 8"):
         study_market(viewers, viewers, viewers, alpha=0.5, window=3, opportunity_costs=0.5, deviation_costs=1, locations=3)
     with pytest.raises(ValueError, match="no location has both"):
@@ -123,9 +126,9 @@ numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 
 
 @settings(max_examples=200)
-@given(arrays(float, (6, 3), elements=numbers), numbers, numbers)
-def test_errors_are_never_a_silent_nan(slopes, a, b):
-    errors = _standard_errors(slopes, a, b)
+@given(arrays(float, (6, 3), elements=numbers), numbers, numbers, st.sampled_from([0.0, 1.0, 1e-300]))
+def test_errors_are_never_a_silent_nan(slopes, a, b, noise):
+    errors = _standard_errors(slopes, a, b, noise)
     assert not np.isnan(errors).any()
     assert np.all(errors >= 0)
     assert np.isfinite(errors[2]) or not np.linalg.cond(slopes) < 1e4
