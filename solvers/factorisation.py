@@ -90,7 +90,7 @@ def cross_validated(
     Examples
     --------
     >>> u, v = np.divmod(np.arange(600), 20)
-    >>> cross_validated(u, v, (1 + u % 3) * (1 + v % 2), dimension=2, ridge=1e-6).max() < 1e-6
+    >>> bool(cross_validated(u, v, (1 + u % 3) * (1 + v % 2), dimension=2, ridge=1e-6).max() < 1e-6)
     True
     """
     who, what, value = _checked(user, movie, rating)
