@@ -453,12 +453,12 @@ class _ProgressLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         data = record.__dict__
         metadata = data["metadata"]
-        rows = metadata.get("rows", metadata.get("entries", ""))
-        note = f", {metadata['quarantined']} quarantined" if metadata.get("quarantined") else ""
-        note += f", {metadata['duplicates']} duplicates" if metadata.get("duplicates") else ""
-        note += f", {metadata['outcome']}" if "outcome" in metadata else ""
+        rows = metadata.get("rows", metadata.get("entries"))
+        notes = [] if rows is None else [f"{rows} rows"]
+        notes += [f"{metadata[kind]} {kind}" for kind in ("quarantined", "duplicates") if metadata.get(kind)]
+        notes += [metadata["outcome"]] if "outcome" in metadata else []
         place = f"{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3}"
-        self.console.print(f"[dim]{place} {data['seconds']:5.2f} s  {rows} rows{note}[/]")
+        self.console.print(f"[dim]{place} {data['seconds']:5.2f} s  {escape(', '.join(notes))}[/]")
 
 
 @contextmanager
