@@ -1,6 +1,7 @@
-"""Events to quality scores, against DuckDB's own scan + one group-by-sum per video of the same columns, and against pandas.
+"""Events to quality scores, against DuckDB's own scan + one group-by-sum per video of the same columns, pandas and Spark.
 
     python -m benchmarks.events_to_scores --events 1e6 1e7 5e7 --memory-limit 4GB --json scores.json
+    python -m benchmarks.events_to_scores --events 1e6 1e7 --rounds 1 --spark
 
 Each size runs in its own process, so that peak memory is that size's own. Contestants take turns within a run, and a ratio is
 between medians of one run: on a shared machine only ratios mean something. CPU seconds are given beside wall-clock seconds
@@ -8,6 +9,10 @@ because other work on the machine moves them less. Data: honest audience with Zi
 
 The warehouse stores a day's events by video and viewer, which makes every scan of them faster, the baseline's too. So there are two
 baselines: the events as they arrive (in random order), and as the warehouse stores them. Ratios are given against both.
+
+`--spark` adds the pipeline's own way to the same scores: rows handed over, sums in Spark's local mode, scores of them in DuckDB. The
+session starts before anything is timed and its seconds are printed; the call that gives the peak of memory warms the JVM up. Its
+CPU seconds and memory are those of this process and of the JVM together.
 What does not belong here: checking the numbers (`tests/test_scoring.py`).
 """
 
@@ -24,6 +29,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -31,13 +37,16 @@ from typing import Any
 import duckdb
 
 from pipelines import schema
-from pipelines.policy import read_policy
+from pipelines.policy import Policy, read_policy
 from pipelines.scoring import score_query
+from pipelines.settings import Home
+from pipelines.spark import SparkError, score_on_spark
+from pipelines.spark import session as spark_session
 
 DAY = date(2026, 2, 1)
 POLICIES = Path(__file__).parent.parent / "assets_data" / "policies"
 
-ARRIVED, STORED, SCORE, PANDAS = "sum, arrived", "sum, stored", "score", "pandas"
+ARRIVED, STORED, SCORE, PANDAS, SPARK = "sum, arrived", "sum, stored", "score", "pandas", "spark"
 BASELINE = """CREATE OR REPLACE TEMP TABLE baseline AS
 SELECT video_id, count(viewer_id), sum(watch_ms), sum(liked::INT), sum(commented::INT), sum(shared::INT), sum(followed::INT)
 FROM {table} WHERE day = DATE '2026-02-01' GROUP BY video_id"""
@@ -95,20 +104,47 @@ def in_pandas(con: duckdb.DuckDBPyConnection) -> Callable[[], Any]:
     return run
 
 
-def resident() -> int:
+def on_spark(con: duckdb.DuckDBPyConnection, policy: Policy, home: Home) -> Callable[[], Any]:
+    """The scores as the pipeline makes them with `score_engine = "spark"`."""
+
+    def run() -> None:
+        with score_on_spark(con, DAY, policy, home) as scores:
+            con.execute("DROP TABLE IF EXISTS scored_on_spark")
+            scores.create("scored_on_spark")
+
+    return run
+
+
+def started() -> list[Path]:
+    """The processes that this one started, and those that they did (Linux): Spark's JVM is one of them."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it may have ended
+            # the second field is a name in parentheses, the fourth the parent
+            parents[int(stat.parent.name)] = int(stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[1])
+    found = [os.getpid()]
+    for process in found:
+        found += [child for child, parent in parents.items() if parent == process]
+    return [Path("/proc", str(process)) for process in found[1:]]
+
+
+def resident(with_started: bool = False) -> int:
     """Bytes this process has in memory now (Linux)."""
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+    pages = 0
+    for process in [Path("/proc/self"), *(started() if with_started else ())]:
+        with suppress(OSError):
+            pages += int((process / "statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGESIZE")
 
 
-def peak_during(call: Callable[[], Any]) -> int:
+def peak_during(call: Callable[[], Any], with_started: bool = False) -> int:
     """Largest resident size while `call` runs, sampled every 20 ms."""
-    peak, done = resident(), threading.Event()
+    peak, done = resident(with_started), threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not done.wait(0.02):
-            peak = max(peak, resident())
+            peak = max(peak, resident(with_started))
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -117,15 +153,20 @@ def peak_during(call: Callable[[], Any]) -> int:
     finally:
         done.set()
         thread.join()
-    return max(peak, resident())
+    return max(peak, resident(with_started))
 
 
-def cpu() -> float:
+def cpu(with_started: bool = False) -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+    ticks = 0
+    for process in started() if with_started else ():
+        with suppress(OSError):
+            # user and system time, the 14th and 15th field; the second is a name in parentheses
+            ticks += sum(map(int, (process / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]))
+    return usage.ru_utime + usage.ru_stime + ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pandas: bool) -> dict[str, Any]:
+def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pandas: bool, with_spark: bool) -> dict[str, Any]:
     """One size, in this process."""
     policy = read_policy(POLICIES / "hardened.toml")
     query = score_query(DAY, policy)
@@ -145,6 +186,18 @@ def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pand
             }
             start = resident()
             peaks = {name: peak_during(call) for name, call in contestants.items()}  # also warms the file up
+            start_spark: float | str | None = None
+            if with_spark:
+                home, began = Home.at(folder), time.perf_counter()
+                (home.root / "settings.toml").write_text(f'[spark]\nmaster = "local[{threads}]"\n', encoding="utf-8")
+                try:
+                    spark_session(home.settings)
+                except SparkError as error:
+                    start_spark = str(error)
+                else:
+                    start_spark = time.perf_counter() - began
+                    contestants[SPARK] = on_spark(con, policy, home)
+                    peaks[SPARK] = peak_during(contestants[SPARK], with_started=True)  # also warms the JVM up
             if with_pandas:
                 contestants[PANDAS] = in_pandas(con)
                 peaks[PANDAS] = peak_during(contestants[PANDAS])
@@ -154,10 +207,10 @@ def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pand
                 for name, call in contestants.items():
                     if name == PANDAS and wall[PANDAS]:
                         continue
-                    before, began = cpu(), time.perf_counter()
+                    before, began = cpu(name == SPARK), time.perf_counter()
                     call()
                     wall[name].append(time.perf_counter() - began)
-                    busy[name].append(cpu() - before)
+                    busy[name].append(cpu(name == SPARK) - before)
             videos = con.sql("SELECT count(*) FROM scored").fetchall()[0][0]
     seconds = {name: statistics.median(times) for name, times in wall.items()}
     cpu_seconds = {name: statistics.median(times) for name, times in busy.items()}
@@ -173,6 +226,7 @@ def measure(events: int, rounds: int, threads: int, memory_limit: str, with_pand
         "ratio_arrived": {name: s / seconds[ARRIVED] for name, s in seconds.items()},
         "ratio_stored": {name: s / seconds[STORED] for name, s in seconds.items()},
         "peak_mb": {name: round(p / 2**20) for name, p in peaks.items()},
+        "start_spark": start_spark,
         "start_mb": round(start / 2**20),
     }
 
@@ -184,13 +238,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--memory-limit", default="4GB", help="DuckDB's memory_limit; it spills to disk above it")
     parser.add_argument("--pandas-up-to", type=lambda s: int(float(s)), default=10**7, help="pandas needs about 200 bytes an event")
+    parser.add_argument("--spark", action="store_true", help="Spark too; left out with a message where pyspark or Java is missing")
     parser.add_argument("--json", type=Path, help="write the measurements here too")
     options = parser.parse_args(argv)
     results = []
     print(f"{'events':>12} {'what':>13} {'seconds':>8} {'x arr.':>6} {'x sto.':>6} {'cpu s':>8} {'x arr.':>6} {'x sto.':>6} {'peak MB':>8}")
     for events in options.events:
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            arguments = (events, options.rounds, options.threads, options.memory_limit, events <= options.pandas_up_to)
+            arguments = (events, options.rounds, options.threads, options.memory_limit, events <= options.pandas_up_to, options.spark)
             result = pool.apply(measure, arguments)
         results.append(result)
         for name in result["seconds"]:
@@ -200,6 +255,10 @@ def main(argv: list[str] | None = None) -> None:
                 f" {result['cpu_ratio_stored'][name]:>6.2f} {result['peak_mb'][name]:>8,}",
                 flush=True,
             )
+        if isinstance(result["start_spark"], str):
+            print(f"{events:>12,} {SPARK:>13} left out: {result['start_spark']}", flush=True)
+        elif options.spark:
+            print(f"{events:>12,} {SPARK:>13} session started in {result['start_spark']:.1f} s, not counted above", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
