@@ -27,6 +27,12 @@ class Measured:
 DAILY = "earnings simulate --days 1 --events 1000000 ... && earnings run (docs/performance.md, A daily run)"
 LOAD = Measured(2 * 3.07 / 1_135_014, "core-s an event", "loading landed events, all checks, both cores counted as busy", DAILY)
 SCORE = Measured(31.68 / 1e8, "core-s an event", "events to scores", "python -m benchmarks.events_to_scores --events 1e8")
+SPARK = Measured(
+    18.79 / 2.38,
+    "core-s / core-s",
+    "scores with sums on Spark, for one of DuckDB",
+    "python -m benchmarks.events_to_scores --events 1e7 --spark",
+)
 MEMORY = Measured(3_557e6 / 1e8, "B an event", "peak of the score, with memory_limit = 3500MB", SCORE.source)
 POOL = Measured(120e-9, "core-s a video", "ad pools with floors and caps", "python -m benchmarks.ad_pool")
 COINS = Measured(0.084e-6, "core-s a video", "coin splits", "python -m benchmarks.coin_split")
@@ -36,7 +42,7 @@ LEDGER = Measured(1 / 480_706, "core-s an entry", "posting, hash chain included"
 OVERHEAD = Measured(5.33, "s a run", "Dagster: import, events, checks", "python -m benchmarks.daily_run")
 LANDED = Measured(18_231_895 / 1_135_014, "B an event", "landing files, Parquet", DAILY + ", then du -sb landing")
 STORED = Measured(43_266_048 / 1_135_014, "B an event", "the warehouse after the run, every table", DAILY + ", then ls -l warehouse.duckdb")
-MEASURED = (LOAD, SCORE, MEMORY, POOL, COINS, PAYOUTS, ENTRIES, LEDGER, OVERHEAD, LANDED, STORED)
+MEASURED = (LOAD, SCORE, SPARK, MEMORY, POOL, COINS, PAYOUTS, ENTRIES, LEDGER, OVERHEAD, LANDED, STORED)
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,6 @@ class Assumed:
     memory_gb: float = 128.0
     window_hours: float = 6.0  # from the last landed file to payouts
     efficiency: float = 0.6  # what many cores do, of what they would do if each were as fast as one of our two
-    spark_factor: float = 5.0  # core-seconds of Spark for one of DuckDB, for the sums of the score
     usd_core_hour: float = 0.05
     usd_gb_month: float = 0.023
     keep_days: int = 400  # of events in the warehouse and of landing files
@@ -93,8 +98,8 @@ def size(events: float, assumed: Assumed) -> Size:
     rest += (videos * (POOL.value + COINS.value) + entries * LEDGER.value + OVERHEAD.value) / 3600
     machines = 0
     if load + score + rest > assumed.window_hours and load + rest < assumed.window_hours:
-        machines = math.ceil(score * assumed.spark_factor / (assumed.window_hours - load - rest))
-        score *= assumed.spark_factor / machines
+        machines = math.ceil(score * SPARK.value / (assumed.window_hours - load - rest))
+        score *= SPARK.value / machines
     hours = (load + rest) + score * max(1, machines)
     day_gb = events * (LANDED.value + STORED.value) / 1e9
     return Size(
