@@ -97,7 +97,7 @@ def test_what_the_sizing_computes_with_stands_in_the_measurements() -> None:
         "0.30 s",
         "48309",
         "480,706",
-        "5.33",
+        "5.76",
         "18,231,895",
         "43,266,048",
     ):
