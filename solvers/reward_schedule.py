@@ -281,7 +281,7 @@ def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: flo
         slope_least, slope_most = _derivative(cost, np.array([least, most]))
         multiplier, x = _meet(
             lambda lam, lo, hi: _inverse_derivative(cost, ratio / lam, lo, hi),
-            lambda _, x: float(weight @ _value(cost, x)) - budget,
+            lambda _, x: float(weight @ _value_of_rising(cost, x)) - budget,
             float(ratio[-1] / slope_most) * (1 - _ROUNDING),
             float(ratio[-1] / slope_least) * (1 + _ROUNDING),
             np.full(ratio.size, most),
@@ -569,10 +569,20 @@ def _inverse(cost: Cost, v: Floats) -> Floats:
     return _smallest(lambda x: ~(_value(cost, x) < v), np.zeros(v.size), np.full(v.size, most[0]))
 
 
+def _value_of_rising(cost: Cost, x: Floats) -> Floats:
+    """Cost of qualities that do not fall: a kinked cost leaves a million types few of them, and each is looked up once."""
+    starts = np.append(0, np.flatnonzero(np.diff(x)) + 1)
+    return np.repeat(_value(cost, x[starts]), np.diff(np.append(starts, x.size)))
+
+
 def _inverse_derivative(cost: Cost, s: Floats, lo: Floats, hi: Floats) -> Floats:
-    if inverse := getattr(cost, "inverse_derivative", None):
-        return np.clip(np.asarray(inverse(s), dtype=np.float64), lo, hi)
-    return _smallest(lambda x: ~(_derivative(cost, x) < s), lo, hi)
+    inverse = getattr(cost, "inverse_derivative", None)
+    if not inverse:
+        return _smallest(lambda x: ~(_derivative(cost, x) < s), lo, hi)
+    found = lo.copy()
+    rows = np.flatnonzero(lo < hi)  # what the bounds leave open: soon few, where the cost is kinked
+    found[rows] = np.clip(np.asarray(inverse(s[rows]), dtype=np.float64), lo[rows], hi[rows])
+    return found
 
 
 def _check_convex(cost: Cost, most: float) -> None:
