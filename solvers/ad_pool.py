@@ -158,17 +158,12 @@ def allocate_pool(
 # ---------------------------------------------------------------------------------------------------------- checks and terms
 
 
-def _checked(
-    pool: float,
-    share: npt.ArrayLike,
-    *,
-    alpha: float,
-    lambda_fair: float,
-    lambda_eff: float,
-    objective: str,
-    floor: npt.ArrayLike | None,
-    cap: npt.ArrayLike | None,
-) -> tuple[float, Floats, Floats, Floats]:
+def checked_pool(pool: float, alpha: float, lambda_fair: float, lambda_eff: float, objective: str) -> float:
+    """The pool as a float; ValueError names the number that is outside its range. For pools in memory and in chunks.
+
+    >>> checked_pool(100, alpha=0.5, lambda_fair=0.5, lambda_eff=0.5, objective="blend")
+    100.0
+    """
     pool = float(pool)
     if not (math.isfinite(pool) and pool >= 0):
         raise ValueError(f"pool must be finite and at least 0, not {pool!r}")
@@ -181,6 +176,21 @@ def _checked(
         raise ValueError("lambda_fair and lambda_eff are both 0: nothing to maximise")
     if objective not in ("blend", "linear"):
         raise ValueError(f"objective must be 'blend' or 'linear', not {objective!r}")
+    return pool
+
+
+def _checked(
+    pool: float,
+    share: npt.ArrayLike,
+    *,
+    alpha: float,
+    lambda_fair: float,
+    lambda_eff: float,
+    objective: str,
+    floor: npt.ArrayLike | None,
+    cap: npt.ArrayLike | None,
+) -> tuple[float, Floats, Floats, Floats]:
+    pool = checked_pool(pool, alpha, lambda_fair, lambda_eff, objective)
     shares = np.asarray(share, dtype=np.float64)
     if shares.ndim != 1:
         raise ValueError(f"share must be one-dimensional, not of shape {shares.shape}")

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from solvers.ad_pool import checked_pool
 from solvers.errors import InfeasibleError
 from solvers.exact_sum import ExactSum
 
@@ -313,15 +314,7 @@ def _checked(
     pool: float, chunks: Iterable[PoolChunk], alpha: float, lambda_fair: float, lambda_eff: float, objective: str
 ) -> tuple[float, Fraction, Fraction | float, int]:
     """The pool, and the sums of floors and caps."""
-    pool = float(pool)
-    if not (math.isfinite(pool) and pool >= 0):
-        raise ValueError(f"pool must be finite and at least 0, not {pool!r}")
-    if not 0 < alpha <= 1:
-        raise ValueError(f"alpha must lie in (0, 1], not {alpha!r}")
-    if not (0 <= lambda_fair < math.inf and 0 <= lambda_eff < math.inf and lambda_fair + lambda_eff > 0):
-        raise ValueError(f"lambda_fair and lambda_eff must be finite, at least 0 and not both 0: {lambda_fair!r}, {lambda_eff!r}")
-    if objective not in ("blend", "linear"):
-        raise ValueError(f"objective must be 'blend' or 'linear', not {objective!r}")
+    pool = checked_pool(pool, alpha, lambda_fair, lambda_eff, objective)
     if iter(chunks) is chunks:
         raise ValueError("chunks must be iterable again and again; this is an iterator, which ends after one pass")
     rows, unlimited, floors, caps = 0, False, ExactSum(), ExactSum()
