@@ -4,6 +4,12 @@ What belongs here: names, defaults, ranges and the choice of the policy in force
 
 A folder of policies holds one or more files; files with the same `name` are versions of one policy, and the
 version in force on a day is the one with the latest `effective_from` not after it.
+
+Adding a field. A policy's hash stands in the ledger, and must be the same in every version of this software; another hash means
+that other amounts are paid. So a field that is added to a section gets as its default the value at which everything is as it was
+without it, and an entry with that value in `LATER`; neither is changed or taken away afterwards (what ships may write another value
+in its TOML). A section that is new gets its fields' entries and one of its own, `"section": {}`. No field is ever removed, renamed or
+given another meaning. `test_the_fields_that_are_hashed_are_those_of_the_first_version` says what was forgotten.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from datetime import date
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -28,6 +34,10 @@ Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Micros = Annotated[int, Field(ge=0, le=10**18)]
+
+# Fields that money was paid without, by path (lists add nothing to it: `ads.rules.maximum`), each with the value, as in JSON, at which
+# everything is as it was before. Append; an entry that has been released is never edited.
+LATER: dict[str, Any] = {}
 
 
 class PolicyError(ExpectedError, ValueError):
@@ -380,19 +390,38 @@ class Policy(_Section):
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the SHA-256 of everything that decides an amount; name, date and prose are left out.
+        """Its `policy_hash`.
 
         >>> Policy(name="a", effective_from=date(2026, 1, 1)).hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
         True
         """
-        off = {
-            "epochs": self.epochs.mechanism == "none",
-            "market": self.coins.revenue_floor != "market",
-            "bonus": not self.bonus.budget_micros,
-        }
-        idle = {name for name, unused in off.items() if unused}
-        payload = self.model_dump(mode="json", exclude={"name", "effective_from", "description"} | idle)
-        return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()[:16]
+        return policy_hash(self.model_dump(mode="json"))
+
+
+def policy_hash(values: Mapping[str, Any]) -> str:
+    """First 16 hex digits of the SHA-256 of everything in a policy that decides an amount.
+
+    Name, date and prose are left out, sections that are not in use, and `LATER` fields at the value that changes nothing. It takes a
+    policy as JSON and needs no `Policy`, so that one that was kept has the hash it had when money was paid under it, whatever fields
+    came since and whatever is refused since.
+    """
+    off = {
+        "epochs": values.get("epochs", {}).get("mechanism", "none") == "none",
+        "market": values["coins"]["revenue_floor"] != "market",
+        "bonus": not values.get("bonus", {}).get("budget_micros", 0),
+    }
+    idle = {name for name, unused in off.items() if unused}
+    deciding = {name: found for name, found in values.items() if name not in {"name", "effective_from", "description"} | idle}
+    return hashlib.sha256(json.dumps(_without_later(deciding), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _without_later(values: Any, path: tuple[str, ...] = ()) -> Any:
+    if isinstance(values, list):
+        return [_without_later(value, path) for value in values]
+    if not isinstance(values, dict):
+        return values
+    kept = {(*path, name): _without_later(value, (*path, name)) for name, value in values.items()}
+    return {at[-1]: value for at, value in kept.items() if not (".".join(at) in LATER and LATER[".".join(at)] == value)}
 
 
 def exact(value: float) -> Fraction:
