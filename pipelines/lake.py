@@ -82,13 +82,7 @@ class LakeStore:
         os.environ["PGAPPNAME"] = f"earnings, process {os.getpid()} on {gethostname()}"[:63]  # PostgreSQL keeps no more
 
     def _load(self, con: Connection) -> None:
-        """Load the extensions from their packages."""
-        for name in ("ducklake", "postgres_scanner", *(["httpfs"] if self.address.data.startswith("s3://") else [])):
-            package = find_spec(f"duckdb_extension_{name}")
-            if not package or not package.submodule_search_locations:
-                raise WarehouseError(f"{self}: a lake needs packages that are not installed: pip install 'creator-earnings[lake]'")
-            folder = Path(next(iter(package.submodule_search_locations)))
-            con.execute(f"LOAD '{folder}/extensions/v{duckdb.__version__}/{name}.duckdb_extension'")
+        load_extensions(con, "ducklake", "postgres_scanner", *(["httpfs"] if self.address.data.startswith("s3://") else []))
         if self.address.data.startswith("s3://"):
             con.execute(_secret(os.environ))
 
@@ -232,6 +226,16 @@ class LakeStore:
 
 class NoLakeError(WarehouseError):
     """The catalogue has no lake in it yet."""
+
+
+def load_extensions(con: Connection, *names: str) -> None:
+    """Load extensions of DuckDB's from their packages. Raises WarehouseError."""
+    for name in names:
+        package = find_spec(f"duckdb_extension_{name}")
+        if not package or not package.submodule_search_locations:
+            raise WarehouseError("a lake needs packages that are not installed: pip install 'creator-earnings[lake]'")
+        folder = Path(next(iter(package.submodule_search_locations)))
+        con.execute(f"LOAD '{folder}/extensions/v{duckdb.__version__}/{name}.duckdb_extension'")
 
 
 def _version_issued(con: Connection, day: date) -> int:

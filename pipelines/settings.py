@@ -61,7 +61,7 @@ class Spark(BaseModel):
     master: str = Field("local[*]", description="Spark master; `local[*]` is this machine, all cores")
     driver_memory: Annotated[str, Field(pattern=r"^[0-9]+[kmgt]$")] = Field("4g", description="memory of the driver; locally that is all")
     shuffle_partitions: Annotated[int, Field(ge=1)] = Field(64, description="parts that the events are sorted into; more for bigger days")
-    folder: Path | None = Field(None, description="where events and sums are handed over; for a cluster, one that its workers see")
+    folder: Path | None = Field(None, description="where rows and sums are handed over; for a cluster, one that its workers see")
     options: dict[str, str] = Field({}, description="any other Spark option, e.g. `spark.executor.memory`")
 
 

@@ -1,16 +1,18 @@
 """The sums of the quality score on Spark, for days of events that one machine should not add up.
 
-Belongs here: handing events over to Spark and its sums back to DuckDB, and the one session of a process. Does not: any formula. Spark runs
+Belongs here: what Spark reads, handing its sums back to DuckDB, and the one session of a process. Does not: any formula. Spark runs
 the part of `queries/video_quality.sql` that reads events, transpiled, and it ends in integers; DuckDB makes the scores of them.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipelines.errors import ExpectedError
+from pipelines.lake_files import is_lake, whole_files
 from pipelines.policy import Policy
 from pipelines.queries import as_text
 from pipelines.scoring import Query, score_query
@@ -26,23 +29,36 @@ from pipelines.settings import Home, Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_HANDED_OVER = {
-    "viewer_events": "day, video_id, viewer_id, watch_ms, liked, commented, shared, followed, repeated",
-    "viewers": "day, viewer_id, verified, trust",
-    "videos": "day, video_id, creator_id, length_ms, compliant, s_plus, s_tox",
+_READ = {
+    "viewer_events": ("day", "video_id", "viewer_id", "watch_ms", "liked", "commented", "shared", "followed", "repeated"),
+    "viewers": ("day", "viewer_id", "verified", "trust"),
+    "videos": ("day", "video_id", "creator_id", "length_ms", "compliant", "s_plus", "s_tox"),
 }
-_HANDED_OVER_UIR = {"viewer_groups": "day, viewer_id, group_id, arm", "group_weights": "day, group_id, weight"}
+_READ_UIR = {"viewer_groups": ("day", "viewer_id", "group_id", "arm"), "group_weights": ("day", "group_id", "weight")}
 
 
 class SparkError(ExpectedError, RuntimeError):
     """Spark is not there, does not start or fails: says why and what to do. Nothing was written."""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What Spark reads as a table: columns of Parquet files, and which of their rows."""
+
+    columns: Sequence[str]
+    condition: str
+    paths: Sequence[str]
+
+
 @contextmanager
 def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, home: Home) -> Iterator[duckdb.DuckDBPyRelation]:
     """Like `scoring.score_videos`, bit for bit, with the sums over events made by Spark.
 
-    The rows that the score reads go to Parquet files in `spark.folder`, Spark's sums come back the same way; both are gone afterwards.
+    Of a lake Spark reads the Parquet files where they lie. What they do not hold as the connection sees it (rows in the catalogue, files
+    with deleted rows) DuckDB writes to `spark.folder` for it, and so it does with all that the score reads where the warehouse is a file,
+    which Spark cannot read. Deletes are not taken off in Spark, because small ones are in the catalogue only and those of an
+    open transaction nowhere, while DuckDB knows them all; files with deletes are few, for a day is replaced whole. Spark's sums come back
+    through the folder; nothing is left in it. Inside a transaction all of it is of that transaction's state.
 
     Raises
     ------
@@ -51,9 +67,9 @@ def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, ho
     """
     sums, scores = score_query(day, policy).cut()
     with _folder(home, day) as folder:
-        _hand_over(con, folder, day, policy)
-        _add_up(home.settings, folder, sums)
-        con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet({as_text(folder / 'tier' / '*.parquet')})")
+        _add_up(home.settings, folder, sums, _sources(con, folder, day, policy))
+        parts = ", ".join(as_text(part) for part in sorted((folder / "tier").glob("*.parquet")))
+        con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet([{parts}])")
         try:
             yield con.sql(scores.sql, params=dict(scores.parameters))
         finally:
@@ -75,22 +91,44 @@ def _folder(home: Home, day: date) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hand_over(con: duckdb.DuckDBPyConnection, folder: Path, day: date, policy: Policy) -> None:
+def _sources(con: duckdb.DuckDBPyConnection, folder: Path, day: date, policy: Policy) -> dict[str, _Source]:
     """The loaded rows, which leaves out quarantined ones and duplicates: events of the window, snapshots up to the day."""
     first = score_query(day, policy).parameters["first_day"]
-    tables = _HANDED_OVER | (_HANDED_OVER_UIR if policy.epochs.mechanism == "uir" else {})
+    lake = is_lake(con)
+    sources = {}
+    for table, columns in (_READ | (_READ_UIR if policy.epochs.mechanism == "uir" else {})).items():
+        since = f"day >= DATE '{first}' AND " if table == "viewer_events" else ""
+        condition = f"{since}day <= DATE '{day}'"
+        files, elsewhere = whole_files(con, table, columns, condition) if lake else ((), None)
+        if elsewhere != 0 or not files:
+            _hand_over(con, folder / table, f"SELECT {', '.join(columns)} FROM {table} WHERE {_elsewhere(condition, files)}")
+            files = [*files, str(folder / table)]
+        sources[table] = _Source(columns, condition, [_for_spark(path) for path in files])
+    return sources
+
+
+def _elsewhere(condition: str, files: Sequence[str]) -> str:
+    return f"{condition} AND filename NOT IN ({', '.join(map(as_text, files))})" if files else condition
+
+
+def _hand_over(con: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
     try:
-        for table, columns in tables.items():
-            since = f"day >= DATE '{first}' AND " if table == "viewer_events" else ""
-            con.execute(
-                f"COPY (SELECT {columns} FROM {table} WHERE {since}day <= DATE '{day}') TO {as_text(folder / table)}"
-                " (FORMAT parquet, PER_THREAD_OUTPUT true)"
-            )
+        con.execute(f"COPY ({rows}) TO {as_text(folder)} (FORMAT parquet, PER_THREAD_OUTPUT true)")
     except duckdb.IOException as error:
         raise SparkError(f"{folder}: the events cannot be handed over to Spark: {str(error).splitlines()[0]}") from error
 
 
-def _add_up(settings: Settings, folder: Path, sums: Query) -> None:
+def _for_spark(path: str) -> str:
+    """A path as Hadoop reads it, which takes some letters for patterns and knows S3 under another name.
+
+    >>> _for_spark("/home/a [b]/x.parquet"), _for_spark("s3://bucket/x.parquet")
+    ('file:///home/a \\\\[b\\\\]/x.parquet', 's3a://bucket/x.parquet')
+    """
+    where = path if "://" in path else f"file://{path}"
+    return re.sub(r"([\\{}\[\]*?])", r"\\\1", re.sub("^s3://", "s3a://", where))
+
+
+def _add_up(settings: Settings, folder: Path, sums: Query, sources: dict[str, _Source]) -> None:
     spark = session(settings)
     import sqlglot
     from py4j.protocol import Py4JError
@@ -98,9 +136,10 @@ def _add_up(settings: Settings, folder: Path, sums: Query) -> None:
 
     (sql,) = sqlglot.transpile(sums.sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
     try:
-        for table in (path for path in folder.iterdir() if path.is_dir()):
-            spark.read.parquet(table.as_uri()).createOrReplaceTempView(table.name)
-        spark.sql(sql, args=dict(sums.parameters)).write.parquet((folder / "tier").as_uri())
+        for table, source in sources.items():
+            rows = spark.read.parquet(*source.paths).select(*source.columns).where(source.condition)
+            rows.createOrReplaceTempView(table)
+        spark.sql(sql, args=dict(sums.parameters)).write.parquet(f"file://{folder / 'tier'}")
     except (PySparkException, Py4JError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SparkError(

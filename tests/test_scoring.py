@@ -594,7 +594,8 @@ def test_who_adds_up(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_spark_that_is_not_installed(con: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "pyspark", None)
+    for name in ["pyspark", *(name for name in sys.modules if name.startswith("pyspark."))]:
+        monkeypatch.setitem(sys.modules, name, None)
     with (
         pytest.raises(SparkError, match=r"is not installed.*make spark.*score_engine"),
         score_on_spark(con, DAY, PRINTED, Home.at(tmp_path)),

@@ -24,10 +24,8 @@ from tests.pipeline.conftest import SETTINGS, contents
 from tests.test_scoring import DAY, HARDENED, PRINTED, policy, put_in_groups
 
 MISSING = [name for name in ("pyspark", "sqlglot") if not importlib.util.find_spec(name)] + ["java"] * (not shutil.which("java"))
-pytestmark = [
-    pytest.mark.spark,
-    pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed; `make test-spark` with Java 17 or 21 runs these"),
-]
+WITHOUT = pytest.mark.skipif(bool(MISSING), reason=f"{', '.join(MISSING)} not installed; `make test-spark` with Java 17 or 21 runs these")
+pytestmark = [pytest.mark.spark, WITHOUT]
 
 # The first compiler only: a JVM that lives for a minute does not win back what the second one costs.
 SPARK = """[spark]
@@ -127,7 +125,11 @@ def test_the_whole_text_runs_on_spark_too(con: duckdb.DuckDBPyConnection, home: 
             assert there[name].to_pylist() == column.to_pylist(), name
 
 
-def test_a_day_without_events(home: Home) -> None:
+def test_a_day_without_events(tmp_path: Path) -> None:
+    """In a folder whose name Hadoop and DuckDB could take for a pattern or an address."""
+    home = Home.at(tmp_path / "a [day] of {x}, 100%20")
+    home.root.mkdir()
+    (home.root / "settings.toml").write_text(SPARK)
     with duckdb.connect(":memory:") as connection:
         for table in (schema.VIEWER_EVENTS, schema.VIEWERS, schema.VIDEOS):
             connection.execute(table.ddl())

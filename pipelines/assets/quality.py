@@ -29,7 +29,8 @@ def video_quality(run: Day) -> Metadata:
     scoring = (
         score_on_spark(run.con, run.day, run.policy, run.home) if on_spark else nullcontext(score_videos(run.con, run.day, run.policy))
     )
-    with scoring as scores, run.write() as writer:
+    # The transaction first: what Spark adds up must be of the state that the day is then said to be made from.
+    with run.write() as writer, scoring as scores:
         rows = writer.replace("video_quality", scores)
     views, effective, mean, zeros = run.con.execute(
         """SELECT coalesce(sum(qualified_views), 0), coalesce(sum(effective_views), 0), coalesce(avg(quality), 0),
