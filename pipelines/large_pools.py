@@ -6,7 +6,7 @@ split itself, and pools with rules over groups, which are split in memory whatev
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -194,28 +194,40 @@ class _Units:
     def of(cls, rows: Path, folder: Path, chunk: int) -> _Units:
         found = cls(_Column(folder / "views", np.float64, chunk), _Column(folder / "sizes", np.int64, chunk), 0.0)
         ids = _Groups(folder / "units.parquet", pa.schema([("unit_id", pa.string())]), chunk)
-        total, last, last_views, last_size = ExactSum(), None, 0.0, 0
+        total = ExactSum()
         with found.views.path.open("wb") as views_file, found.sizes.path.open("wb") as sizes_file:
-            for batch in _batches(rows, chunk, ["unit_id", "effective_views"]):
-                unit, views = batch["unit_id"].combine_chunks(), batch["effective_views"].to_numpy()
-                total.add(views)
-                begins = np.concatenate([[True], pa.compute.not_equal(unit[1:], unit[:-1]).to_numpy(zero_copy_only=False)])
-                names = unit.filter(pa.array(begins))
-                # place 0 is the unit that the batch before ended with, whether it goes on here or not
-                place = np.cumsum(begins) - (names[0].as_py() == last)
-                sums = np.bincount(np.concatenate([[0], place]), weights=np.concatenate([[last_views], views]))
-                sizes = np.bincount(place, minlength=sums.size)
-                sizes[0] += last_size
-                done = slice(0 if last is not None else 1, -1)
-                sums[done].tofile(views_file)
-                sizes[done].astype(np.int64).tofile(sizes_file)
-                ids.add(pa.table({"unit_id": names if names[0].as_py() != last else names[1:]}))
-                last, last_views, last_size = names[-1].as_py(), float(sums[-1]), int(sizes[-1])
-            if last is not None:
-                np.array([last_views]).tofile(views_file)
-                np.array([last_size]).tofile(sizes_file)
+            for names, views, sizes in whole_units(_batches(rows, chunk, ["unit_id", "effective_views"]), total):
+                views.tofile(views_file)
+                sizes.tofile(sizes_file)
+                ids.add(pa.table({"unit_id": names}))
         ids.close()
         return cls(found.views, found.sizes, float(total))
+
+
+def whole_units(batches: Iterable[pa.Table], total: ExactSum | None = None) -> Iterator[tuple[pa.Array, Floats, Ints]]:
+    """Ids, views and numbers of videos of the units that end in each batch of videos, which come with those of a unit side by side.
+
+    A unit's views add up one by one, in the order of its videos; `total` hears of each.
+    """
+    last, last_views, last_size = pa.array([], pa.string()), 0.0, 0
+    for batch in batches:
+        unit, views = batch["unit_id"].combine_chunks(), batch["effective_views"].to_numpy()
+        if total is not None:
+            total.add(views)
+        begins = np.concatenate([[True], pa.compute.not_equal(unit[1:], unit[:-1]).to_numpy(zero_copy_only=False)])
+        names = unit.filter(pa.array(begins))
+        # place 0 is the unit that the batch before ended with, whether it goes on here or not
+        goes_on = bool(len(last)) and names[0].as_py() == last[0].as_py()
+        place = np.cumsum(begins) - goes_on
+        sums = np.bincount(np.concatenate([[0], place]), weights=np.concatenate([[last_views], views]))
+        sizes = np.bincount(place, minlength=sums.size)
+        sizes[0] += last_size
+        names = pa.concat_arrays([last, names[1:] if goes_on else names])
+        first = 0 if len(last) else 1
+        yield names[:-1], sums[first:-1].astype(np.float64), sizes[first:-1].astype(np.int64)
+        last, last_views, last_size = names[-1:], float(sums[-1]), int(sizes[-1])
+    if len(last):
+        yield last, np.array([last_views]), np.array([last_size])
 
 
 def _rounded(amounts: _Amounts, rounding: ChunkedRounding, path: Path, chunk: int) -> tuple[_Column, int, int, float]:

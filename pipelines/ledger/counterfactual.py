@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import ExpectedError
 from pipelines.policy import Ads, Coins, exact
-from solvers.ad_pool import allocate_pool
 from solvers.attribution import shapley, whole_parts
 from solvers.coin_split import split_videos
+from solvers.exact_sum import ExactSum
 from solvers.gap_chain import gap_chain
+from solvers.pool_response import ShareSketch, paid_at
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -75,29 +76,38 @@ class Part:
 # ------------------------------------------------------------------------------------------------------------- an ad pool
 
 
+@dataclass(frozen=True)
+class Place:
+    """A video's place in a pool: its factors, its effective views, those of its unit, and of the other videos of the unit (`mates`)."""
+
+    factors: dict[str, float]
+    views: float
+    unit_views: float
+    mates_views: float
+    mates: int
+
+    @classmethod
+    def of(cls, factors: dict[str, float], views: float, unit: Floats) -> Place:
+        """`unit`: the views of all videos of the unit, in the order in which they were added up when it was paid."""
+        together, mates = float(np.bincount(np.zeros(unit.size, dtype=np.intp), weights=unit)[0]), ExactSum()
+        mates.add(np.append(unit, -views))
+        return cls(factors, views, together, float(mates), unit.size - 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """One category's pool as its videos see it; all arrays have a row a video, in order of unit, then of video.
+    """One category's pool as its videos see it: its units' views, and the median of every factor over its videos (`typical`).
 
-    `columns` holds the factors of effective views; a component enters with its exponent. `ruled`: a rule over groups holds in it.
+    Components enter with their exponents. `reweighted`: groups of viewers weigh something in it; `ruled`: a rule over groups holds.
     """
 
     micros: int
     ads: Ads
     exponents: dict[str, float]
-    views: Floats
-    unit: npt.NDArray[np.intp]
-    columns: dict[str, Floats]
+    units: ShareSketch
+    typical: dict[str, float]
+    reweighted: bool
     ruled: bool
-
-    @cached_property
-    def unit_views(self) -> Floats:
-        return np.bincount(self.unit, weights=self.views).astype(np.float64)
-
-    @cached_property
-    def typical(self) -> dict[str, float]:
-        """The median of every factor over the pool's videos."""
-        return {name: float(np.median(column)) for name, column in self.columns.items()}
 
     @property
     def cap(self) -> int:
@@ -108,8 +118,8 @@ class Pool:
     def bounded(self) -> bool:
         return self.ads.floor_micros > 0 or self.cap < self.micros
 
-    def attribute(self, row: int, paid: int) -> tuple[Part, ...]:
-        """What the video in `row` was paid, as parts that sum to it: the pool (a typical video), one a factor, rounding.
+    def attribute(self, place: Place, paid: int) -> tuple[Part, ...]:
+        """What the video in `place` was paid, as parts that sum to it: the pool (a typical video), one a factor, rounding.
 
         Rules over groups tie units together, so they are not switched with the factors: their part is what they change in the end.
 
@@ -118,25 +128,25 @@ class Pool:
         NothingToExplainError
             The pool does not pay this under its policy: some of the tables were made again since.
         """
-        own = {name: float(column[row]) for name, column in self.columns.items()}
+        own = place.factors
         on, off = ({name: x[name] ** self.exponents.get(name, 1.0) for name in FACTORS} for x in (own, self.typical))
         moved = [name for name in FACTORS if on[name] != off[name]]
         switches = [*moved, "fairness", *(["bounds"] if self.bounded else [])]
 
         def value(coalitions: Mask) -> Floats:
             views = np.full(len(coalitions), np.prod([on[name] for name in FACTORS if name not in moved]))
-            for place, name in enumerate(moved):
-                views *= np.where(coalitions[:, place], on[name], off[name])
-            views[coalitions[:, : len(moved)].all(axis=1)] = self.views[row]  # the product may differ from it in the last digit
+            for at, name in enumerate(moved):
+                views *= np.where(coalitions[:, at], on[name], off[name])
+            views[coalitions[:, : len(moved)].all(axis=1)] = place.views  # the product may differ from it in the last digit
             bounded = coalitions[:, -1] if self.bounded else np.zeros(len(coalitions), dtype=np.bool_)
-            return self.payout(row, views, fair=coalitions[:, len(moved)], bounded=bounded)
+            return self.payout(place, views, fair=coalitions[:, len(moved)], bounded=bounded)
 
         amounts = shapley(value, len(switches))
         nobody, everybody = value(np.repeat([[False], [True]], len(switches), axis=1)).tolist()
         if not self.ruled and abs(paid - everybody) > 2 + 1e-9 * self.micros:
             raise NothingToExplainError(f"the pool pays {everybody:.1f} micros for these views, and {paid} were paid")
         whole = dict(zip(("pool", *switches), whole_next_to([nobody, *amounts]), strict=True))
-        shown = [name for name in FACTORS if name != "group_weight" or (self.columns[name] != 1).any()]
+        shown = [name for name in FACTORS if name != "group_weight" or self.reweighted]
         return (
             Part("pool", whole["pool"]),
             *(Part(name, whole.get(name, 0), own[name], self.typical[name]) for name in shown),
@@ -144,50 +154,40 @@ class Pool:
             Part("rules" if self.ruled else "rounding", paid - sum(whole.values())),
         )
 
-    def payout(self, row: int, views: Floats, *, fair: Mask, bounded: Mask) -> Floats:
-        """Micros of the video in `row` if it had `views`, everybody else unchanged, before rounding.
+    def payout(self, place: Place, views: Floats, *, fair: Mask, bounded: Mask) -> Floats:
+        """Micros of the video in `place` if it had `views`, everybody else unchanged, before rounding.
 
         `fair`: by the policy's objective, otherwise in proportion to effective views; `bounded`: with its floor and cap.
         """
-        unit = self.unit[row]
-        mates = self.unit == unit
-        mates[row] = False
-        together = np.where(views == self.views[row], self.unit_views[unit], views + self.views[mates].sum())
-        inside = np.where(together > 0, views / np.where(together > 0, together, 1.0), 1 / (1 + np.count_nonzero(mates)))
-        others = np.delete(self.unit_views, unit)
-        total = together + others.sum()
+        together = np.where(views == place.views, place.unit_views, views + place.mates_views)
+        inside = np.where(together > 0, views / np.where(together > 0, together, 1.0), 1 / (1 + place.mates))
+        total = together + float(self.units.total - Fraction(place.unit_views))
         watched = total > 0
         share: Floats = together / np.where(watched, total, 1.0)
 
         # --- a pool nobody could be paid from by views is carried, or split equally
-        of_unit: Floats = np.where(watched, share, 1 / self.unit_views.size if self.ads.zero_quality == "equal" else 0.0) * self.micros
-
-        # --- the policy's objective: closed form of the blend without bounds, the solver for everything else
-        ads, closed = self.ads, fair & ~bounded & watched & (self.ads.objective == "blend")
-        weight = together[closed] ** ads.alpha
-        shaped = weight / (weight + (others**ads.alpha).sum())
-        of_unit[closed] = self.micros * (ads.lambda_fair * shaped + ads.lambda_eff * share[closed]) / (ads.lambda_fair + ads.lambda_eff)
-        solved = watched & (bounded | (fair & ~closed))
-        problems = np.column_stack([together, fair, bounded])[solved]
-        distinct, which = np.unique(problems, axis=0, return_inverse=True)
-        of_unit[solved] = np.array([self._solve(unit, *problem) for problem in distinct.tolist()])[which.ravel()]
+        of_unit: Floats = np.where(watched, share, 1 / self.units.rows if self.ads.zero_quality == "equal" else 0.0) * self.micros
+        for fairly, within in ((True, True), (True, False), (False, True)):
+            asked = watched & (fair == fairly) & (bounded == within)
+            if not asked.any():
+                continue
+            distinct, which = np.unique(together[asked], return_inverse=True)
+            of_unit[asked] = self._solve(place.unit_views, distinct, fair=fairly, bounded=within)[which]
         return of_unit * inside
 
-    def _solve(self, unit: int, together: float, fair: float, bounded: float) -> float:
-        views = self.unit_views.copy()
-        views[unit] = together
+    def _solve(self, unit_views: float, together: Floats, *, fair: bool, bounded: bool) -> Floats:
         ads = self.ads
-        return float(
-            allocate_pool(
-                float(self.micros),
-                views,
-                alpha=ads.alpha,
-                lambda_fair=ads.lambda_fair if fair else 0.0,
-                lambda_eff=ads.lambda_eff if fair else 1.0,
-                objective=ads.objective if fair else "blend",
-                floor=float(ads.floor_micros) if bounded and ads.floor_micros else None,
-                cap=float(self.cap) if bounded and self.cap < self.micros else None,
-            ).payout[unit]
+        return paid_at(
+            float(self.micros),
+            self.units,
+            unit_views,
+            together,
+            alpha=ads.alpha,
+            lambda_fair=ads.lambda_fair if fair else 0.0,
+            lambda_eff=ads.lambda_eff if fair else 1.0,
+            objective=ads.objective if fair else "blend",
+            floor=float(ads.floor_micros) if bounded else 0.0,
+            cap=float(self.cap) if bounded and self.cap < self.micros else math.inf,
         )
 
 

@@ -12,9 +12,11 @@ viewer: what trust, the cap on unverified viewers, the watch minimum and, with a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from itertools import groupby
+from operator import itemgetter
 from textwrap import wrap
 from typing import Any, Literal
 
@@ -27,11 +29,13 @@ from pipelines.ledger.counterfactual import (
     LABELS,
     NothingToExplainError,
     Part,
+    Place,
     Pool,
     coin_decision,
     coin_pay,
     whole_next_to,
 )
+from pipelines.ledger.pool_sums import FACTORS_SQL, pool_sums, views_of_units
 from pipelines.market_floor import paid_floor
 from pipelines.money import money
 from pipelines.policy import Coins, Policy, exact
@@ -192,7 +196,7 @@ class DayBook:
     con: Connection
     day: date
     _policies: dict[str, Policy] = field(default_factory=dict, init=False, repr=False)
-    _pools: dict[str, tuple[Pool, dict[str, int], dict[str, Any]]] = field(default_factory=dict, init=False, repr=False)
+    _pools: dict[str, tuple[Pool, dict[str, Any]]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, con: Connection, day: date) -> DayBook:
@@ -257,9 +261,15 @@ class DayBook:
         quality = {row["video_id"]: row for row in self._rows(f"FROM video_quality {mine}", ids=ids)}
         pulse = {row["video_id"]: row for row in self._rows(f"FROM pulse_payouts {mine}", ids=ids)}
         coins = {row["video_id"]: row for row in self._rows(f"FROM donation_splits {mine}", ids=ids)}
-        ads: dict[str, list[dict[str, Any]]] = {}
-        for row in self._rows(f"FROM ad_payouts {mine} ORDER BY category", ids=ids):
-            ads.setdefault(row["video_id"], []).append(row)
+        ads: dict[str, list[Payout]] = {}
+        paid = self._rows(
+            f"""SELECT p.*, effective_views, {FACTORS_SQL} FROM ad_payouts AS p LEFT JOIN video_quality USING (day, video_id)
+                {mine} ORDER BY category, video_id""",
+            ids=ids,
+        )
+        for category, rows in groupby(paid, key=itemgetter("category")):
+            for payout, row in self._from_pool(category, list(rows)):
+                ads.setdefault(row["video_id"], []).append(payout)
         known = self._rows(
             """SELECT video_id, arg_max(creator_id, day) AS creator_id, arg_max(categories, day) AS categories FROM videos
                WHERE day <= $day AND video_id IN (SELECT unnest($ids)) GROUP BY video_id ORDER BY video_id""",
@@ -268,7 +278,7 @@ class DayBook:
         found = []
         for row in known:
             video_id = row["video_id"]
-            payouts = [self._from_pool(ad) for ad in ads.get(video_id, [])]
+            payouts = ads.get(video_id, [])
             payouts += [self._from_pulse(pulse[video_id])] if video_id in pulse else []
             payouts += [self._from_coins(coins[video_id])] if video_id in coins else []
             seen = quality.get(video_id)
@@ -294,24 +304,26 @@ class DayBook:
 
     # --- one payout
 
-    def _from_pool(self, row: dict[str, Any]) -> Payout:
-        category, paid = row["category"], row["payout_micros"]
-        pool, place, facts = self.pool(category, row["policy_hash"])
-        at = place[row["video_id"]]
-        try:
-            parts = pool.attribute(at, paid)
-        except NothingToExplainError as error:
-            raise self._stale(f"{row['video_id']} in {category}: {error}") from error
-        views = float(pool.views[at])
-        own = {
-            "effective_views": views,
-            "share": row["share"],
-            "carried_micros": row["carried_micros"],
-            "unit_id": row["unit_id"],
-            "unit_videos": int(np.count_nonzero(pool.unit == pool.unit[at])),
-            "effective_view_micros": round(paid / views) if views else 0,
-        }
-        return Payout("ads", category, paid, parts, (), facts | own, _pool_in_words(category, paid, parts, facts))
+    def _from_pool(self, category: str, rows: list[dict[str, Any]]) -> Iterator[tuple[Payout, dict[str, Any]]]:
+        """What some videos were paid from one pool, each with its row."""
+        pool, facts = self.pool(category, rows[0]["policy_hash"])
+        units = views_of_units(self.con, self.day, category, [row["unit_id"] for row in rows])
+        for row in rows:
+            paid, views, unit = row["payout_micros"], row["effective_views"], units[row["unit_id"]]
+            place = Place.of({name: row[name] for name in FACTORS}, views, unit)
+            try:
+                parts = pool.attribute(place, paid)
+            except NothingToExplainError as error:
+                raise self._stale(f"{row['video_id']} in {category}: {error}") from error
+            own = {
+                "effective_views": views,
+                "share": row["share"],
+                "carried_micros": row["carried_micros"],
+                "unit_id": row["unit_id"],
+                "unit_videos": unit.size,
+                "effective_view_micros": round(paid / views) if views else 0,
+            }
+            yield Payout("ads", category, paid, parts, (), facts | own, _pool_in_words(category, paid, parts, facts)), row
 
     def _from_pulse(self, row: dict[str, Any]) -> Payout:
         policy = self._policy(row["policy_hash"])
@@ -370,43 +382,36 @@ class DayBook:
 
     # --- reading
 
-    def pool(self, category: str, policy_hash: str) -> tuple[Pool, dict[str, int], dict[str, Any]]:
-        """The pool, the row of each of its videos, and its facts."""
+    def pool(self, category: str, policy_hash: str) -> tuple[Pool, dict[str, Any]]:
+        """The pool and its facts."""
         if category not in self._pools:
             found = self._rows(
                 """SELECT pool_micros, revenue_micros, platform_micros, carry_in_micros, spread_micros, videos, units, rule FROM ad_pools
                    WHERE day = $day AND category = $category""",
                 category=category,
             )
-            table = self.con.execute(
-                f"""SELECT video_id, payout_micros, effective_views, dense_rank() OVER (ORDER BY unit_id) - 1 AS unit,
-                           viewers::DOUBLE AS viewers, qualified_views / (viewers * group_weight) AS trust, group_weight,
-                           {", ".join(COMPONENTS)}
-                    FROM ad_payouts JOIN video_quality USING (day, video_id)
-                    WHERE day = $day AND category = $category ORDER BY unit, video_id""",
-                {"day": self.day, "category": category},
-            ).to_arrow_table()
-            if not found or found[0]["videos"] != table.num_rows:
+            policy = self._policy(policy_hash)
+            sums = pool_sums(self.con, self.day, category, policy.ads)
+            if not found or found[0]["videos"] != sums.videos:
                 raise self._stale(f"the videos paid from the ad pool {category} are not those that compete in it")
             rules = self._rows(
                 "SELECT rule FROM ad_rules WHERE day = $day AND category = $category AND note = '' ORDER BY rule", category=category
             )
-            facts, columns = found[0], {name: table[name].to_numpy() for name in table.column_names}
-            policy = self._policy(policy_hash)
+            facts = found[0]
             pool = Pool(
                 micros=facts["pool_micros"],
                 ads=policy.ads,
                 exponents=policy.quality.exponents.model_dump(),
-                views=columns["effective_views"],
-                unit=columns["unit"].astype(np.intp),
-                columns={name: columns[name] for name in FACTORS},
+                units=sums.units,
+                typical=sums.typical,
+                reweighted=sums.reweighted,
                 ruled=bool(rules),
             )
             facts |= {"rules": ", ".join(row["rule"] for row in rules)} if rules else {}
-            facts["median_payout_micros"] = round(float(np.median(columns["payout_micros"])))
+            facts["median_payout_micros"] = round(sums.median_payout)
             if pool.bounded:
                 facts |= {"floor_micros": policy.ads.floor_micros, "cap_micros": pool.cap}
-            self._pools[category] = (pool, {video: at for at, video in enumerate(columns["video_id"].tolist())}, facts)
+            self._pools[category] = (pool, facts)
         return self._pools[category]
 
     def _why_not(self, labels: Sequence[str], missing: Sequence[str], seen: dict[str, Any] | None, *, is_pulse: bool) -> list[str]:
