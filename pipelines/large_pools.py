@@ -30,6 +30,9 @@ from solvers.exact_sum import ExactSum
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_ROW_GROUP = 122_880
+"""DuckDB's own; smaller ones where a chunk is smaller."""
+
 
 def split_large_pool(
     con: Connection,
@@ -46,7 +49,7 @@ def split_large_pool(
     """Split `pool` micros over the candidates of a category with some `chunk` rows in memory: a Parquet file, and a row of `ad_solutions`.
 
     Integers are those of `assets.ads.split_pool`. Reads the table `ad_candidates` of `con`; `folder` takes some 150 bytes a video for
-    a while. A unit of fairness with more than `chunk` videos is read as a whole. `done` hears of each step as it ends.
+    a while. `done` hears of each step as it ends.
 
     Raises
     ------
@@ -57,7 +60,7 @@ def split_large_pool(
     rows, floor = folder / "rows.parquet", ads.floor_micros
     con.execute(
         f"""COPY (SELECT unit_id, video_id, creator_id, effective_views FROM ad_candidates WHERE category = {as_text(category)}
-                  ORDER BY unit_id, video_id) TO {as_text(rows)} (FORMAT parquet)"""
+                  ORDER BY unit_id, video_id) TO {as_text(rows)} (FORMAT parquet, ROW_GROUP_SIZE {min(chunk, _ROW_GROUP)})"""
     )
     done("sorted")
     units = _Units.of(rows, folder, chunk)
@@ -158,7 +161,9 @@ class _Groups:
     """Writes a Parquet file in row groups of exactly `chunk` rows, the last one excepted."""
 
     def __init__(self, path: Path, schema: pa.Schema, chunk: int) -> None:
-        self._writer, self._chunk = pq.ParquetWriter(path, schema), chunk
+        # a dictionary of ids that are all different would only be thrown away
+        repeating = [name for name in schema.names if pa.types.is_string(schema.field(name).type) and name != "video_id"]
+        self._writer, self._chunk = pq.ParquetWriter(path, schema, use_dictionary=repeating), chunk
         self._waiting = schema.empty_table()
 
     def add(self, rows: pa.Table) -> None:
@@ -246,24 +251,66 @@ def _inside_units(rows: Path, units: _Units, micros: _Column, path: Path, catego
     """Hand each unit's micros on to its videos, by views; writes the payouts, and beside them a column of the micros alone."""
     chunk = micros.chunk
     written, read = _Groups(path, _PAID, chunk), _Reader(rows, chunk)
-    with path.with_suffix("").open("wb") as file:
+
+    def parts() -> Iterator[tuple[pa.Table, Ints]]:
         for sizes, totals in zip(units.sizes, micros, strict=True):
             for block in _blocks(sizes, chunk):
-                part = read.take(int(sizes[block].sum()))
-                views = part["effective_views"].to_numpy()
+                videos = int(sizes[block].sum())
+                if videos > chunk:
+                    yield from _inside_large_unit(_Unit(rows, read.taken, videos, chunk), read, int(totals[block][0]))
+                    continue
+                part = read.take(videos)
                 unit = np.repeat(np.arange(sizes[block].size), sizes[block])
-                paid = apportion_groups(views, totals[block], unit, part["video_id"].to_pylist())
-                paid.tofile(file)
-                columns = {
-                    **{name: part[name] for name in ("video_id", "creator_id", "unit_id")},
-                    "share": views / units.all_views if units.all_views > 0 else np.zeros_like(views),
-                    "payout_micros": paid,
-                    "carried_micros": np.zeros_like(paid),
-                    "category": pa.repeat(category, paid.size),
-                }
-                written.add(pa.table(columns, schema=_PAID))
+                views = part["effective_views"].to_numpy()
+                yield part, apportion_groups(views, totals[block], unit, part["video_id"].to_pylist())
+
+    with path.with_suffix("").open("wb") as file:
+        for part, paid in parts():
+            paid.tofile(file)
+            views = part["effective_views"].to_numpy()
+            columns = {
+                **{name: part[name] for name in ("video_id", "creator_id", "unit_id")},
+                "share": views / units.all_views if units.all_views > 0 else np.zeros_like(views),
+                "payout_micros": paid,
+                "carried_micros": np.zeros_like(paid),
+                "category": pa.repeat(category, paid.size),
+            }
+            written.add(pa.table(columns, schema=_PAID))
     written.close()
     return path
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """The videos of one unit that has more than a chunk of them, as rounding reads them: again and again, a chunk at a time."""
+
+    rows: Path
+    first: int
+    videos: int
+    chunk: int
+
+    def __iter__(self) -> Iterator[AmountChunk]:
+        for begin in range(self.first, self.first + self.videos, self.chunk):
+            end = min(begin + self.chunk, self.first + self.videos)
+            views = self._column("effective_views", begin, end).to_numpy()
+            yield AmountChunk(views, partial(self._keys, begin, end))
+
+    def _keys(self, begin: int, end: int, rows: npt.NDArray[np.intp]) -> list[object]:
+        ids: list[object] = self._column("video_id", begin, end).take(pa.array(rows)).to_pylist()
+        return ids
+
+    def _column(self, name: str, begin: int, end: int) -> pa.ChunkedArray:
+        with pq.ParquetFile(self.rows) as file:
+            ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
+            groups = range(int(np.searchsorted(ends, begin, side="right")), int(np.searchsorted(ends, end, side="left")) + 1)
+            before = int(ends[groups[0] - 1]) if groups[0] else 0
+            return file.read_row_groups(list(groups), columns=[name])[name].slice(begin - before, end - begin)
+
+
+def _inside_large_unit(unit: _Unit, read: _Reader, total: int) -> Iterator[tuple[pa.Table, Ints]]:
+    rounding = apportion_chunks(unit, total)
+    for part in unit:
+        yield read.take(part.amounts.size), rounding.whole(part)
 
 
 _PAID = pa.schema(
@@ -293,8 +340,10 @@ class _Reader:
     def __init__(self, path: Path, chunk: int) -> None:
         self._batches = _batches(path, chunk, ["unit_id", "video_id", "creator_id", "effective_views"])
         self._waiting: pa.Table | None = None
+        self.taken = 0
 
     def take(self, rows: int) -> pa.Table:
+        self.taken += rows
         while self._waiting is None or self._waiting.num_rows < rows:
             batch = next(self._batches)
             self._waiting = batch if self._waiting is None else pa.concat_tables([self._waiting, batch])

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.assets.ads import split_pool, unit_cap
-from pipelines.large_pools import split_large_pool
+from pipelines.large_pools import _Reader, split_large_pool
 from pipelines.policy import Ads
 from pipelines.settings import Home
 from pipelines.sources.simulator import simulate
@@ -84,6 +84,17 @@ def test_ties_go_to_the_same_videos(tmp_path: Path) -> None:
     for chunk in (3, 50):
         memory, chunks = both(candidates(5, same=True), 1_000_003, 101, ads, chunk, tmp_path / str(chunk))
         assert chunks["rows"].drop_columns("share").equals(memory["rows"].drop_columns("share"))
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_a_unit_of_many_chunks_is_never_read_as_a_whole(same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its third of 9,000 videos lies in several row groups; what is taken from the file at once is never more than a chunk."""
+    most: list[int] = []
+    take = _Reader.take
+    monkeypatch.setattr(_Reader, "take", lambda self, n: most.append(n) or take(self, n))
+    memory, chunks = both(candidates(7, videos=9_000, same=same), 10**10 + 3, 1_001, Ads(), 500, tmp_path / "pool")
+    assert chunks["rows"].drop_columns("share").equals(memory["rows"].drop_columns("share"))
+    assert max(most) == 500
 
 
 def test_a_category_with_a_quote_and_nobody_who_watched(tmp_path: Path) -> None:
