@@ -155,14 +155,19 @@ class FileStore:
         if not self.home.published.exists():
             raise NothingPublishedError(f"{self.home.published}: there is no published copy yet. Make it first: earnings run")
         with explained(self.home.published, "cannot be opened"):
-            con = duckdb.connect(str(self.home.published), read_only=True)
+            con = duckdb.connect(str(self.home.published), read_only=True, config=configuration(self.home))
         try:
+            con.execute(QUIET)
             yield con
         finally:
             con.close()
 
     def prune(self, con: Connection, *, dry_run: bool) -> Sequence[str]:
         return ()
+
+
+QUIET = "SET enable_progress_bar = false"
+"""A query of more than two seconds would draw a bar into what a command prints; no setting of `configuration` takes it away."""
 
 
 def configuration(home: Home) -> dict[str, str | bool | int | float | list[str]]:

@@ -16,7 +16,7 @@ from functools import cached_property
 from importlib.metadata import version
 from itertools import count as counting
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -26,11 +26,22 @@ from pipelines.invariants import enforce
 from pipelines.migrations import is_current, migrate
 from pipelines.schema import TABLES
 from pipelines.settings import Home
-from pipelines.stores import EVERYTHING, Claim, Connection, DisturbedError, FileStore, Past, Store, WarehouseError, WarehouseLockedError
+from pipelines.stores import (
+    EVERYTHING,
+    QUIET,
+    Claim,
+    Connection,
+    DisturbedError,
+    FileStore,
+    Past,
+    Store,
+    WarehouseError,
+    WarehouseLockedError,
+)
 
 __all__ = [
     "CODE_VERSION", "ByDay", "ClosedDayError", "Connection", "DayWriter", "DisturbedError", "MissingDayError", "Past", "Warehouse",
-    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "require_day", "transaction",
+    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "in_batches", "require_day", "transaction",
 ]  # fmt: skip
 
 CODE_VERSION = version("creator-earnings")
@@ -150,7 +161,7 @@ class Warehouse:
     def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
         con = self._connect(read_only, past)
         try:
-            con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+            con.execute(f"SET TimeZone = 'UTC'; SET preserve_insertion_order = true; {QUIET}")
             if not is_current(con):
                 if read_only and not past:
                     con.close()  # made by an earlier version, or by a process that was killed before it had tables
@@ -307,6 +318,14 @@ def _columns(con: Connection) -> dict[str, set[str]]:
     for table, column in con.execute(sql).fetchall():
         found.setdefault(table, set()).add(column)
     return found
+
+
+def in_batches(con: Connection, sql: str, parameters: dict[str, Any] | None = None, *, rows: int = 1 << 18) -> Iterator[pa.RecordBatch]:
+    """The rows of a query, so many at a time and never all at once; ask nothing else of the connection meanwhile."""
+    try:
+        yield from con.execute(sql, parameters).to_arrow_reader(rows)
+    except OSError as error:  # what DuckDB finds while it streams, Arrow says in its own words
+        raise duckdb.Error(str(error)) from error
 
 
 def closed_through(con: Connection) -> date | None:

@@ -15,7 +15,8 @@ import pytest
 
 from pipelines.invariants import InvariantError
 from pipelines.schema import TABLES
-from pipelines.warehouse import MissingDayError, Warehouse, WarehouseError, WarehouseLockedError, count, require_day
+from pipelines.settings import Home
+from pipelines.warehouse import MissingDayError, Warehouse, WarehouseError, WarehouseLockedError, count, in_batches, require_day
 
 DAY = date(2026, 3, 5)
 
@@ -315,3 +316,20 @@ def test_a_warehouse_of_another_version_is_named_and_left_alone(warehouse: Wareh
         con.execute("ALTER TABLE gifts DROP COLUMN coins")
     with pytest.raises(WarehouseError, match=r"table gifts was made by another version .*coins"), warehouse.open():
         pass
+
+
+def test_queries_draw_nothing_and_read_within_the_limits_that_are_set(warehouse: Warehouse) -> None:
+    (warehouse.home.root / "settings.toml").write_text('memory_limit = "300MiB"\nthreads = 1\n')
+    house = Warehouse(Home.at(warehouse.home.root))
+    house.publish()
+    asked = "SELECT current_setting('enable_progress_bar'), current_setting('memory_limit'), current_setting('threads')"
+    with house.open() as writing:
+        assert writing.execute(asked).fetchall() == [(False, "300.0 MiB", 1)]
+    with house.read() as reading:
+        assert reading.execute(asked).fetchall() == [(False, "300.0 MiB", 1)]
+
+
+def test_an_error_in_mid_stream_is_the_databases() -> None:
+    """Arrow calls it an OSError, which would pass for a full disk."""
+    with duckdb.connect() as con, pytest.raises(duckdb.Error, match="boom"):
+        list(in_batches(con, "SELECT CASE WHEN i > $most THEN error('boom') END FROM range(900000) t(i)", {"most": 5}, rows=1000))

@@ -33,9 +33,9 @@ def pulse_payouts(run: Day) -> Metadata:
     pulse = run.policy.pulse
     (compliant,) = run.con.execute("SELECT count(*) FROM video_quality WHERE day = ? AND compliant", [run.day]).fetchall()[0]
     share = exact(pulse.creator_share)
-    rows = run.con.execute(
+    rows = run.con.sql(
         query("pulse_payouts"),
-        {
+        params={
             "day": run.day,
             "pulse_count": int(exact(pulse.top_fraction) * compliant),
             "min_safety": pulse.min_safety,
@@ -43,10 +43,14 @@ def pulse_payouts(run: Day) -> Metadata:
             "share_under": share.denominator,
             "policy_hash": run.policy.hash,
         },
-    ).to_arrow_table()
+    )
     with run.write() as writer:
         count = writer.replace("pulse_payouts", rows)
-    return {"rows": count, "revenue_micros": _total(rows["revenue_micros"]), "payout_micros": _total(rows["payout_micros"])}
+    revenue, payout = run.con.execute(
+        "SELECT coalesce(sum(revenue_micros), 0)::BIGINT, coalesce(sum(payout_micros), 0)::BIGINT FROM pulse_payouts WHERE day = ?",
+        [run.day],
+    ).fetchall()[0]
+    return {"rows": count, "revenue_micros": revenue, "payout_micros": payout}
 
 
 @dataclass(frozen=True)
@@ -306,7 +310,3 @@ def _candidates(run: Day) -> None:
         f"CREATE OR REPLACE TEMP TABLE ad_candidates AS {query('ad_candidates')}",
         {"day": run.day, "fairness_unit": run.policy.ads.fairness_unit, "pulse_in_pools": run.policy.pulse.also_in_pools},
     )
-
-
-def _total(column: pa.ChunkedArray) -> int:
-    return int(pa.compute.sum(column).as_py() or 0)

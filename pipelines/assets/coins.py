@@ -80,9 +80,8 @@ def split_coins(gifts: pa.Table, coins: Coins) -> CoinSplits:
     compliant = gifts["compliant"].to_numpy(zero_copy_only=False).astype(bool)
     normal, premium, quality = (gifts[name].to_numpy()[compliant].astype(float) for name in ("normal_coins", "premium_coins", "quality"))
     revenue = (gifts["normal_coins"].to_numpy() + gifts["premium_coins"].to_numpy()) * np.int64(coins.coin_micros)
-    videos = np.array(gifts["video_id"].to_pylist(), dtype=object)[compliant]
     found = (_each_video if coins.scope == "video" else _whole_platform)(normal, premium, quality, coins)
-    whole = _whole_micros(found.payout, revenue[compliant], videos.tolist(), coins)
+    whole = _whole_micros(found.payout, revenue[compliant], gifts["video_id"].filter(pa.array(compliant)), coins)
     table = gifts
     for name, of_compliant, dtype in (
         ("normal_share", found.normal_share, np.float64),
@@ -169,7 +168,7 @@ def _parts(amounts: Floats) -> Floats:
     return np.asarray(amounts / total if total > 0 else np.zeros_like(amounts), dtype=np.float64)
 
 
-def _whole_micros(payout: Floats, revenue: Micros, videos: list[str], coins: Coins) -> Micros:
+def _whole_micros(payout: Floats, revenue: Micros, videos: pa.ChunkedArray, coins: Coins) -> Micros:
     """Whole micros that keep the platform's floor: each to the nearest, or with platform scope by largest remainder of the total."""
     micros = payout * coins.coin_micros
     if coins.scope == "video":
@@ -179,7 +178,7 @@ def _whole_micros(payout: Floats, revenue: Micros, videos: list[str], coins: Coi
     most = min(gross - math.ceil(exact(coins.floor) * gross), math.floor(exact(coins.payout_cap) * gross))
     total = min(round(math.fsum(micros)), most)
     least, kept = (_ceiled(share, revenue) for share in (exact(coins.payout_min), 1 - exact(coins.payout_max)))
-    return apportion(micros, total, keys=videos, floor=least, cap=revenue - kept)
+    return apportion(micros, total, keys=videos.to_pylist(), floor=least, cap=revenue - kept)
 
 
 def _ceiled(share: Fraction, revenue: Micros) -> Micros:

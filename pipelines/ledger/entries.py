@@ -13,17 +13,20 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
 
+import numpy as np
+import pyarrow as pa
+
 from pipelines.policy import Policy
 from pipelines.queries import query
-from pipelines.warehouse import CODE_VERSION, Connection, closed_through
+from pipelines.warehouse import CODE_VERSION, Connection, closed_through, in_batches
 
 # Lengths before the texts: an id may hold any character, so no separator would tell ('a|b', 'c') from ('a', 'b|c').
-ENTRIES_HASH = """sha256(coalesce(string_agg(
-    strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros, chr(10) ORDER BY account, part), ''))"""
-
+_LINE = "strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros"
+NO_ENTRIES = hashlib.sha256().hexdigest()
 
 REVERSALS = {"payout": "reversal", "bonus": "bonus-reversal"}
 ENTRIES_OF = {"payout": "ledger_entries", "bonus": "bonus_entries"}  # the query that says what is owed
+_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,28 @@ class Entries:
 
     @classmethod
     def of(cls, con: Connection, table: str) -> Entries:
-        return cls(table, *con.execute(f"SELECT {ENTRIES_HASH}, count(*) FROM {table}").fetchall()[0])
+        hashes = entries_hashes(con, f"(SELECT '' AS txn_id, * FROM {table})")
+        (count,) = con.execute(f"SELECT count(*) FROM {table}").fetchall()[0]
+        return cls(table, hashes.get("", NO_ENTRIES), count)
+
+
+def entries_hashes(con: Connection, entries: str) -> dict[str, str]:
+    """Hash of the entries of every transaction in a table or query: SHA-256 of a line an entry, in the order of account and part.
+
+    The lines are hashed as they come, so that a day of ten million creators need not be one text in memory.
+    """
+    digests: dict[str, Any] = {}
+    sql = f"SELECT txn_id, chr(10) || {_LINE} AS line FROM {entries} ORDER BY txn_id, account, part"
+    for batch in in_batches(con, sql, rows=_AT_ONCE):
+        runs = pa.compute.run_end_encode(batch["txn_id"])
+        ends, lines = runs.run_ends.to_pylist(), batch["line"]
+        for txn_id, begin, end in zip(runs.values.to_pylist(), [0, *ends], ends, strict=False):
+            _, offsets, text = lines.buffers()
+            places = np.frombuffer(offsets, dtype=np.int32)[lines.offset :]
+            first = txn_id not in digests  # there is no line break before the first line
+            digest = digests.setdefault(txn_id, hashlib.sha256())
+            digest.update(memoryview(text)[int(places[begin]) + first : int(places[end])])
+    return {txn_id: digest.hexdigest() for txn_id, digest in digests.items()}
 
 
 @dataclass(frozen=True)

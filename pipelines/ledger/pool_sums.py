@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipelines.large_pools import whole_units
 from pipelines.ledger.counterfactual import COMPONENTS, FACTORS
 from pipelines.policy import Ads
-from pipelines.warehouse import Connection
+from pipelines.warehouse import Connection, in_batches
 from solvers.chunked_median import median_of_chunks
 from solvers.pool_response import ShareSketch
 
@@ -71,7 +71,7 @@ def views_of_units(con: Connection, day: date, category: str, units: list[str]) 
 
 
 def _stream(con: Connection, sql: str, parameters: dict[str, Any]) -> Iterator[pa.Table]:
-    for batch in con.execute(sql, parameters).to_arrow_reader(_CHUNK):
+    for batch in in_batches(con, sql, parameters, rows=_CHUNK):
         if batch.num_rows:
             yield pa.Table.from_batches([batch])
 

@@ -16,7 +16,15 @@ from typing import Any
 import duckdb
 
 from pipelines.invariants import of_table
-from pipelines.ledger.entries import ENTRIES_HASH, ENTRIES_OF, REVERSALS, transaction_hash, transaction_id
+from pipelines.ledger.entries import (
+    ENTRIES_OF,
+    NO_ENTRIES,
+    REVERSALS,
+    Entries,
+    entries_hashes,
+    transaction_hash,
+    transaction_id,
+)
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import policy_hash
 from pipelines.queries import query
@@ -99,12 +107,11 @@ def _chain(transactions: list[tuple[Any, ...]]) -> list[str]:
 
 def _entries(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
     """Every entry belongs to a transaction, is what was hashed, and balances in its part."""
-    hashes = dict(con.execute(f"SELECT txn_id, {ENTRIES_HASH} FROM ledger_entries GROUP BY txn_id").fetchall())
-    empty = con.execute(f"SELECT {ENTRIES_HASH} FROM ledger_entries WHERE false").fetchall()[0][0]
+    hashes = entries_hashes(con, "ledger_entries")
     findings = [
         f"transaction {txn['txn_id']}: its entries are not those that were hashed"
         for txn in map(_named, transactions)
-        if hashes.pop(txn["txn_id"], empty) != txn["entries_hash"]
+        if hashes.pop(txn["txn_id"], NO_ENTRIES) != txn["entries_hash"]
     ]
     findings += [f"entries of {txn_id!r} belong to no transaction" for txn_id in hashes]
     findings += _rows(
@@ -219,7 +226,7 @@ def _tables(con: Connection) -> list[str]:
     ).fetchall()
     for day, kind, entries_hash in posted:
         con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day})
-        if con.execute(f"SELECT {ENTRIES_HASH} FROM posting").fetchall()[0][0] != entries_hash:
+        if Entries.of(con, "posting").hash != entries_hash:
             findings.append(f"{day}: the {kind} tables do not say what was posted; run or restate the day")
         for promise in of_table("creator_bonuses") if kind == "bonus" else ():
             broken = promise.violations(con, day, quarantine_limit=1.0)

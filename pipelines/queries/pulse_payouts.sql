@@ -1,10 +1,11 @@
 -- Pulse: the best $pulse_count compliant videos by Q, those among them that are safe enough, and the money next to them.
 -- Ties in Q are decided by a hash of the id, so that neither row order nor the id's spelling favours anybody.
-WITH ranked AS (
-    SELECT video_id, creator_id, quality, safety,
-           row_number() OVER (ORDER BY quality DESC, sha256(video_id), video_id) AS place
+WITH best AS (
+    SELECT video_id, creator_id, quality, safety
     FROM video_quality
     WHERE day = $day AND compliant AND quality > 0
+    ORDER BY quality DESC, sha256(video_id), video_id
+    LIMIT $pulse_count
 ),
 revenue AS (
     SELECT video_id, CAST(sum(amount_micros) AS BIGINT) AS revenue_micros
@@ -16,6 +17,6 @@ SELECT $day AS day, video_id, creator_id, quality, safety,
        coalesce(revenue_micros, 0) AS revenue_micros,
        CAST(CAST(coalesce(revenue_micros, 0) AS HUGEINT) * $share_over // $share_under AS BIGINT) AS payout_micros,
        $policy_hash AS policy_hash
-FROM ranked LEFT JOIN revenue USING (video_id)
-WHERE place <= $pulse_count AND safety >= $min_safety
+FROM best LEFT JOIN revenue USING (video_id)
+WHERE safety >= $min_safety
 ORDER BY video_id

@@ -12,6 +12,7 @@ import duckdb
 import pytest
 
 from pipelines.ledger.closing import close
+from pipelines.ledger.entries import Entries, entries_hashes
 from pipelines.ledger.verification import Verification, verify
 from pipelines.schema import TABLES
 from pipelines.settings import Home
@@ -45,6 +46,25 @@ def closed(made_once: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
 def checked(home: Home, **how: Any) -> Verification:
     with Warehouse(home).open(read_only=True) as con:
         return verify(con, **how)
+
+
+def test_entries_are_hashed_as_one_text_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows at a time, against one expression in SQL; ids with every separator in them, transactions of one entry and of many."""
+    one_text = """SELECT txn_id, sha256(string_agg(strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros,
+                                      chr(10) ORDER BY account, part)) FROM entries GROUP BY txn_id"""
+    with duckdb.connect() as con:
+        con.execute(
+            """CREATE TABLE entries AS
+               SELECT 't' || (i * i % 7) AS txn_id, 'creator:' || ['a', 'ä:|', '', chr(10)][i % 4 + 1] || i AS account, 'ads' AS part,
+                      (i - 20) * 1000000007 AS amount_micros
+               FROM range(40) t(i)"""
+        )
+        monkeypatch.setattr("pipelines.ledger.entries._AT_ONCE", 3)
+        expected = dict(con.execute(one_text).fetchall())
+        assert entries_hashes(con, "entries") == expected
+        assert entries_hashes(con, "(FROM entries WHERE false)") == {}
+        con.execute("DELETE FROM entries WHERE txn_id <> 't1'")
+        assert Entries.of(con, "(SELECT * EXCLUDE txn_id FROM entries)").hash == expected["t1"]
 
 
 def test_an_untouched_ledger_verifies(closed: Home) -> None:
