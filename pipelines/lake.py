@@ -10,19 +10,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from socket import gethostname
 from typing import Any
 
 import duckdb
 
-from pipelines.settings import Home
+from pipelines.settings import Home, LakeAddress
 from pipelines.stores import Claim, Connection, DisturbedError, Past, WarehouseError, WarehouseLockedError, configuration
 
 META = "__ducklake_metadata_warehouse"  # what DuckLake calls the catalogue's database
@@ -30,6 +33,24 @@ _AWAY = (  # what libpq says of a server that may be back in a moment
     "refused", "starting up", "shutting down", "not yet accepting", "No such file", "timeout", "closed the connection", "terminating",
 )  # fmt: skip
 _WHOLE, _DAYS, _ASSETS = 5_401, 5_402, 5_403  # first half of the locks' keys
+
+
+@dataclass
+class _Kept:
+    """A lake that stays attached between connections, and how many asked for that."""
+
+    users: int = 0
+    instance: Connection | None = None
+
+    def forget(self) -> None:
+        if self.instance is not None:
+            self.instance.close()  # cursors that are still open keep what they need
+        self.instance = None
+
+
+_SPILLED, _NUMBERS = "lake.tmp", count()
+
+_KEPT: dict[LakeAddress, _Kept] = {}  # in this process
 
 
 class LakeStore:
@@ -54,12 +75,48 @@ class LakeStore:
             return False
         return True
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Loading the extensions and attaching take longer than most days of most assets."""
+        kept = _KEPT.setdefault(self.address, _Kept())
+        kept.users += 1
+        try:
+            yield
+        finally:
+            kept.users -= 1
+            if not kept.users:
+                kept.forget()
+                del _KEPT[self.address]
+
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         """Waits for a server that is away; a reader sees one state from the first query to the last."""
+        kept = _KEPT.get(self.address)
+        if past or not kept or (read_only and not kept.instance):
+            return self._attached(read_only, past)
+        if kept.instance:
+            with suppress(duckdb.Error):  # the server was away since
+                return self._another(kept.instance, read_only)
+            kept.forget()
+        kept.instance = self._attached(False, None)
+        return self._another(kept.instance, read_only)
+
+    def _another(self, instance: Connection, read_only: bool) -> Connection:
+        con = instance.cursor()
+        try:
+            con.execute("USE warehouse")
+            if read_only:
+                con.execute("BEGIN TRANSACTION READ ONLY")
+            con.execute("FROM ducklake_current_snapshot('warehouse')")  # asks the server
+        except BaseException:
+            con.close()
+            raise
+        return con
+
+    def _attached(self, read_only: bool, past: Past | None) -> Connection:
         deadline = time.monotonic() + self.home.settings.lock_timeout_seconds
         self._prepare_environment()
         while True:
-            con = duckdb.connect(config={**configuration(self.home), "temp_directory": str(self.home.root / "lake.tmp")})
+            con = duckdb.connect(config={**configuration(self.home), "temp_directory": str(self._spill())})
             try:
                 self._load(con)
                 self._attach(con, read_only, past)
@@ -74,6 +131,21 @@ class LakeStore:
             except BaseException:
                 con.close()
                 raise
+
+    def _spill(self) -> Path:
+        """Where a connection puts what does not fit into memory. DuckDB gives the files fixed names, so two that shared a folder would
+        write into each other's."""
+        return self.home.root / f"{_SPILLED}-{gethostname()}-{os.getpid()}-{next(_NUMBERS)}"
+
+    def _delete_spilled(self) -> None:
+        """What killed processes of this machine left behind; DuckDB deletes a folder when its connection is closed."""
+        for folder in self.home.root.glob(f"{_SPILLED}-{gethostname()}-*"):
+            try:
+                os.kill(int(folder.name.split("-")[-2]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(folder)
+            except PermissionError:
+                pass  # another user's, and alive
 
     def _prepare_environment(self) -> None:
         """What libpq reads from there: a password, so that it is in no message and no query, and the name that others see us by."""
@@ -214,6 +286,7 @@ class LakeStore:
         ).fetchall()
         if dry_run:
             return [f"would forget {len(old)} states of the lake from before {before:%Y-%m-%d}, and delete files that none needs"]
+        self._delete_spilled()
         # Rows kept in the catalogue go to files: those that were deleted before would otherwise stay there for ever.
         con.execute("CALL ducklake_flush_inlined_data('warehouse')")
         if old:

@@ -131,5 +131,6 @@ def _recorded(con: duckdb.DuckDBPyConnection) -> int:
 
 
 def _existing(con: duckdb.DuckDBPyConnection) -> set[str]:
-    sql = "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND NOT temporary"
+    # Not duckdb_tables(): it also counts rows, for which a lake asks its catalogue twice a table.
+    sql = "SELECT DISTINCT table_name FROM duckdb_columns() WHERE database_name = current_database() AND NOT internal"
     return {name for (name,) in con.execute(sql).fetchall()}

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pipelines.periods import MONTH
 from pipelines.policy import Bonus, exact
 from pipelines.queries import query
-from pipelines.warehouse import Connection, is_written
+from pipelines.warehouse import Connection, unwritten
 from solvers.apportion import apportion
 from solvers.bonus_schedule import BonusSchedule, OnTop, WholeBonuses, pot_on_top, price_on_top, schedule_on_top, whole_bonuses
 from solvers.creator_types import Ability, Types, estimate_ability, explained, group_types
@@ -191,7 +191,8 @@ def make_plan(history: History, month: date, bonus: Bonus) -> Plan | None:
 
 def has_begun(con: Connection, month: date) -> bool:
     """A day of the month was made: creators have worked in it."""
-    return any(is_written(con, "creator_earnings", month + timedelta(days=n)) for n in range(days_in(month)))
+    days = [month + timedelta(days=n) for n in range(days_in(month))]
+    return len(unwritten(con, ["creator_earnings"], days)) < len(days)
 
 
 def schedule_policy(con: Connection, month: date) -> str | None:

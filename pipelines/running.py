@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import groupby
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.periods import Span
 from pipelines.settings import PROJECT, CalendarError, Home
 from pipelines.sources.atomic import replacing
-from pipelines.stores import WarehouseError
+from pipelines.stores import WORKERS, WarehouseError
+from pipelines.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -156,10 +158,11 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
 
 
 def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Sequence[str] = ()) -> list[RunOutcome]:
-    """Materialise a range of days with several processes, which share the days of assets that do not need their own yesterday.
+    """Materialise a range of days with several processes: each takes consecutive days of consecutive assets, as soon as it may.
 
-    Assets whose days must be made in order are made by one process, between the others: so the ledger is, to the hash, that of `run_days`.
-    Stops at the first group of assets that fails.
+    Days may be begun when all days up to the last of them are made of the assets before; and of assets whose days are made in order, when
+    the days before are made too. So each day finds what it would find in `run_days`, and the ledger is, to the hash, the same. When
+    something fails, what is going on is finished and nothing else begun.
 
     Raises
     ------
@@ -168,7 +171,7 @@ def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Se
     WarehouseError
         The warehouse is a file, which takes one writer.
     """
-    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
@@ -183,22 +186,47 @@ def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Se
     wanted = [asset for asset in ASSETS if not assets or asset.name in assets]
     if unknown := sorted(set(assets) - {asset.name for asset in wanted}):
         raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(asset.name for asset in ASSETS))}")
-    outcomes: list[RunOutcome] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for in_order, group in groupby(wanted, key=lambda asset: asset.in_order):
-            names = [asset.name for asset in group]
-            ranges = _shares(first, last, 1 if in_order else workers)
-            running = [pool.submit(run_days, home, begin, end, assets=names) for begin, end in ranges]
-            for task, (begin, end) in zip(running, ranges, strict=True):
+    groups = [(in_order, [asset.name for asset in group]) for in_order, group in groupby(wanted, key=lambda asset: asset.in_order)]
+    ranges = _shares(first, last, workers)
+    waiting = [(group, share) for group in range(len(groups)) for share in range(len(ranges))]
+    running: dict[Future[RunOutcome], tuple[int, int]] = {}
+    outcomes: dict[tuple[int, int], RunOutcome] = {}
+
+    def may_begin(group: int, share: int) -> bool:
+        needed = [(group - 1, earlier) for earlier in range(share + 1) if group]
+        needed += [(group, share - 1)] if groups[group][0] and share else []
+        return all(one in outcomes for one in needed)
+
+    def killed(group: int, share: int) -> RunOutcome:
+        (begin, end), names = ranges[share], ", ".join(groups[group][1])
+        return RunOutcome("", False, (f"{names}, {begin} to {end}: the worker was killed; start it again",))
+
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (home, min(workers, len(ranges)))) as pool:
+        while waiting or running:
+            for task in [task for task in waiting if may_begin(*task)]:
+                waiting.remove(task)
                 try:
-                    outcomes.append(task.result())
+                    running[pool.submit(run_days, home, *ranges[task[1]], assets=groups[task[0]][1])] = task
                 except BrokenProcessPool:
-                    outcomes.append(
-                        RunOutcome("", False, (f"{', '.join(names)}, {begin} to {end}: the worker was killed; start it again",))
-                    )
-            if not all(outcome.success for outcome in outcomes):
-                break
-    return outcomes
+                    outcomes[task] = killed(*task)
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                task = running.pop(done)
+                try:
+                    outcomes[task] = done.result()
+                except BrokenProcessPool:
+                    outcomes[task] = killed(*task)
+            if not all(outcome.success for outcome in outcomes.values()):
+                waiting.clear()
+    return [outcomes[task] for task in sorted(outcomes)]
+
+
+_WORKER = ExitStack()  # what a worker has open to its end
+
+
+def _begin_worker(home: Home, workers: int) -> None:
+    os.environ[WORKERS] = str(workers)
+    _WORKER.enter_context(Warehouse(home).kept_open())
+    atexit.register(_WORKER.close)
 
 
 def _shares(first: date, last: date, workers: int) -> list[tuple[date, date]]:

@@ -82,8 +82,12 @@ class Settings(BaseModel):
     snapshot_days: Annotated[int, Field(ge=1)] = Field(90, description="a lake's states older than that are forgotten by `earnings prune`")
     quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="share of bad rows from which a day is refused")
     lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer, or a lake's server")
-    threads: Annotated[int, Field(ge=1)] | None = Field(None, description="DuckDB threads; left out: one a core")
-    memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(None, description="DuckDB memory limit, e.g. `4GB`")
+    threads: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="DuckDB threads of a process; left out: one a core, shared by workers"
+    )
+    memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(
+        None, description="DuckDB memory limit of a process, e.g. `4GB`; left out: 80 % of the machine's, shared by the workers of a run"
+    )
     chunked_from: Annotated[int, Field(ge=0)] = Field(5_000_000, description="ad pools with more videos are split in chunks, from disk")
     chunk_rows: Annotated[int, Field(ge=1)] = Field(1_000_000, description="rows in memory then")
     score_engine: Literal["duckdb", "spark", "auto"] = Field("duckdb", description="what adds up the events of the quality score")

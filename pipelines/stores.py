@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,7 @@ from pipelines.errors import ExpectedError
 from pipelines.settings import Home
 
 Connection = duckdb.DuckDBPyConnection
+WORKERS = "EARNINGS_WORKERS"  # in the environment of a worker: how many processes share this machine
 
 
 class WarehouseError(ExpectedError, RuntimeError):
@@ -70,6 +72,9 @@ class Store(Protocol):
     def exists(self) -> bool:
         """Whether there is anything to read."""
 
+    def kept_open(self) -> AbstractContextManager[None]:
+        """While this lasts, connections of this process share what is slow to set up, if others are not kept out by that."""
+
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         """A connection whose default database is the warehouse. Raises WarehouseError."""
 
@@ -104,6 +109,9 @@ class FileStore:
 
     def exists(self) -> bool:
         return self.home.warehouse.exists()
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        return nullcontext()  # it would be locked all the time
 
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         _refuse_past(past)
@@ -171,13 +179,24 @@ QUIET = "SET enable_progress_bar = false"
 
 
 def configuration(home: Home) -> dict[str, str | bool | int | float | list[str]]:
-    """DuckDB's settings for a home; nothing is ever downloaded."""
+    """DuckDB's settings for a home; nothing is ever downloaded. What the home leaves open, the workers of a run share."""
     config: dict[str, str | bool | int | float | list[str]] = {"autoinstall_known_extensions": False}
-    if home.settings.threads:
-        config["threads"] = home.settings.threads
-    if home.settings.memory_limit:
-        config["memory_limit"] = home.settings.memory_limit
+    workers = int(os.environ.get(WORKERS, "1"))
+    threads, memory = _share(workers) if workers > 1 else (None, None)
+    if threads := home.settings.threads or threads:
+        config["threads"] = threads
+    if memory := home.settings.memory_limit or memory:
+        config["memory_limit"] = memory
     return config
+
+
+@cache
+def _share(workers: int) -> tuple[int, str]:
+    """Threads and memory of each of several processes. DuckDB's own are one a core and 80 % of the machine's, or of the container's."""
+    with duckdb.connect() as con:
+        threads, memory = con.execute("SELECT current_setting('threads'), current_setting('memory_limit')").fetchall()[0]
+    number, unit = memory.split()
+    return max(1, threads // workers), f"{float(number) / workers:.2f} {unit}"
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from pipelines.stores import (
 
 __all__ = [
     "CODE_VERSION", "ByDay", "ClosedDayError", "Connection", "DayWriter", "DisturbedError", "MissingDayError", "Past", "Warehouse",
-    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "in_batches", "require_day", "transaction",
+    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "in_batches", "require_days", "transaction",
 ]  # fmt: skip
 
 CODE_VERSION = version("creator-earnings")
@@ -81,7 +81,8 @@ class DayWriter:
         if unknown := set(relation.columns) - columns:
             raise ValueError(f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table does not")
         before = _digest(self.con, table, self.day)
-        self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
+        if before[0]:
+            self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
         self.con.register("incoming_rows", relation)  # unlike a view that is created, it is in no store
         inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows").fetchone()
         self.con.unregister("incoming_rows")
@@ -95,12 +96,13 @@ class DayWriter:
         """Note that the table's day is written; only one that is not as it was before makes what was made from it stale."""
         self.written.add(table)
         which = [table, self.day]
-        before = self.con.execute("SELECT changed FROM written_days WHERE table_name = ? AND day = ?", which).fetchone()
-        (now,) = self.con.execute("SELECT coalesce(max(made), 0) + 1 FROM written_days").fetchall()[0]
-        if changed or not before:
+        sql = "SELECT max(changed) FILTER (table_name = ? AND day = ?), coalesce(max(made), 0) + 1 FROM written_days"
+        before, now = self.con.execute(sql, which).fetchall()[0]
+        if changed or before is None:
             self.changed.add(table)
-        last_change = before[0] if before and table not in self.changed else now
-        self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
+        last_change = now if table in self.changed else before
+        if before is not None:
+            self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
         made_at = datetime.now(UTC).replace(tzinfo=None)
         self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?)", [*which, rows, last_change, now, made_at, CODE_VERSION])
 
@@ -143,6 +145,10 @@ class Warehouse:
             else:
                 with self.store.claimed(con, EVERYTHING):
                     yield con
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """For a process that opens it again and again: while this lasts, that is quick where the store allows it."""
+        return self.store.kept_open()
 
     @contextmanager
     def by_day(self) -> Iterator[ByDay]:
@@ -343,17 +349,32 @@ def count(con: Connection, table: str, day: date) -> int:
 
 def is_written(con: Connection, table: str, day: date) -> bool:
     """The table's day was written, if only without rows."""
-    return con.execute("SELECT 1 FROM written_days WHERE table_name = ? AND day = ?", [table, day]).fetchone() is not None
+    return not unwritten(con, [table], [day])
 
 
-def require_day(con: Connection, table: str, day: date) -> None:
-    """Raise MissingDayError if the table's day was never written."""
-    if not is_written(con, table, day):
+def unwritten(con: Connection, tables: Sequence[str], days: Sequence[date]) -> list[tuple[date, str]]:
+    """Days that were never written, each with its table: by day, then in the order of `tables`. One query, for in a lake it is queries
+    that cost, not rows."""
+    if not tables or not days:
+        return []
+    found = con.execute("SELECT day, table_name FROM written_days WHERE day BETWEEN ? AND ?", [min(days), max(days)]).fetchall()
+    there = set(found)
+    return [(day, table) for day in days for table in tables if (day, table) not in there]
+
+
+def require_days(con: Connection, tables: Sequence[str], days: Sequence[date]) -> None:
+    """Raise MissingDayError if a day of one of the tables was never written."""
+    for day, table in unwritten(con, tables, days):
         raise MissingDayError(f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day} --to {day}")
 
 
 def _digest(con: Connection, table: str, day: date) -> tuple[int, int | None, int | None]:
-    """How many rows there are, and two numbers that are equal for equal rows in any order."""
+    """How many rows there are, and two numbers that are equal for equal rows in any order.
+
+    Counts first: before every query that names all columns of a table that never had a row, a lake asks its catalogue twice a column.
+    """
+    if not count(con, table, day):
+        return 0, None, None
     found = con.execute(f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE day = ?", [day]).fetchone()
     assert found is not None
     return found[0], found[1], found[2]

@@ -16,7 +16,7 @@ import pytest
 from pipelines.invariants import InvariantError
 from pipelines.schema import TABLES
 from pipelines.settings import Home
-from pipelines.warehouse import MissingDayError, Warehouse, WarehouseError, WarehouseLockedError, count, in_batches, require_day
+from pipelines.warehouse import MissingDayError, Warehouse, WarehouseError, WarehouseLockedError, count, in_batches, require_days
 
 DAY = date(2026, 3, 5)
 
@@ -92,10 +92,10 @@ def test_columns_go_by_name_and_rows_may_come_as_sql_relation_or_arrow(warehouse
 def test_a_day_without_rows_is_written(warehouse):
     assert write(warehouse) == 0
     with warehouse.open() as con:
-        require_day(con, "creators", DAY)
+        require_days(con, ["creators"], [DAY])
         assert count(con, "creators", DAY) == 0
         with pytest.raises(MissingDayError, match=r"creators of 2026-03-06 .*earnings run --from 2026-03-06 --to 2026-03-06"):
-            require_day(con, "creators", DAY + timedelta(days=1))
+            require_days(con, ["creators"], [DAY, DAY + timedelta(days=1)])
 
 
 BAD_ROWS = {

@@ -7,8 +7,8 @@ marked as materialised even if a later one fails: a failure on day 12 leaves day
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from pipelines.partitions import DAYS
 from pipelines.policy import Policy, PolicyBook
 from pipelines.settings import Home
 from pipelines.stores import Claim
-from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_day
+from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_days
 from solvers import InfeasibleError
 
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)  # beta in 1.13, which is pinned
@@ -33,12 +33,17 @@ Metadata = Mapping[str, Any]
 
 
 class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
-    """Hands out the warehouse of a home; opens nothing by itself."""
+    """Hands out the warehouse of a home, which the steps of a run open one after the other."""
 
     home: str
 
     def warehouse(self) -> Warehouse:
         return Warehouse(Home.at(self.home))
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["WarehouseResource"]:
+        with self.warehouse().kept_open():
+            yield self
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,7 @@ class DailyAsset:
 
     def make(self, run: Day) -> Metadata:
         """Make one day, refusing to go on from a table whose day was never written."""
-        for table in self.required:
-            require_day(run.con, table, run.day)
+        require_days(run.con, self.required, [run.day])
         return self.function(run)
 
 

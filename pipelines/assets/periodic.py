@@ -17,7 +17,7 @@ from pipelines.partitions import PARTITIONS
 from pipelines.periods import Span
 from pipelines.policy import PolicyBook
 from pipelines.stores import EVERYTHING
-from pipelines.warehouse import Connection, MissingDayError, Warehouse, is_written
+from pipelines.warehouse import Connection, MissingDayError, Warehouse, unwritten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +46,11 @@ class PeriodicAsset:
         """Make one period, refusing if a landed day of it was not made, or if none has landed."""
         if not run.days:
             raise MissingDayError(f"{self.name} of {run.first} to {run.day}: no day of it has landed, so there is nothing to make it from")
-        for day in run.days:
-            for table in self.required:
-                if not is_written(run.con, table, day):
-                    raise MissingDayError(
-                        f"{self.name} of {run.first} to {run.day} needs every landed day of that {self.span.name}, and {table} of {day} is"
-                        f" not in the warehouse. Make the days first: earnings run --from {day} --to {run.days[-1]}"
-                    )
+        for day, table in unwritten(run.con, self.required, run.days):
+            raise MissingDayError(
+                f"{self.name} of {run.first} to {run.day} needs every landed day of that {self.span.name}, and {table} of {day} is"
+                f" not in the warehouse. Make the days first: earnings run --from {day} --to {run.days[-1]}"
+            )
         return self.function(run)
 
 

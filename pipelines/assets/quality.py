@@ -10,7 +10,7 @@ from pipelines.assets.daily import Day, Metadata, daily_asset, window
 from pipelines.epochs import require_weights
 from pipelines.scoring import score_engine, score_videos
 from pipelines.spark import score_on_spark
-from pipelines.warehouse import require_day
+from pipelines.warehouse import require_days
 
 
 # The day's weights are made by group_weights of the day before. The edge is to that of the day itself, which depends on it: with one to
@@ -21,9 +21,7 @@ def video_quality(run: Day) -> Metadata:
     if run.policy.epochs.mechanism == "uir":
         require_weights(run.con, run.home, run.home.policies, run.day)
     landed = set(run.home.landing_days("viewer_events"))
-    for day in window(run.day, run.policy.quality.window_days):
-        if day in landed:
-            require_day(run.con, "viewer_events", day)
+    require_days(run.con, ["viewer_events"], [day for day in window(run.day, run.policy.quality.window_days) if day in landed])
     engine = score_engine(run.con, run.day, run.policy, run.home.settings)
     on_spark = engine == "spark"
     scoring = (

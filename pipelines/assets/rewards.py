@@ -18,7 +18,7 @@ from pipelines.periods import DAY, MONTH
 from pipelines.pictures import picture
 from pipelines.rewards import MILLI, Plan, award, has_begun, history_days, make_plan, plan_metadata, read_history, schedule_policy
 from pipelines.schema import REWARDS, arrow_columns
-from pipelines.warehouse import DayWriter, Warehouse, count, is_written, require_day
+from pipelines.warehouse import DayWriter, Warehouse, count, is_written, require_days
 
 
 @periodic_asset(
@@ -37,9 +37,7 @@ def reward_schedule(run: Period) -> Metadata:
     plan = None
     if policy.bonus.budget_micros:
         days = history_days(run.home.landed(), run.day, policy.bonus)
-        for day in days:
-            for name in reward_schedule.required:
-                require_day(run.con, name, day)
+        require_days(run.con, reward_schedule.required, days)
         plan = make_plan(read_history(run.con, days), month, policy.bonus)
     with run.write() as writer:
         stamp = f"DATE '{run.day}' AS day, '{policy.hash}' AS policy_hash"
@@ -75,7 +73,7 @@ def creator_bonuses(run: Period) -> Metadata:
         with run.write() as writer:
             writer.replace("creator_bonuses", "FROM creator_bonuses WHERE false")
         return {"outcome": "no bonuses: no schedule was published for the month", "rows": 0}
-    require_day(run.con, "creator_earnings", run.day)
+    require_days(run.con, ["creator_earnings"], [run.day])
     paid_under = latest_revision(run.con, run.day, "payout")
     assert paid_under is not None  # creator_earnings is made from the ledger
     awarded = award(run.con, run.first, run.day)

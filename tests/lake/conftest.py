@@ -188,7 +188,7 @@ def before_ledger(lakes: Lakes, landed: Path) -> Home:
 def make(home: Home, days: Iterable[Any], *, only: Iterable[str] = (), without: Iterable[str] = ()) -> None:
     """Make days asset by asset, each with the claim that the pipeline takes for it, done again when somebody got in between."""
     house = Warehouse(home)
-    with house.by_day() as by_day:
+    with house.kept_open(), house.by_day() as by_day:
         for asset in (a for a in ASSETS if a.name not in without and (not only or a.name in only)):
             for day in days:
                 claim = Claim(day, asset.name if asset.in_order else None)

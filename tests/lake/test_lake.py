@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
+import duckdb
 import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
 from pipelines.invariants import InvariantError
-from pipelines.lake import META
+from pipelines.lake import META, LakeStore
 from pipelines.ledger.closing import close
 from pipelines.ledger.restatement import restate
 from pipelines.migrations import MIGRATIONS, Migration
@@ -21,7 +25,7 @@ from pipelines.recommit import RecommitError, recommit
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.status import day_statuses
-from pipelines.stores import Past, WarehouseError
+from pipelines.stores import WORKERS, Past, WarehouseError
 from pipelines.warehouse import Warehouse
 from tests.lake.conftest import DAYS, PASSWORD, Lakes, Server, deliver_late, head, make
 
@@ -126,6 +130,69 @@ def test_a_reader_sees_one_state_and_stops_nobody(lakes: Lakes) -> None:
         assert reader.execute("SELECT count(*) FROM policies").fetchall() == before
         with pytest.raises(Exception, match="read-only"):
             reader.execute("DELETE FROM policies")
+
+
+def test_a_process_that_keeps_a_lake_open_attaches_it_once(lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    attached: list[tuple[Any, ...]] = []
+    original = LakeStore._attached
+    monkeypatch.setattr(LakeStore, "_attached", lambda store, *how: attached.append(how) or original(store, *how))
+    home = lakes.new(like=told)
+    house, other = Warehouse(home), Warehouse(Home.at(home.root))
+    policies = "SELECT count(*) FROM policies"
+    with house.kept_open(), other.kept_open():
+        with house.open() as con:
+            before = con.execute(policies).fetchall()[0][0]
+        with other.open(read_only=True) as reader:
+            assert reader.execute(policies).fetchall() == [(before,)]
+            with house.open() as con:
+                con.execute("INSERT INTO policies VALUES ('h', 'n', '2026-01-01', '{}')")
+            assert reader.execute(policies).fetchall() == [(before,)]  # one state, to the end
+            with pytest.raises(duckdb.Error, match="read-only"):
+                reader.execute("DELETE FROM policies")
+        with other.open(read_only=True) as reader:
+            assert reader.execute(policies).fetchall() == [(before + 1,)]
+        lakes.server.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{home.root.name}'")
+        with house.open() as con:
+            assert con.execute(policies).fetchall() == [(before + 1,)]
+        with house.open(read_only=True, past=Past(issued=FIRST)) as con:
+            assert con.execute(policies).fetchall() == [(before,)]
+    assert attached.count((False, None)) in (1, 2)  # the second, where DuckDB noticed the lost session too late
+    lakes.new(like=home)  # nothing is connected any more, or the server would refuse to copy the catalogue
+
+
+def test_two_connections_never_spill_into_the_same_folder(told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's files have the same names in every process: two that met in a folder ended both processes."""
+    temporary = "SELECT current_setting('temp_directory')"
+    house = Warehouse(told)
+    with house.open(read_only=True) as one, house.open(read_only=True) as other:
+        folders = {con.execute(temporary).fetchall()[0][0] for con in (one, other)}
+        assert len(folders) == 2
+        one.execute("SET memory_limit = '50MB'; CREATE TEMP TABLE large AS SELECT md5(n::VARCHAR) AS t FROM range(2_000_000) AS r (n)")
+        assert [folder for folder in folders if Path(folder).exists()]
+    assert not [folder for folder in folders if Path(folder).exists()]
+
+
+def test_what_killed_processes_spilled_is_deleted(lakes: Lakes, told: Home) -> None:
+    home = lakes.new(like=told)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = gethostname()
+    theirs, ours, elsewhere = (home.root / f"lake.tmp-{name}-0" for name in (f"{here}-{ended.pid}", f"{here}-{os.getpid()}", "pod-7-1"))
+    for folder in (theirs, ours, elsewhere):
+        folder.mkdir()
+    Warehouse(home).prune(dry_run=False)
+    assert [folder.exists() for folder in (theirs, ours, elsewhere)] == [False, True, True]
+
+
+def test_workers_share_the_machine(told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken() -> Any:
+        with Warehouse(told).open(read_only=True) as con:
+            megabytes = "SELECT parse_formatted_bytes(current_setting('memory_limit')) / 1e6, current_setting('threads')"
+            return con.execute(megabytes).fetchall()[0]
+
+    alone, _ = taken()
+    monkeypatch.setenv(WORKERS, "4")
+    assert taken() == (pytest.approx(alone / 4, rel=0.05), 1)
 
 
 def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, told: Home) -> None:
