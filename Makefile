@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo drill test check spark test-spark lock clean help
+.PHONY: demo drill test test-all check spark test-spark lock clean help
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
-	@echo "make test   set up .venv, lint, check types, run every test"
+	@echo "make test   set up .venv, lint, check types, run every test that is not slow: under five minutes on two cores"
+	@echo "make test-all   the same with the slow tests"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
 	@echo "make drill  lose everything on the sample, restore it from a backup, prove it"
 	@echo "make lock   resolve pyproject.toml anew into requirements.lock and requirements-spark.lock"
@@ -29,8 +30,13 @@ check: $(VENV)/.ready
 
 # A file's tests stay together, so that the homes they share are built once; in order, so that the longest begin first.
 # Each of the two processes has a core to itself: with threads of its own, BLAS would wait for itself.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: check
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not slow"
+
+test-all: check
+	$(PYTEST) --durations=15 --durations-min=5
 
 # In a lock of its own: 430 MB to load and a Java are much to ask for what the two commands above do without.
 spark: $(VENV)/.ready

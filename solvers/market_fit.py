@@ -28,6 +28,8 @@ _BLIND = 1e-5
 """Slopes this part of the largest are those of rounding in a difference of equilibria over 2 _STEP: nothing is seen along them."""
 _EXACT = 1e-6
 """A fit this much of the mean observation off is exact: below it the errors are the solver's, and say nothing."""
+_LIKELY = -2 * math.log(0.05)
+"""95 % quantile of chi squared with two degrees of freedom."""
 
 
 def sine_preferences(coefficients: npt.ArrayLike, locations: int) -> Floats:
@@ -97,9 +99,9 @@ class PreferenceFit:
 
         A phase is counted from that of the best pair, so its interval may leave [0, 2 pi).
         """
-        from scipy.stats import norm
+        from scipy.special import ndtri
 
-        half = np.where(self.plausible[..., None], float(norm.ppf((1 + confidence) / 2)) * self.errors, 0.0)
+        half = np.where(self.plausible[..., None], float(ndtri((1 + confidence) / 2)) * self.errors, 0.0)
         kept = self.plausible | self.next_to_plausible
         middle, half, best = self.coefficients[kept], half[kept], self.coefficients[self.best]
         middle[:, 1] = best[1] + (middle[:, 1] - best[1] + np.pi) % (2 * np.pi) - np.pi
@@ -158,8 +160,6 @@ def fit_preferences(
 
     Source: Tang and Huang, section VII, equation 28, tables II and III.
     """
-    from scipy.stats import chi2
-
     seen = np.asarray(serving, dtype=np.float64)
     if seen.ndim != 1 or seen.size < 4 or not np.all(np.isfinite(seen) & (seen >= 0)) or not seen.any():
         raise ValueError(f"serving must be at least 4 finite numbers, at least 0 and not all 0: {seen!r}")
@@ -186,7 +186,7 @@ def fit_preferences(
             coefficients[at], rmse[at], errors[at], everyone[at] = _fit(market(at, seen), seen, alpha, coefficients[other])
 
     floor = np.maximum(rmse, _EXACT * seen.mean())
-    plausible = 2 * worth * np.log(floor / floor.min()) <= chi2.ppf(0.95, 2)
+    plausible = 2 * worth * np.log(floor / floor.min()) <= _LIKELY
     best = tuple(int(i) for i in np.unravel_index(np.argmin(rmse), shape))
     best_alpha, gain = np.full(shape, np.nan), np.full(shape, np.nan)
     for at in map(tuple, np.argwhere(plausible)):
@@ -299,7 +299,7 @@ def fit_donation(viewers: npt.ArrayLike, donations: npt.ArrayLike, *, confidence
     >>> round(fit.b0, 4), round(fit.b1, 4)
     (-0.6931, 0.6021)
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     m, d = np.asarray(viewers, dtype=np.float64), np.asarray(donations, dtype=np.float64)
     if m.ndim != 1 or m.shape != d.shape:
@@ -312,7 +312,7 @@ def fit_donation(viewers: npt.ArrayLike, donations: npt.ArrayLike, *, confidence
     b1 = float(((x - x.mean()) * (y - y.mean())).sum()) / across
     b0 = float(y.mean()) - b1 * float(x.mean())
     noise = math.sqrt(float(((y - b0 - b1 * x) ** 2).sum()) / (x.size - 2))
-    wide = float(t.ppf((1 + confidence) / 2, x.size - 2)) * noise
+    wide = float(stdtrit(x.size - 2, (1 + confidence) / 2)) * noise
     half1, half0 = wide / math.sqrt(across), wide * math.sqrt(1 / x.size + float(x.mean()) ** 2 / across)
     donation = PowerDonation(math.exp(b0), b1) if 0 < b1 < 1 else None
     return DonationFit(b0, b1, (b0 - half0, b0 + half0), (b1 - half1, b1 + half1), float(x.mean()), donation)

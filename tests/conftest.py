@@ -15,6 +15,7 @@ import gzip
 import io
 import json
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+from sqlalchemy import Engine, event
 
 from pipelines.schema import LANDING
 from pipelines.settings import Home
@@ -185,6 +187,13 @@ def _text(value: Any) -> str:
 
 def _noon(day: date) -> datetime:
     return datetime.combine(day, datetime.min.time()) + timedelta(hours=12)
+
+
+@event.listens_for(Engine, "connect")
+def _without_waiting_for_the_disk(connection: object, _: object) -> None:
+    """Dagster commits some hundred times a run; its records in these homes need not outlive a power cut."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 # The same examples every time, so that a build never fails by luck; HYPOTHESIS_PROFILE=explore looks for new ones.

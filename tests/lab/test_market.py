@@ -42,11 +42,13 @@ def numbers(report: Report, name: str, column: str) -> list[float]:
     return [float(row[column]) for row in rows(report, name)]
 
 
+@pytest.mark.slow
 def test_figure_6_at_four_points(report: Report) -> None:
     assert numbers(report, "figure_6_points", "alpha") == pytest.approx([0.32220, 0.28182, 0.26012, 0.39428], abs=1e-5)
     assert numbers(report, "figure_6_points", "payoff") == pytest.approx([210.367, 203.865, 186.565, 215.080], abs=1e-3)
 
 
+@pytest.mark.slow
 def test_tables_2_and_3_where_nobody_earns(report: Report) -> None:
     last = [row for row in rows(report, "tables_2_and_3") if row["V"] == "4.0"]
     for kind in ("known", "preferences fitted"):
@@ -54,6 +56,7 @@ def test_tables_2_and_3_where_nobody_earns(report: Report) -> None:
     assert [float(row["known: gain"]) for row in last] == pytest.approx([0.4113] * 6, abs=5e-5)
 
 
+@pytest.mark.slow
 def test_what_came_out(report: Report) -> None:
     out = {claim.says: claim for claim in report.claims}
     assert len(out) == len(report.claims)
@@ -95,12 +98,14 @@ def test_what_came_out(report: Report) -> None:
     assert [says for says in failed if found(says)] == []
 
 
+@pytest.mark.slow
 def test_figure_5_says_how_many_settings_were_tried(report: Report) -> None:
     falls = numbers(report, "figure_5_settings", "largest fall")
     [claim] = [c for c in report.claims if c.says.startswith("figure 5")]
     assert f"in {sum(x < 1e-4 for x in falls)} of {len(falls)} tried," in claim.shown
 
 
+@pytest.mark.slow
 def test_every_file_is_on_the_page(report: Report) -> None:
     page = (report.folder / "report.md").read_text(encoding="utf-8")
     files = sorted(path.name for path in report.folder.iterdir() if path.name != "report.md")

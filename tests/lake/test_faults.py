@@ -58,6 +58,7 @@ def one_day(root: Path, day: date) -> None:
 # Workers side by side
 
 
+@pytest.mark.slow
 def test_two_workers_on_the_same_day_write_it_once(lakes: Lakes, landed: Path, undisturbed: str) -> None:
     """From nothing: they make the catalogue, the tables and the day at the same time."""
     home = lakes.new(landed)
@@ -70,6 +71,7 @@ def test_two_workers_on_the_same_day_write_it_once(lakes: Lakes, landed: Path, u
     assert head(home) == undisturbed
 
 
+@pytest.mark.slow
 def test_workers_share_the_days_of_a_run_through_dagster(lakes: Lakes, landed: Path, undisturbed: str) -> None:
     home = lakes.new(landed)
     outcomes = run_workers(home, *DAYS, workers=2)
@@ -224,6 +226,7 @@ def test_workers_killed_in_mid_commit(lakes: Lakes, before_ledger: Home) -> None
         assert head(home) == head(quiet)
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_and_comes_back_in_mid_run(lakes: Lakes, server: Server, before_ledger: Home, undisturbed: str) -> None:
     home = lakes.new(like=before_ledger)
     make(home, [FIRST], only=LAST)

@@ -72,6 +72,7 @@ def test_wrong_usage_is_exit_code_2() -> None:
     assert CliRunner().invoke(main, ["no-such-command"]).exit_code == 2
 
 
+@pytest.mark.slow
 def test_demo_pays_creators_from_nothing(tmp_path: Path) -> None:
     home = Home.at(tmp_path / "demo")
     result = earnings(home, "demo")
@@ -90,6 +91,7 @@ def test_demo_pays_creators_from_nothing(tmp_path: Path) -> None:
     assert all(day["gross_micros"] == day["creators_micros"] + day["platform_micros"] + day["carry_micros"] for day in report["days"])
 
 
+@pytest.mark.slow
 def test_run_prints_one_json_document(finished: Home, copy_of: Callable[[Home], Home]) -> None:
     home = copy_of(finished)
     result = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST), "--json")
