@@ -68,6 +68,7 @@ def test_pools_are_split_by_the_blend_formula(finished: Home) -> None:
         assert np.abs(np.array([paid for _, paid, _ in units], dtype=float) - expected).max() < 1 + 1e-6
 
 
+@pytest.mark.slow
 def test_one_day_at_a_time_gives_the_same_integers(finished: Home, make_home: MakeHome) -> None:
     home = make_home()
     for n in range(3):
@@ -102,6 +103,7 @@ def test_running_again_changes_nothing(finished: Home, copy_of: Callable[[Home],
     assert rows(home, "SELECT max(revision), count(*) FROM ledger_transactions") == [(1, 3)]
 
 
+@pytest.mark.slow
 def test_late_data_reverse_and_reissue_and_end_as_if_they_had_been_there(
     finished: Home, platform: Path, copy_of: Callable[[Home], Home], make_home: MakeHome
 ) -> None:
