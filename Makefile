@@ -10,7 +10,7 @@ help:
 	@echo "make test   set up .venv, lint, check types, run every test that is not slow: under five minutes on two cores"
 	@echo "make test-all   the same with the slow tests"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
-	@echo "make drill  lose everything on the sample, restore it from a backup, prove it"
+	@echo "make drill  lose everything on the sample, restore it from a backup, prove it; LAKE=\"host=... dbname=...\" for a lake"
 	@echo "make lock   resolve pyproject.toml anew into requirements.lock and requirements-spark.lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -57,7 +57,7 @@ lock:
 	rm -rf $(VENV)-lock
 
 drill: $(VENV)/.ready
-	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/drill.sh
+	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/drill.sh $(if $(LAKE),"$(LAKE)")
 
 clean:
 	rm -rf $(VENV)

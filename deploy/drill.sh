@@ -1,13 +1,24 @@
 #!/bin/sh
-# A disaster on the bundled sample: pay, close, back up, go on, lose everything, restore, prove, catch up.   make drill
+# A disaster on the bundled sample: pay, close, back up, go on, lose everything, restore, prove, catch up.
 #
-# Ends with exit code 0 only if every creator's earnings and the head of the ledger are what they were before. Works in a temporary
-# folder; on a lake if EARNINGS_WAREHOUSE, LAKE_DATABASE and LAKE_DATA (see backup.sh) name an empty one, which it destroys.
+#     deploy/drill.sh                                               one DuckDB file
+#     deploy/drill.sh "host=db dbname=scratch user=me"              a lake with its catalogue there: an empty database of one's own
+#
+# Ends with exit code 0 only if every creator's earnings and the head of the ledger are what they were before. Works in a temporary folder;
+# of the database every table is dropped twice, for the disaster and at the end, so one that has tables at the beginning is refused.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 home=$folder/platform
+if [ $# -gt 0 ]; then
+    export LAKE_DATABASE="$1" LAKE_DATA="$folder/lake" EARNINGS_WAREHOUSE="ducklake:postgres:$1?data=$folder/lake"
+    ask() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$LAKE_DATABASE"; }
+    tables=$(echo "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'" | ask)
+    [ "$tables" = 0 ] || { echo "$1 has $tables tables, which this drill would drop: name an empty database" >&2; exit 1; }
+    drop_tables() { echo "SELECT format('DROP TABLE public.%I', tablename) FROM pg_tables WHERE schemaname = 'public' \gexec" | ask; }
+    trap 'drop_tables; rm -rf "$folder"' EXIT
+fi
 say() { printf '\n== %s\n' "$*"; }
 head_of_ledger() { earnings --home "$home" ledger verify --json | python -c 'import json, sys; print(json.load(sys.stdin)["head"])'; }
 deliver() { # the files of some days, from whoever keeps them
@@ -38,11 +49,8 @@ earned > "$folder/before.json"
 
 say "the disaster"
 rm -rf "$home"
-if [ -n "${LAKE_DATABASE:-}" ]; then
-    PGOPTIONS="-c client_min_messages=warning" psql -X -q -v ON_ERROR_STOP=1 -d "$LAKE_DATABASE" -c "DROP SCHEMA public CASCADE" -c "CREATE SCHEMA public"
-    rm -rf "${LAKE_DATA:?}"
-fi
-echo "gone: $home"
+[ $# -eq 0 ] || { drop_tables && rm -rf "$LAKE_DATA"; }
+echo "gone: $home${1:+, every table of the catalogue, every file of the lake}"
 
 say "restore"
 "$here/restore.sh" "$folder/backup" "$home"

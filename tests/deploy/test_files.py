@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,18 @@ def test_every_service_that_stays_has_a_health_check(services: dict[str, Any]) -
             assert condition["condition"] == ("service_completed_successfully" if other == "setup" else "service_healthy")
 
 
+def test_every_container_has_the_rights_it_needs_and_no_more(services: dict[str, Any]) -> None:
+    assert {name for name, s in services.items() if s["cap_drop"] != ["ALL"] or s["security_opt"] != ["no-new-privileges:true"]} == set()
+    assert {name for name, s in services.items() if not s.get("read_only")} == {"postgres"}
+
+
+def test_postgresql_is_not_called_healthy_while_it_is_being_set_up(services: dict[str, Any]) -> None:
+    # The image runs roles.sql on a server that listens on a socket only.
+    test = services["postgres"]["healthcheck"]["test"]
+    assert test[:2] == ["CMD", "pg_isready"]
+    assert "host=127.0.0.1" in test[-1]
+
+
 # ------------------------------------------------------------------------------------------------------------------ names
 
 
@@ -231,3 +244,28 @@ def test_the_settings_are_those_of_a_lake_without_a_password(tmp_path: Path, mon
     assert lake is not None
     assert lake.dsn == "host=db port=5432 dbname=earnings user=earnings_pipeline sslmode=verify-full"
     assert (lake.data, lake.password) == ("/srv/lake", None)
+
+
+def test_a_restore_goes_into_a_home_that_has_its_settings_and_nothing_else(tmp_path: Path) -> None:
+    backup, home = tmp_path / "backup", tmp_path / "home"
+    for folder in (backup / "landing", home):
+        folder.mkdir(parents=True)
+    (backup / "settings.toml").write_text("last_day = 2026-03-07\n")
+    (backup / "warehouse-readonly.duckdb").write_text("the warehouse")
+    sums = "sha256sum ./settings.toml ./warehouse-readonly.duckdb > MANIFEST"
+    subprocess.run(["sh", "-c", sums], cwd=backup, check=True)
+    (home / "settings.toml").write_text('last_day = "open"\n')
+
+    def restore() -> subprocess.CompletedProcess[str]:
+        return subprocess.run([str(DEPLOY / "restore.sh"), str(backup), str(home)], capture_output=True, text=True, check=False)
+
+    assert restore().returncode == 0
+    assert (home / "settings.toml").read_text() == 'last_day = "open"\n'
+    assert (home / "warehouse.duckdb").read_text() == "the warehouse"
+    again = restore()
+    assert again.returncode == 1
+    assert f"{home} is not empty" in again.stderr
+    (home / "warehouse.duckdb").unlink()
+    (backup / "warehouse-readonly.duckdb").write_text("another")
+    assert restore().returncode == 1
+    assert not (home / "warehouse.duckdb").exists()
