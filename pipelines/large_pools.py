@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.policy import Ads
@@ -219,7 +220,7 @@ def whole_units(batches: Iterable[pa.Table], total: ExactSum | None = None) -> I
         unit, views = batch["unit_id"].combine_chunks(), batch["effective_views"].to_numpy()
         if total is not None:
             total.add(views)
-        begins = np.concatenate([[True], pa.compute.not_equal(unit[1:], unit[:-1]).to_numpy(zero_copy_only=False)])
+        begins = np.concatenate([[True], pc.not_equal(unit[1:], unit[:-1]).to_numpy(zero_copy_only=False)])
         names = unit.filter(pa.array(begins))
         # place 0 is the unit that the batch before ended with, whether it goes on here or not
         goes_on = bool(len(last)) and names[0].as_py() == last[0].as_py()

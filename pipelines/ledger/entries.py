@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.policy import Policy
 from pipelines.queries import query
@@ -117,7 +118,7 @@ def entries_hashes(con: Connection, entries: str) -> dict[str, str]:
     digests: dict[str, Any] = {}
     sql = f"SELECT txn_id, chr(10) || {_LINE} AS line FROM {entries} ORDER BY txn_id, account, part"
     for batch in in_batches(con, sql, rows=_AT_ONCE):
-        runs = pa.compute.run_end_encode(batch["txn_id"])
+        runs = pc.run_end_encode(batch["txn_id"])
         ends, lines = runs.run_ends.to_pylist(), batch["line"]
         for txn_id, begin, end in zip(runs.values.to_pylist(), [0, *ends], ends, strict=False):
             _, offsets, text = lines.buffers()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,14 @@ def closed(made_once: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
 def checked(home: Home, **how: Any) -> Verification:
     with Warehouse(home).open(read_only=True) as con:
         return verify(con, **how)
+
+
+def test_entries_are_hashed_in_a_process_that_did_nothing_else() -> None:
+    """As `earnings ledger verify` is: what tests have imported before must not be needed."""
+    entries = "(SELECT 't' AS txn_id, 'platform' AS account, 'coins' AS part, 5 AS amount_micros)"
+    code = f'import duckdb; from pipelines.ledger.entries import entries_hashes as h; print(h(duckdb.connect(), "{entries}"))'
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("{'t': '"), done.stderr
 
 
 def test_entries_are_hashed_as_one_text_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
