@@ -14,7 +14,6 @@ from datetime import date, timedelta
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.policy import Policy
