@@ -48,6 +48,7 @@ class _Kept:
         self.instance = None
 
 
+_SMALL_FILE = 16 << 20  # bytes
 _SPILLED, _NUMBERS = "lake.tmp", count()
 
 _KEPT: dict[LakeAddress, _Kept] = {}  # in this process
@@ -277,7 +278,7 @@ class LakeStore:
     # ------------------------------------------------------------------------------------------------------- pruning
 
     def prune(self, con: Connection, *, dry_run: bool) -> Sequence[str]:
-        """Forget snapshots older than `snapshot_days` but for those of closings; delete files that no snapshot needs any more."""
+        """Forget snapshots older than `snapshot_days` but for those of closings; merge small files; delete those that no snapshot needs."""
         before = datetime.now(UTC) - timedelta(days=self.home.settings.snapshot_days)
         old = con.execute(
             """SELECT snapshot_id FROM warehouse.snapshots() WHERE snapshot_time < ? AND coalesce(commit_extra_info, '') = ''
@@ -285,16 +286,25 @@ class LakeStore:
             [before],
         ).fetchall()
         if dry_run:
-            return [f"would forget {len(old)} states of the lake from before {before:%Y-%m-%d}, and delete files that none needs"]
+            return [
+                f"would forget {len(old)} states of the lake from before {before:%Y-%m-%d}, make one of many small files, and delete files"
+                " that no state needs"
+            ]
         self._delete_spilled()
         # Rows kept in the catalogue go to files: those that were deleted before would otherwise stay there for ever.
         con.execute("CALL ducklake_flush_inlined_data('warehouse')")
         if old:
             con.execute(f"CALL ducklake_expire_snapshots('warehouse', versions => {[row[0] for row in old]})")
+        # A merged file says of each row since which state it is there, so that earlier states see what they saw. A file that is worth
+        # reading alone keeps its day to itself.
+        merged = con.execute("CALL ducklake_merge_adjacent_files('warehouse', max_file_size => ?)", [_SMALL_FILE]).fetchall()
         unneeded = con.execute("CALL ducklake_cleanup_old_files('warehouse', cleanup_all => true)").fetchall()
         # What a killed worker wrote and never committed. Nobody is writing now, but a day's grace costs nothing.
         orphans = con.execute("CALL ducklake_delete_orphaned_files('warehouse', older_than => now() - INTERVAL 1 DAY)").fetchall()
-        return [f"forgot {len(old)} states of the lake from before {before:%Y-%m-%d}; deleted {len(unneeded)} + {len(orphans)} files"]
+        return [
+            f"forgot {len(old)} states of the lake from before {before:%Y-%m-%d}; made {sum(made for *_, made in merged)} of"
+            f" {sum(small for *_, small, _ in merged)} small files; deleted {len(unneeded)} + {len(orphans)} files"
+        ]
 
 
 class NoLakeError(WarehouseError):

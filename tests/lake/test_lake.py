@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from pipelines.cli import main
 from pipelines.invariants import InvariantError
 from pipelines.lake import META, LakeStore
+from pipelines.lake_files import whole_files
 from pipelines.ledger.closing import close
 from pipelines.ledger.restatement import restate
 from pipelines.migrations import MIGRATIONS, Migration
@@ -195,7 +196,7 @@ def test_workers_share_the_machine(told: Home, monkeypatch: pytest.MonkeyPatch) 
     assert taken() == (pytest.approx(alone / 4, rel=0.05), 1)
 
 
-def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, told: Home) -> None:
+def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home = lakes.new(like=told)
     totals = "SELECT creator_id, total_micros FROM creator_earnings WHERE day = '2026-03-01' ORDER BY 1"
     then, before = ask(home, "query", totals, "--as-issued", "2026-03-01"), contents(home)
@@ -205,8 +206,18 @@ def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, t
     shown = CliRunner().invoke(main, ["--home", str(home.root), "prune"])
     assert "would forget" in shown.output, shown.output
     assert ask(home, "query", states)[0]["n"] == many
+    data = home.root / "lake"
+    monkeypatch.setattr("pipelines.lake._SMALL_FILE", 1)
+    apart = CliRunner().invoke(main, ["--home", str(home.root), "prune", "--yes"])
+    assert "made 0 of 0 small files" in apart.output, apart.output
+    of_a_day = len(list(data.rglob("*.parquet")))
+    monkeypatch.undo()
     done = CliRunner().invoke(main, ["--home", str(home.root), "prune", "--yes"])
     assert "forgot" in done.output, done.output
+    assert len(list(data.rglob("*.parquet"))) < of_a_day
+    with Warehouse(home).open(read_only=True) as con:
+        merged, elsewhere = whole_files(con, "viewer_events", ["day", "event_id", "video_id"], f"day = '{DAYS[1]}'")
+    assert (len(merged), elsewhere) == (1, 0)  # for engines that read them where they lie
     assert ask(home, "query", states)[0]["n"] <= 4  # the closing, the last one, and what pruning itself commits
     assert ask(home, "query", totals, "--as-issued", "2026-03-01") == then
     assert contents(home) == before
