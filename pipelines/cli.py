@@ -28,7 +28,7 @@ from pipelines.cli_epochs import EPOCH_COMMANDS
 from pipelines.cli_lab import lab
 from pipelines.cli_ledger import LEDGER_COMMANDS
 from pipelines.cli_market import MARKET_COMMANDS
-from pipelines.console import DAY, ERR, OUT, as_issued_option, as_json_option, home_option, option, print_json, short
+from pipelines.console import DAY, ERR, OUT, Command, as_issued_option, as_json_option, home_option, option, print_json, short
 from pipelines.errors import ExpectedError
 from pipelines.money import money
 from pipelines.periods import SPANS
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 class _Group(click.Group):
     """Turns the errors that mean "your input" into one clear message and exit code 1."""
+
+    command_class = Command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -235,7 +237,7 @@ def import_() -> None:
     """Bring a data set into landing/."""
 
 
-@import_.command()
+@import_.command(cls=Command)
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @option("--seed", default=7, help="Seed of what is modelled: verified flag, advertising, gifts, safety.")
 @as_json_option
@@ -305,7 +307,27 @@ def simulate(home: Home, /, first: datetime, out: Path | None, as_json: bool, **
         format=options["file_format"],
         progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
     )
-    _print_summary(asdict(summary), as_json)
+    if as_json:
+        print_json(asdict(summary))
+        return
+    table = RichTable("table", "rows", "of them late", "repeated", "rotten, by reason", box=None, pad_edge=False)
+    for name, counts in summary.tables.items():
+        rotten = ", ".join(f"{reason} {n:,}" for reason, n in counts.rotten.items())
+        table.add_row(name, f"{counts.rows:,}", f"{counts.late:,}", f"{counts.duplicates:,}", escape(rotten))
+    OUT.print(table)
+    OUT.print(f"{summary.files:,} files; {summary.bots:,} bots push {len(summary.boosted_videos)} videos ({summary.bot_events:,} events)")
+    if summary.niche_creators:
+        OUT.print(f"creators of the niche: {', '.join(summary.niche_creators)}")
+    if any(counts.late for counts in summary.tables.values()):
+        OUT.print(
+            f"late rows wait in {short(options['late'] or (out or home.landing).parent / 'late')}; copy them into landing/ to deliver them"
+        )
+    if summary.market:
+        OUT.print("what a study of the market should find:")
+        _print_summary(asdict(summary.market), as_json=False)
+    if not out:
+        last = summary.first_day + timedelta(days=summary.days - 1)
+        OUT.print(f"\nNext: earnings{home_option(home)} run --from {summary.first_day} --to {last}")
 
 
 @main.command()

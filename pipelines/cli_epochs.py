@@ -9,11 +9,11 @@ import click
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines.console import DAY, OUT, as_json_option, home_option, option, print_json
+from pipelines.console import DAY, OUT, Command, as_json_option, home_option, option, print_json
 from pipelines.settings import Home
 
 
-@click.command()
+@click.command(cls=Command)
 @option("--from", "first", type=DAY, required=True, help="First day whose weights are computed again; all later ones follow.")
 @option("--reason", required=True, help="Why; it stands in weight_commits.")
 @as_json_option

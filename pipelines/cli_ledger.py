@@ -11,14 +11,14 @@ import click
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines.console import DAY, OUT, as_issued_option, as_json_option, home_option, option, print_json, short
+from pipelines.console import DAY, OUT, Command, as_issued_option, as_json_option, home_option, option, print_json, short
 from pipelines.money import cents, money
 from pipelines.settings import Home
 
 _MOST = 15
 
 
-@click.command()
+@click.command(cls=Command)
 @option("--through", type=DAY, required=True, help="Last day to close; all days before it are closed with it.")
 @as_json_option
 @click.pass_obj
@@ -40,7 +40,7 @@ def close(home: Home, through: datetime, as_json: bool) -> None:
     OUT.print(f"Note it where nobody can change it; earnings{home_option(home)} ledger verify --head {closing.head[:12]}... looks for it.")
 
 
-@click.command()
+@click.command(cls=Command)
 @option("--day", type=DAY, required=True, help="First (or only) closed day to make again.")
 @option("--through", type=DAY, help="Last closed day to make again. Default: --day.")
 @option("--reason", required=True, help="Why; it stands in the ledger and in the creators' statements.")
@@ -108,7 +108,7 @@ def _print_restatement(shown: Any) -> None:
         OUT.print(f"and {len(changes) - len(shortened)} more; --json lists all")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", metavar="VIDEO|CREATOR")
 @option("--day", type=DAY, required=True, help="Day of the amount.")
 @option("--kind", type=click.Choice(["video", "creator"]), help="Which of the two, where both are called so.")
@@ -135,7 +135,7 @@ def explain(
         click.echo(text(explained))
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("creator")
 @option("--month", type=click.DateTime(formats=["%Y-%m"]), required=True, help="Month, e.g. 2026-03.")
 @option("--html", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the statement there: one file, prints well.")
@@ -166,7 +166,7 @@ def ledger() -> None:
     """The book itself."""
 
 
-@ledger.command()
+@ledger.command(cls=Command)
 @option("--head", help="Hash (or its first 12 digits or more) that must be in the chain, e.g. the one a closing printed.")
 @option("--all", "every_table", is_flag=True, help="Also read every block of every other table, for DuckDB's checksums.")
 @as_json_option

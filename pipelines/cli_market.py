@@ -8,11 +8,11 @@ from datetime import datetime
 import click
 from rich.markup import escape
 
-from pipelines.console import DAY, OUT, as_json_option, home_option, option, print_json
+from pipelines.console import DAY, OUT, Command, as_json_option, home_option, option, print_json
 from pipelines.settings import Home
 
 
-@click.command()
+@click.command(cls=Command)
 @option("--week", "day", type=DAY, required=True, help="Any day of the week.")
 @option("--reason", required=True, help="Why; it stands in market_commits.")
 @as_json_option

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,17 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 def option(*names: str, **keywords: Any) -> Callable[[_F], _F]:
     """`click.option` that shows its default, if it has one."""
     return click.option(*names, show_default="default" in keywords, **keywords)
+
+
+class Command(click.Command):
+    """Refuses an option that is given twice where one counts: click takes the last, and `restate` would correct one day of two."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
+        for parameter, times in given.items():
+            if times > 1 and isinstance(parameter, click.Option) and not (parameter.multiple or parameter.is_flag):
+                raise click.UsageError(f"{parameter.opts[0]} is given {times} times, and only one of them would count", ctx)
+        return super().parse_args(ctx, args)
 
 
 as_issued_option = option(

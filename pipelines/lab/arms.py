@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from pipelines.cli_lab import finish, into_folder
-from pipelines.console import DAY, as_json_option, option
+from pipelines.console import DAY, Command, as_json_option, option
 from pipelines.errors import ExpectedError
 from pipelines.experiment import NORMAL_95, Gain, began, gains, table_2
 from pipelines.lab.report import Report
@@ -139,7 +139,7 @@ def add_if_any(report: Report, home: Home) -> None:
         study(report, home, con)
 
 
-@click.command("arms")
+@click.command("arms", cls=Command)
 @option("--day", type=DAY, help="Last day to look at; the experiment that runs on it. Default: the last day with one.")
 @into_folder("arms")
 @as_json_option

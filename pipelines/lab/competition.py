@@ -15,7 +15,7 @@ import click
 import numpy as np
 
 from pipelines.cli_lab import finish, into_folder
-from pipelines.console import as_json_option, option
+from pipelines.console import Command, as_json_option, option
 from pipelines.lab import arms
 from pipelines.lab.competition_claims import claims, in_words, theorem_2
 from pipelines.lab.competition_runs import ADAPTIVE, HALVED, MECHANISMS, Experiment, Floats, Gains, Run, by_rank, paired, play
@@ -151,7 +151,7 @@ def _figures(report: Report, experiment: Experiment, runs: dict[str, list[Run]],
         axes[0].legend(fontsize=7)
 
 
-@click.command("competition")
+@click.command("competition", cls=Command)
 @option(
     "--setting",
     "names",

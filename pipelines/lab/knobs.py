@@ -15,7 +15,7 @@ import click
 from pydantic import ValidationError
 
 from pipelines.cli_lab import finish, into_folder, progress
-from pipelines.console import DAY, as_json_option, option
+from pipelines.console import DAY, Command, as_json_option, option
 from pipelines.lab.report import Report
 from pipelines.policy import Policy
 from pipelines.settings import Home
@@ -146,7 +146,7 @@ def study(report: Report, home: Home, day: date, policy: Policy, knobs: Sequence
         axes.flat[0].legend(fontsize=7)
 
 
-@click.command("knobs")
+@click.command("knobs", cls=Command)
 @option("--day", type=DAY, required=True, help="Day to pay again; it must have been run.")
 @into_folder("knobs")
 @as_json_option

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.cli_lab import finish, into_folder, progress
-from pipelines.console import as_json_option, option
+from pipelines.console import Command, as_json_option, option
 from pipelines.lab.report import Report
 from solvers.donation_market import Donation, DonationMarket, Equilibrium, PowerDonation, SaturatingDonation
 from solvers.market_fit import TWITCH_DONATION, PreferenceFit, fit_preferences, sine_preferences
@@ -721,7 +721,7 @@ def _processes() -> Iterator[Each]:
         yield pool.map
 
 
-@click.command("market")
+@click.command("market", cls=Command)
 @option("--full", is_flag=True, help="Finer grids and the document's 4000 random markets: much longer than the usual minute or two.")
 @option("--seed", type=int, default=1, help="Of the random markets and of the noise.")
 @into_folder("market")

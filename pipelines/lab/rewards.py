@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.cli_lab import finish, into_folder, progress
-from pipelines.console import as_json_option, option
+from pipelines.console import Command, as_json_option, option
 from pipelines.errors import ExpectedError
 from pipelines.lab.report import Report
 from pipelines.lab.reward_claims import claims
@@ -313,7 +313,7 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
 # ----------------------------------------------------------------------------------------------------------------------- command
 
 
-@click.command("rewards")
+@click.command("rewards", cls=Command)
 @option("--types", "name", default="geometric", help="uniform, geometric, or a CSV file with columns mass and difficulty.")
 @option("--levels", type=click.IntRange(2, 10_000), default=12, help="Number of types (uniform, geometric).")
 @option("--hardest", type=click.FloatRange(1), default=10.0, help="Difficulty of the least able; the most able has 1 (uniform, geometric).")

@@ -11,12 +11,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import dagster as dg
 import duckdb
 import pytest
 from click.testing import CliRunner
 
 from pipelines.cli import main
+from pipelines.cli_lab import STUDIES, lab
+from pipelines.cli_ledger import ledger
+from pipelines.console import Command
 from pipelines.money import money
 from pipelines.schema import TABLES, as_markdown
 from pipelines.settings import Home
@@ -80,6 +84,15 @@ def test_help_teaches(command: list[str]) -> None:
 def test_wrong_usage_is_exit_code_2() -> None:
     assert CliRunner().invoke(main, ["run", "--from", "yesterday"]).exit_code == 2
     assert CliRunner().invoke(main, ["no-such-command"]).exit_code == 2
+
+
+def test_an_option_that_is_given_twice_is_refused_unless_both_count() -> None:
+    twice = CliRunner().invoke(main, ["restate", "--day", "2026-03-05", "--day", "2026-03-06", "--reason", "late"])
+    assert twice.exit_code == 2
+    assert "--day is given 2 times" in twice.output
+    for command in (*main.commands.values(), *(lab.get_command(click.Context(lab), name) for name in STUDIES), *ledger.commands.values()):
+        assert isinstance(command, Command | click.Group)
+    assert CliRunner().invoke(main, ["run", "--asset", "gifts", "--asset", "videos", "--help"]).exit_code == 0
 
 
 @pytest.mark.slow
@@ -232,6 +245,7 @@ def test_simulate_makes_the_bundled_sample_again(tmp_path: Path) -> None:
     words = call[1].replace("\\\n", " ").replace("assets_data/sample", str(tmp_path / "sample")).split()
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
+    assert re.search(r"^viewer_events +[1-9]", result.output, re.MULTILINE)
     for path in sorted((PROJECT / "assets_data" / "sample").rglob("*.csv.gz")):
         assert path.read_bytes() == (tmp_path / "sample" / path.relative_to(PROJECT / "assets_data" / "sample")).read_bytes(), path
 
