@@ -82,8 +82,8 @@ def _quarantine(table: Table) -> Invariant:
     return Invariant(
         "quarantine_share",
         table.name,
-        "the share of rows in quarantine is under the limit (settings.toml: quarantine_limit)",
-        f"""SELECT f.rows, f.bad, round(f.bad / f.rows, 4) AS share, q.reasons, q.example FROM
+        "the share of rows in quarantine is under the limit (settings.toml: quarantine_limit), or the files are corrected first",
+        f"""SELECT f.rows, f.bad, round(f.bad / f.rows, 4) AS share, $quarantine_limit AS quarantine_limit, q.reasons, q.example FROM
             (SELECT sum(rows)::BIGINT AS rows, sum(quarantined)::BIGINT AS bad FROM landing_files
              WHERE table_name = '{table.name}' AND day = $day) f,
             (SELECT histogram(regexp_extract(reason, '^[^(]*')) AS reasons, min(file || ':' || line || ' ' || reason) AS example

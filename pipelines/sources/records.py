@@ -74,7 +74,7 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError, duckdb.Error, pa.ArrowException) as error:
-        raise SourceError(f"{path}: cannot be read: {str(error).splitlines()[0]}. Deliver the file again") from error
+        raise SourceError(f"{path}: cannot be read: {str(error).splitlines()[0].rstrip('.')}. Deliver the file again") from error
 
 
 @dataclass(frozen=True)
