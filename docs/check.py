@@ -26,7 +26,7 @@ LEFT_OUT = re.compile(
     r"|--refresh|--movielens"
 )
 # What a reader has done before the first command that is run here.
-BEFORE = {"README.md": ("earnings demo", "earnings --home my_platform simulate --days 31"), "docs/data.md": ("earnings demo",)}
+BEFORE = {"README.md": ("earnings demo",), "docs/data.md": ("earnings demo",)}
 COPIED = ("assets_data", "docs", "deploy", "benchmarks", "workspace.yaml", "dagster.yaml", "pipelines", "solvers", "tests")
 
 
