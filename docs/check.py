@@ -63,7 +63,7 @@ def run(document: Path) -> bool:
                     continue
                 began = time.monotonic()
                 answer = "yes | " if " restate " in command and "--yes" not in command and "--json" not in command else ""
-                shell.stdin.write(f"{answer}{command} > output.log 2>&1; echo $?\n")
+                shell.stdin.write(f"{{ {answer}{command}; }} > output.log 2>&1; echo $?\n")
                 shell.stdin.flush()
                 code = shell.stdout.readline().strip()
                 print(f"  {'ok' if code == '0' else 'FAILED ' + code:<9}{time.monotonic() - began:5.1f} s  {command}", flush=True)
