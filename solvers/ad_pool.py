@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solvers.errors import InfeasibleError
+from solvers.inputs import refuse
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -194,7 +195,7 @@ def _checked(
     shares = np.asarray(share, dtype=np.float64)
     if shares.ndim != 1:
         raise ValueError(f"share must be one-dimensional, not of shape {shares.shape}")
-    _refuse(~(np.isfinite(shares) & (shares >= 0)), "share must be finite and at least 0", shares)
+    refuse(~(np.isfinite(shares) & (shares >= 0)), "share must be finite and at least 0", shares)
     lo, hi = _bound(floor, "floor", 0.0, shares.size), _bound(cap, "cap", math.inf, shares.size)
     if np.any(bad := (lo < 0) | (lo > hi)):
         row = int(np.argmax(bad))
@@ -208,14 +209,8 @@ def _bound(bound: npt.ArrayLike | None, name: str, default: float, n: int) -> Fl
     if values.shape not in ((), (n,)):
         raise ValueError(f"{name} must be one number or have shape ({n},), not {values.shape}")
     values = np.broadcast_to(values, (n,))
-    _refuse(np.isnan(values), f"{name} must not be NaN", values)
+    refuse(np.isnan(values), f"{name} must not be NaN", values)
     return values
-
-
-def _refuse(bad: Mask, rule: str, values: Floats) -> None:
-    if bad.any():
-        row = int(np.argmax(bad))
-        raise ValueError(f"{rule}: row {row} is {float(values[row])!r}")
 
 
 def _sum_near(values: Floats, target: float) -> float:

@@ -17,7 +17,7 @@ from pipelines.policy import Coins, exact
 from pipelines.queries import query
 from pipelines.schema import arrow_columns
 from solvers.apportion import apportion
-from solvers.certificate import certify_coin_split, certify_platform_split
+from solvers.coin_certificate import certify_coin_split, certify_platform_split
 from solvers.coin_split import split_platform, split_videos
 
 Floats = NDArray[np.float64]

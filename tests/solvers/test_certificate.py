@@ -15,11 +15,10 @@ from solvers.ad_pool import allocate_pool
 from solvers.certificate import (
     EachAtMost,
     Rule,
-    certify_coin_split,
-    certify_platform_split,
     certify_pool,
     pool_problem,
 )
+from solvers.coin_certificate import certify_coin_split, certify_platform_split
 from solvers.coin_split import split_platform, split_videos
 
 OBJECTIVES = ("linear", "blend")
