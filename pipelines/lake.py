@@ -155,9 +155,15 @@ class LakeStore:
         os.environ["PGAPPNAME"] = f"earnings, process {os.getpid()} on {gethostname()}"[:63]  # PostgreSQL keeps no more
 
     def _load(self, con: Connection) -> None:
-        load_extensions(con, "ducklake", "postgres_scanner", *(["httpfs"] if self.address.data.startswith("s3://") else []))
+        load_extensions(con, "ducklake", "postgres_scanner", *(["httpfs", "aws"] if self.address.data.startswith("s3://") else []))
         if self.address.data.startswith("s3://"):
-            con.execute(_secret(os.environ))
+            try:
+                con.execute(_secret(os.environ))
+            except duckdb.Error as error:
+                raise WarehouseError(
+                    f"{self}: nothing says who we are to the bucket: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or"
+                    f" give this machine or pod a role ({_reason(error)})"
+                ) from error
 
     def _attach(self, con: Connection, read_only: bool, past: Past | None) -> None:
         options = ["CREATE_IF_NOT_EXISTS false"]
@@ -353,7 +359,10 @@ def _tell(con: Connection, sql: str) -> None:
 
 
 def _secret(environment: os._Environ[str]) -> str:
-    """What DuckDB needs to read and write a bucket, from the variables that all tools for S3 read."""
+    """What DuckDB needs to read and write a bucket, from the variables that all tools for S3 read.
+
+    Where they name no key, AWS's own library looks for one (profile, web identity, role of the pod or machine), and again when it expires.
+    """
     endpoint = environment.get("AWS_ENDPOINT_URL", "")
     scheme, _, host = endpoint.rpartition("://")
     options = {
@@ -364,6 +373,7 @@ def _secret(environment: os._Environ[str]) -> str:
         **({"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path"} if endpoint else {}),
     }
     given = [f"{name} {_quoted(value)}" for name, value in options.items() if value] + [f"USE_SSL {scheme != 'http'}"]
+    given += [] if options["KEY_ID"] else ["PROVIDER credential_chain", "REFRESH auto"]
     return f"CREATE SECRET (TYPE s3, {', '.join(given)})"
 
 

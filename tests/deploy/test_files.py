@@ -115,6 +115,17 @@ def test_kubernetes_has_no_way_in_without_a_login_either() -> None:
     assert values["dagsterWebserver"]["service"]["type"] == "ClusterIP"
 
 
+def test_runs_on_kubernetes_have_the_limits_and_the_rights_that_are_written_for_them() -> None:
+    values = _yaml("values.yaml")
+    (deployment,) = values["dagster-user-deployments"]["deployments"]
+    assert "resources" not in deployment  # dagster-k8s would take them for the runs
+    run = values["runLauncher"]["config"]["k8sRunLauncher"]["runK8sConfig"]
+    assert run["podSpecConfig"]["securityContext"] == deployment["podSecurityContext"]
+    assert run["containerConfig"]["securityContext"] == deployment["securityContext"]
+    web = values["dagsterWebserver"]
+    assert web["service"]["port"] == web["readinessProbe"]["httpGet"]["port"] > 1024
+
+
 def test_connections_to_postgresql_are_encrypted_and_verified() -> None:
     rules = [line.split() for line in _text("pg_hba.conf").split("\n") if line and not line.startswith("#")]
     assert {rule[0] for rule in rules} == {"local", "hostssl"}

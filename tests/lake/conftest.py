@@ -29,7 +29,7 @@ from pipelines.warehouse import Warehouse
 from tests.ledger.conftest import FIRST, SETTINGS, deliver_late, make_days
 
 PASSWORD = "a password that must be seen nowhere"
-EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs")
+EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs", "aws")
 HOW = "PostgreSQL's programs and the extra `lake` are needed: apt-get install postgresql; pip install -e '.[lake]'; pytest -m lake"
 DAYS = [FIRST, FIRST.replace(day=2)]
 LAST = ("ledger_entries", "creator_earnings")
@@ -120,7 +120,7 @@ class Lakes:
     root: Path
     numbers: Iterator[int]
 
-    def new(self, landed: Path | None = None, *, like: Home | None = None) -> Home:
+    def new(self, landed: Path | None = None, *, like: Home | None = None, data: str = "lake") -> Home:
         """An empty lake, with the landing folder of a home; or a copy of the lake `like` as it is now."""
         name = f"lake_{os.getpid()}_{next(self.numbers)}"
         home = Home.at(self.root / name)
@@ -133,7 +133,7 @@ class Lakes:
             for folder in ("landing", "late") if landed else ():
                 shutil.copytree(landed / folder, home.root / folder)
             self.server.ask(f"CREATE DATABASE {name}")
-        address = f"ducklake:postgres:{self.server.dsn(name)} password=${{LAKE_PASSWORD}}?data=lake"
+        address = f"ducklake:postgres:{self.server.dsn(name)} password=${{LAKE_PASSWORD}}?data={data}"
         (home.root / "settings.toml").write_text(
             f'{SETTINGS.replace("seconds = 5", "seconds = 20")}quarantine_limit = 0.5\nwarehouse = "{address}"\n'
         )
