@@ -27,11 +27,13 @@ from tests.lake.conftest import DAYS, LAST, PASSWORD, Lakes, Server, head, make
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("lake faults")]
 
 FIRST = DAYS[0]
-SPAWN = multiprocessing.get_context("spawn")
+# Processes as new as spawned ones, for nothing was opened where they are forked; what they import is imported once.
+FRESH = multiprocessing.get_context("forkserver")
+FRESH.set_forkserver_preload([__name__])
 
 
 def start(work: Callable[..., None], *arguments: Any) -> Any:
-    process = SPAWN.Process(target=work, args=arguments)
+    process = FRESH.Process(target=work, args=arguments)
     process.start()
     return process
 
