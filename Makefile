@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
-	@echo "make test   set up .venv, lint, check types, run every test that is not slow: under five minutes on two cores"
+	@echo "make test   set up .venv, lint, check types, run every test that is not slow (marker slow)"
 	@echo "make test-all   the same with the slow tests"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
 	@echo "make drill  lose everything on the sample, restore it from a backup, prove it; LAKE=\"host=... dbname=...\" for a lake"
