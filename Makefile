@@ -3,12 +3,12 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo drill test test-all check spark test-spark lock clean help
+.PHONY: demo drill test test-slow check spark test-spark lock clean help
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
 	@echo "make test   set up .venv, lint, check types, run every test that is not slow (marker slow)"
-	@echo "make test-all   the same with the slow tests"
+	@echo "make test-slow   set up .venv, run the others"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
 	@echo "make drill  lose everything on the sample, restore it from a backup, prove it; LAKE=\"host=... dbname=...\" for a lake"
 	@echo "make lock   resolve pyproject.toml anew into requirements.lock and requirements-spark.lock"
@@ -35,8 +35,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-re
 test: check
 	$(PYTEST) -m "not slow"
 
-test-all: check
-	$(PYTEST) --durations=15 --durations-min=5
+test-slow: $(VENV)/.ready
+	$(PYTEST) -m slow --durations=15 --durations-min=5
 
 # In a lock of its own: 430 MB to load and a Java are much to ask for what the two commands above do without.
 spark: $(VENV)/.ready
