@@ -19,6 +19,7 @@ import dagster as dg
 from pipelines.errors import ExpectedError
 from pipelines.partitions import DAYS
 from pipelines.policy import Policy, PolicyBook
+from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.stores import Claim
 from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_days
@@ -154,7 +155,7 @@ def partitioned_asset(
         pool=POOL,
         code_version=CODE_VERSION,
         kinds={"duckdb"},
-        metadata={"tables": ", ".join((name, *extra_tables))},
+        metadata={"tables": ", ".join((name, *extra_tables)), "dagster/column_schema": columns_of(name)},
     )
     def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
         keys = context.partition_keys
@@ -181,6 +182,11 @@ def partitioned_asset(
             raise
 
     return asset
+
+
+def columns_of(table: str) -> dg.TableSchema:
+    """The columns of a table as an asset's page lists them, with their meaning and units."""
+    return dg.TableSchema(columns=[dg.TableColumn(c.name, c.type, c.meaning) for c in TABLES[table].columns])
 
 
 def yesterday_of(name: str) -> dg.AssetDep:

@@ -56,6 +56,14 @@ def test_edges() -> None:
     assert found == EDGES | PERIODIC_EDGES
 
 
+def test_an_assets_page_lists_its_columns_with_their_meaning() -> None:
+    for node in _graph().asset_nodes:
+        found = node.metadata["dagster/column_schema"]
+        assert isinstance(found, dg.TableSchema)
+        table = TABLES[node.key.to_user_string()]
+        assert [(c.name, c.type, c.description) for c in found.columns] == [(c.name, c.type, c.meaning) for c in table.columns]
+
+
 def test_status_knows_the_edges() -> None:
     """It keeps its own, because importing Dagster takes seconds; snapshots, yesterday's carry and committed weights are judged apart."""
     derived = {name: edges - {"viewers", "creators", "videos", name} for name, edges in EDGES.items() if edges - {"creators", "videos"}}
