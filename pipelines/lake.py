@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 import duckdb
 
 from pipelines.settings import Home, LakeAddress
-from pipelines.stores import Claim, Connection, DisturbedError, Past, WarehouseError, WarehouseLockedError, configuration
+from pipelines.stores import Claim, Connection, DisturbedError, Past, WarehouseError, WarehouseLockedError, configuration, spill_folder
 
 META = "__ducklake_metadata_warehouse"  # what DuckLake calls the catalogue's database
 _AWAY = (  # what libpq says of a server that may be back in a moment
@@ -48,8 +47,8 @@ class _Kept:
         self.instance = None
 
 
+_NUMBERS = count()
 _SMALL_FILE = 16 << 20  # bytes
-_SPILLED, _NUMBERS = "lake.tmp", count()
 
 _KEPT: dict[LakeAddress, _Kept] = {}  # in this process
 
@@ -117,7 +116,7 @@ class LakeStore:
         deadline = time.monotonic() + self.home.settings.lock_timeout_seconds
         self._prepare_environment()
         while True:
-            con = duckdb.connect(config={**configuration(self.home), "temp_directory": str(self._spill())})
+            con = duckdb.connect(config={**configuration(self.home), "temp_directory": spill_folder(self.home, str(next(_NUMBERS)))})
             try:
                 self._load(con)
                 self._attach(con, read_only, past)
@@ -132,21 +131,6 @@ class LakeStore:
             except BaseException:
                 con.close()
                 raise
-
-    def _spill(self) -> Path:
-        """Where a connection puts what does not fit into memory. DuckDB gives the files fixed names, so two that shared a folder would
-        write into each other's."""
-        return self.home.root / f"{_SPILLED}-{gethostname()}-{os.getpid()}-{next(_NUMBERS)}"
-
-    def _delete_spilled(self) -> None:
-        """What killed processes of this machine left behind; DuckDB deletes a folder when its connection is closed."""
-        for folder in self.home.root.glob(f"{_SPILLED}-{gethostname()}-*"):
-            try:
-                os.kill(int(folder.name.split("-")[-2]), 0)
-            except ProcessLookupError:
-                shutil.rmtree(folder)
-            except PermissionError:
-                pass  # another user's, and alive
 
     def _prepare_environment(self) -> None:
         """What libpq reads from there: a password, so that it is in no message and no query, and the name that others see us by."""
@@ -296,7 +280,6 @@ class LakeStore:
                 f"would forget {len(old)} states of the lake from before {before:%Y-%m-%d}, make one of many small files, and delete files"
                 " that no state needs"
             ]
-        self._delete_spilled()
         # Rows kept in the catalogue go to files: those that were deleted before would otherwise stay there for ever.
         con.execute("CALL ducklake_flush_inlined_data('warehouse')")
         if old:

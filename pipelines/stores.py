@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
+from socket import gethostname
 from typing import Protocol
 
 import duckdb
@@ -24,6 +25,7 @@ from pipelines.errors import ExpectedError
 from pipelines.settings import Home
 
 Connection = duckdb.DuckDBPyConnection
+_SPILLED = "spilled"
 WORKERS = "EARNINGS_WORKERS"  # in the environment of a worker: how many processes share this machine
 
 
@@ -163,7 +165,9 @@ class FileStore:
         if not self.home.published.exists():
             raise NothingPublishedError(f"{self.home.published}: there is no published copy yet. Make it first: earnings run")
         with explained(self.home.published, "cannot be opened"):
-            con = duckdb.connect(str(self.home.published), read_only=True, config=configuration(self.home))
+            # Many may read it at once, and DuckDB would let all of them spill into the folder beside the file.
+            config = {**configuration(self.home), "temp_directory": spill_folder(self.home, "published")}
+            con = duckdb.connect(str(self.home.published), read_only=True, config=config)
         try:
             con.execute(QUIET)
             yield con
@@ -197,6 +201,23 @@ def _share(workers: int) -> tuple[int, str]:
         threads, memory = con.execute("SELECT current_setting('threads'), current_setting('memory_limit')").fetchall()[0]
     number, unit = memory.split()
     return max(1, threads // workers), f"{float(number) / workers:.2f} {unit}"
+
+
+def spill_folder(home: Home, database: str) -> str:
+    """Where a process puts what of a database does not fit into memory. DuckDB gives the files fixed names, so two that shared a folder
+    would write into each other's."""
+    return str(home.root / f"{_SPILLED}-{gethostname()}-{os.getpid()}-{database}")
+
+
+def delete_spilled(home: Home) -> None:
+    """What killed processes of this machine left behind; DuckDB deletes a folder when its connection is closed."""
+    for folder in home.root.glob(f"{_SPILLED}-{gethostname()}-*"):
+        try:
+            os.kill(int(folder.name.split("-")[-2]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder)
+        except PermissionError:
+            pass  # another user's, and alive
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from pipelines.stores import (
     Store,
     WarehouseError,
     WarehouseLockedError,
+    delete_spilled,
 )
 
 __all__ = [
@@ -239,6 +240,8 @@ class Warehouse:
 
     def prune(self, *, dry_run: bool) -> Sequence[str]:
         """Forget what the store keeps of earlier states beyond what the settings say; in words what was done, or would be."""
+        if not dry_run:
+            delete_spilled(self.home)
         if not self.store.many_writers or not self.exists():
             return ()
         with self.open() as con:

@@ -272,6 +272,21 @@ def published(warehouse: Warehouse) -> list[str]:
         return [row[0] for row in con.execute("SELECT creator_id FROM creators ORDER BY 1").fetchall()]
 
 
+def test_processes_that_read_the_copy_never_spill_into_the_same_folder(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB's files have the same names in every process: two that met in a folder ended both processes."""
+    warehouse.publish()
+    folders = []
+    for pid in (1, 2):
+        monkeypatch.setattr("os.getpid", lambda pid=pid: pid)
+        with warehouse.read() as con, warehouse.read() as again:
+            large = "CREATE TEMP TABLE large AS SELECT md5(n::VARCHAR) AS t FROM range(1_000_000) AS r (n)"
+            con.execute(f"SET memory_limit = '30MB'; {large}")
+            folders += [Path(folder).name for (folder,) in again.execute("SELECT current_setting('temp_directory')").fetchall()]
+            assert (warehouse.home.root / folders[-1]).is_dir()
+    assert len(set(folders)) == 2
+    assert not list(warehouse.home.root.glob("spilled-*"))
+
+
 def test_publishing_copies_every_committed_table(warehouse):
     assert warehouse.publish() == warehouse.home.published
     with warehouse.open() as con, duckdb.connect(str(warehouse.home.published), read_only=True) as copy:

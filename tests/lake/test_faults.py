@@ -40,7 +40,7 @@ def start(work: Callable[..., None], *arguments: Any) -> Any:
 
 def ended(processes: list[Any]) -> list[int]:
     for process in processes:
-        process.join(120)
+        process.join(300)
         assert process.exitcode is not None, "hangs"
     return [process.exitcode for process in processes]
 

@@ -178,7 +178,7 @@ def test_what_killed_processes_spilled_is_deleted(lakes: Lakes, told: Home) -> N
     ended = subprocess.Popen(["true"])
     ended.wait()
     here = gethostname()
-    theirs, ours, elsewhere = (home.root / f"lake.tmp-{name}-0" for name in (f"{here}-{ended.pid}", f"{here}-{os.getpid()}", "pod-7-1"))
+    theirs, ours, elsewhere = (home.root / f"spilled-{name}-0" for name in (f"{here}-{ended.pid}", f"{here}-{os.getpid()}", "pod-7-1"))
     for folder in (theirs, ours, elsewhere):
         folder.mkdir()
     Warehouse(home).prune(dry_run=False)
