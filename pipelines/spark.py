@@ -71,9 +71,10 @@ def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, ho
         parts = ", ".join(as_text(part) for part in sorted((folder / "tier").glob("*.parquet")))
         con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet([{parts}])")
         try:
-            yield con.sql(scores.sql, params=dict(scores.parameters))
+            con.execute(f"CREATE OR REPLACE TEMP TABLE scored AS {scores.sql}", dict(scores.parameters))
+            yield con.sql("FROM scored")
         finally:
-            con.execute("DROP VIEW tier")
+            con.execute("DROP TABLE IF EXISTS scored; DROP VIEW tier")
 
 
 @contextmanager

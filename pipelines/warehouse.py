@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -67,8 +67,11 @@ class DayWriter:
     written: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
 
-    def replace(self, table: str, rows: duckdb.DuckDBPyRelation | pa.Table | str) -> int:
-        """Make `rows` (a relation, an Arrow table or SQL) the table's day, by column name; returns how many there are.
+    def replace(self, table: str, rows: duckdb.DuckDBPyRelation | pa.Table | str, parameters: Mapping[str, Any] | None = None) -> int:
+        """Make `rows` (SQL with its parameters, a relation or an Arrow table) the table's day, by column name; returns how many there are.
+
+        SQL goes into the table as it is computed. A relation made by `con.sql(..., params=...)` does not: DuckDB computes it at once, and
+        keeps all of it in memory that its limit does not know.
 
         Raises
         ------
@@ -76,17 +79,21 @@ class DayWriter:
             The rows lack a column of the table or have one too many, or belong to another day.
         """
         columns = {c.name for c in TABLES[table].columns}
-        relation = self.con.sql(rows) if isinstance(rows, str) else self.con.from_arrow(rows) if isinstance(rows, pa.Table) else rows
-        if missing := columns - set(relation.columns):
+        if isinstance(rows, str):
+            source = f"({rows}\n)"
+        else:
+            self.con.register("incoming_rows", rows)  # unlike a view that is created, it is in no store
+            source = "incoming_rows"
+        given = {column[0] for column in self.con.execute(f"FROM {source} LIMIT 0", parameters).description or ()}
+        if missing := columns - given:
             raise ValueError(f"{table} {self.day}: rows lack {', '.join(sorted(missing))}")
-        if unknown := set(relation.columns) - columns:
+        if unknown := given - columns:
             raise ValueError(f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table does not")
         before = _digest(self.con, table, self.day)
-        if before[0]:
-            self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
-        self.con.register("incoming_rows", relation)  # unlike a view that is created, it is in no store
-        inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM incoming_rows").fetchone()
-        self.con.unregister("incoming_rows")
+        self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
+        inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM {source}", parameters).fetchone()
+        if not isinstance(rows, str):
+            self.con.unregister("incoming_rows")
         after = _digest(self.con, table, self.day)
         if inserted is None or inserted[0] != after[0]:
             raise ValueError(f"{table} {self.day}: some of the rows are of another day")

@@ -86,6 +86,8 @@ def test_columns_go_by_name_and_rows_may_come_as_sql_relation_or_arrow(warehouse
             with warehouse.write_day(con, DAY) as writer:
                 assert writer.replace("creators", rows) == 2
             results.append(con.execute("FROM creators ORDER BY ALL").fetchall())
+        with warehouse.write_day(con, DAY) as writer:
+            assert writer.replace("creators", "SELECT * FROM source -- all but one\nWHERE creator_id <> $other", {"other": "y"}) == 1
     assert results == [[(DAY, "x", None, 1, "x"), (DAY, "y", None, 1, "x")]] * 3
 
 

@@ -103,20 +103,18 @@ def group_utility(run: Day) -> Metadata:
     with run.write() as writer:
         rows = writer.replace(
             "group_utility",
-            run.con.sql(
-                query("group_utility"),
-                params={
-                    "day": run.day,
-                    "first_day": run.day - 2 * DAY if epochs.relative else run.day,
-                    "version": grouping.version,
-                    "metric": epochs.utility,
-                    "relative": epochs.relative,
-                    "least": epochs.min_impressions,
-                    "arms": list(names),
-                    "control": names[1] if len(names) > 1 else "",
-                    "policy_hash": run.policy.hash,
-                },
-            ),
+            query("group_utility"),
+            {
+                "day": run.day,
+                "first_day": run.day - 2 * DAY if epochs.relative else run.day,
+                "version": grouping.version,
+                "metric": epochs.utility,
+                "relative": epochs.relative,
+                "least": epochs.min_impressions,
+                "arms": list(names),
+                "control": names[1] if len(names) > 1 else "",
+                "policy_hash": run.policy.hash,
+            },
         )
     found = run.con.execute(
         """SELECT group_id, utility, share, enough, value FROM group_utility WHERE day = ? AND steers ORDER BY group_id""", [run.day]

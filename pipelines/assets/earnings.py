@@ -25,8 +25,7 @@ def ledger_entries(run: Day) -> Metadata:
 
 def write_earnings(writer: DayWriter, policy_hash: str) -> int:
     """Make `creator_earnings` of a day what the ledger owes for it."""
-    owed = writer.con.sql(query("creator_earnings"), params={"day": writer.day, "policy_hash": policy_hash})
-    return writer.replace("creator_earnings", owed)
+    return writer.replace("creator_earnings", query("creator_earnings"), {"day": writer.day, "policy_hash": policy_hash})
 
 
 @daily_asset(group="earnings", deps=["ledger_entries"], afterwards=Warehouse.publish)

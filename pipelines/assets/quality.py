@@ -8,7 +8,7 @@ import dagster as dg
 
 from pipelines.assets.daily import Day, Metadata, daily_asset, window
 from pipelines.epochs import require_weights
-from pipelines.scoring import score_engine, score_videos
+from pipelines.scoring import score_engine, score_query
 from pipelines.spark import score_on_spark
 from pipelines.warehouse import require_days
 
@@ -23,13 +23,12 @@ def video_quality(run: Day) -> Metadata:
     landed = set(run.home.landing_days("viewer_events"))
     require_days(run.con, ["viewer_events"], [day for day in window(run.day, run.policy.quality.window_days) if day in landed])
     engine = score_engine(run.con, run.day, run.policy, run.home.settings)
-    on_spark = engine == "spark"
-    scoring = (
-        score_on_spark(run.con, run.day, run.policy, run.home) if on_spark else nullcontext(score_videos(run.con, run.day, run.policy))
-    )
-    # The transaction first: what Spark adds up must be of the state that the day is then said to be made from.
-    with run.write() as writer, scoring as scores:
-        rows = writer.replace("video_quality", scores)
+    alone = score_query(run.day, run.policy)
+    scoring = score_on_spark(run.con, run.day, run.policy, run.home) if engine == "spark" else nullcontext()
+    with scoring as scores, run.write() as writer:
+        rows = (
+            writer.replace("video_quality", scores) if scores is not None else writer.replace("video_quality", alone.sql, alone.parameters)
+        )
     views, effective, mean, zeros = run.con.execute(
         """SELECT coalesce(sum(qualified_views), 0), coalesce(sum(effective_views), 0), coalesce(avg(quality), 0),
                   coalesce(avg((quality = 0)::INT), 0) FROM video_quality WHERE day = ?""",
