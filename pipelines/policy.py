@@ -137,6 +137,10 @@ class AdRule(_Section):
     maximum: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="part of the pool the group, or each, gets at most")
     least_units: Annotated[int, Field(ge=1)] = Field(1, description="pools with fewer units are left alone")
 
+    def holds_in(self, category: str) -> bool:
+        """Whether it is about the pool of that category."""
+        return not self.pools or category in self.pools
+
     @model_validator(mode="after")
     def _says_something(self) -> AdRule:
         if sum((self.followers_below is not None or self.followers_from is not None, self.label is not None, self.each is not None)) != 1:

@@ -48,7 +48,9 @@ class PoolRule:
             return [GroupBounds(self.name, self.members, self.least, self.most)]
         assert self.most is not None
         together, sizes = np.bincount(self.alike, weights=payout), np.bincount(self.alike)
-        return [GroupBounds(self.name, self.alike == place, None, self.most) for place in np.flatnonzero(together > self.most - sizes - 1)]
+        order, ends = np.argsort(self.alike, kind="stable"), np.cumsum(sizes)
+        full = np.flatnonzero(together > self.most - sizes - 1)
+        return [GroupBounds(self.name, order[ends[place] - sizes[place] : ends[place]], None, self.most) for place in full]
 
     def outcome(self, by_unit: npt.NDArray[np.int64], multipliers: Mapping[str, float]) -> dict[str, Any]:
         """The rule's row of `ad_rules`, without day, pool and policy."""
@@ -74,7 +76,7 @@ def pool_rules(rules: Sequence[AdRule], category: str, pool: int, units: pa.Tabl
 
     A rule that asks something for nobody, or for a pool with fewer units than its least_units, is left alone and says so.
     """
-    return [_in_pool(rule, pool, units) for rule in rules if not rule.pools or category in rule.pools]
+    return [_in_pool(rule, pool, units) for rule in rules if rule.holds_in(category)]
 
 
 def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:

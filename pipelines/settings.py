@@ -90,6 +90,9 @@ class Settings(BaseModel):
     )
     chunked_from: Annotated[int, Field(ge=0)] = Field(5_000_000, description="ad pools with more videos are split in chunks, from disk")
     chunk_rows: Annotated[int, Field(ge=1)] = Field(1_000_000, description="rows in memory then")
+    ruled_up_to: Annotated[int, Field(ge=0)] = Field(
+        20_000_000, description="ad pools under rules over groups are split in memory; with more videos than that, refused"
+    )
     score_engine: Literal["duckdb", "spark", "auto"] = Field("duckdb", description="what adds up the events of the quality score")
     spark: Spark = Field(Spark(), description="section of its own")
     publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")

@@ -21,10 +21,13 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class GroupBounds:
-    """What the members of a group get together, in whole units: least and most, None for no bound."""
+    """What the members of a group get together, in whole units: least and most, None for no bound.
+
+    `members` are marked, (n,) of bool, or numbered in ascending order: a grouping of all rows is then no larger than the rows are.
+    """
 
     name: str
-    members: npt.NDArray[np.bool_]
+    members: npt.NDArray[np.bool_] | npt.NDArray[np.intp]
     least: int | None = None
     most: int | None = None
 
@@ -64,17 +67,28 @@ def apportion_with_rules(
         return paid
     amounts = np.asarray(amounts, dtype=np.float64)
     ids = np.asarray(keys, dtype=object)
-    _, cell = np.unique(np.column_stack([rule.members for rule in rules]), axis=0, return_inverse=True)
-    cell = cell.reshape(-1)
-    have = np.array([int(paid[cell == c].sum()) for c in range(cell.max() + 1)], dtype=object)
+    cell = _cells([rule.members for rule in rules], amounts.size)
+    order = np.argsort(cell, kind="stable")
+    starts = np.flatnonzero(np.diff(cell[order], prepend=-1))
+    have = np.add.reduceat(paid[order], starts).astype(object)
     size = np.bincount(cell)
     ceiling = total if cap is None else min(cap, total)
     moves = _moves([(rule, np.unique(cell[rule.members])) for rule in rules], have, size * floor - have, size * ceiling - have, paid)
     for c in np.flatnonzero(moves):
-        rows = np.flatnonzero(cell == c)
+        rows = order[starts[c] : starts[c] + size[c]]
         paid[rows] = apportion(amounts[rows], int(have[c]) + int(moves[c]), keys=ids[rows].tolist(), floor=floor, cap=cap)
     assert all(_kept(paid, rule) for rule in rules)
     return paid
+
+
+def _cells(groups: Sequence[npt.NDArray[np.bool_] | npt.NDArray[np.intp]], n: int) -> Ints:
+    """Rows of the same groups have the same number; those that are in an earlier group than others come after them."""
+    cell, cells = np.zeros(n, dtype=np.int64), 1
+    for members in reversed(groups):
+        found, which = np.unique(cell[members], return_inverse=True)
+        cell[members] = cells + which
+        cells += found.size
+    return np.unique(cell, return_inverse=True)[1].astype(np.int64)
 
 
 def _kept(paid: Ints, rule: GroupBounds) -> bool:
@@ -85,23 +99,25 @@ def _kept(paid: Ints, rule: GroupBounds) -> bool:
 def _moves(rules: list[tuple[GroupBounds, Ints]], have: Any, least: Any, most: Any, paid: Ints) -> Ints:
     """The fewest units to move into (or out of) each cell. They are few, so that the solver's doubles hold them exactly."""
     from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import csc_array
 
     n = have.size
-    rows = [np.repeat([1.0, -1.0], n)]
+    columns = [np.arange(n), *(cells for _, cells in rules)]
     low, high = [0.0], [0.0]
-    for rule, cells in rules:
-        row = np.zeros(n)
-        row[cells] = 1.0
+    for rule, _ in rules:
         got = int(paid[rule.members].sum())
-        rows.append(np.concatenate([row, -row]))
         low.append(-np.inf if rule.least is None else float(rule.least - got))
         high.append(np.inf if rule.most is None else float(rule.most - got))
     reach = float(sum(abs(x) for x in [*low, *high] if np.isfinite(x))) + n
+    place = np.concatenate(columns)
+    row = np.repeat(np.arange(len(columns)), [column.size for column in columns])
+    signs = np.repeat([1.0, -1.0], place.size)
+    moved = csc_array((signs, (np.tile(row, 2), np.concatenate([place, n + place]))), shape=(len(columns), 2 * n))
     found = milp(
         np.ones(2 * n),
         integrality=np.ones(2 * n),
         bounds=Bounds(0, np.concatenate([np.minimum(most.astype(float), reach), np.minimum(-least.astype(float), reach)])),
-        constraints=LinearConstraint(np.array(rows), np.array(low), np.array(high)),
+        constraints=LinearConstraint(moved, np.array(low), np.array(high)),
     )
     if found.x is None:
         raise InfeasibleError(f"no whole amounts keep all of: {', '.join(repr(rule.name) for rule, _ in rules)}")

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.assets.daily import Day, Metadata, daily_asset, yesterday_of
+from pipelines.errors import ExpectedError
 from pipelines.large_pools import split_large_pool
 from pipelines.policy import Ads, exact
 from pipelines.pool_rules import pool_rules
@@ -33,19 +34,16 @@ def pulse_payouts(run: Day) -> Metadata:
     pulse = run.policy.pulse
     (compliant,) = run.con.execute("SELECT count(*) FROM video_quality WHERE day = ? AND compliant", [run.day]).fetchall()[0]
     share = exact(pulse.creator_share)
-    rows = run.con.sql(
-        query("pulse_payouts"),
-        params={
-            "day": run.day,
-            "pulse_count": int(exact(pulse.top_fraction) * compliant),
-            "min_safety": pulse.min_safety,
-            "share_over": share.numerator,
-            "share_under": share.denominator,
-            "policy_hash": run.policy.hash,
-        },
-    )
+    parameters = {
+        "day": run.day,
+        "pulse_count": int(exact(pulse.top_fraction) * compliant),
+        "min_safety": pulse.min_safety,
+        "share_over": share.numerator,
+        "share_under": share.denominator,
+        "policy_hash": run.policy.hash,
+    }
     with run.write() as writer:
-        count = writer.replace("pulse_payouts", rows)
+        count = writer.replace("pulse_payouts", query("pulse_payouts"), parameters)
     revenue, payout = run.con.execute(
         "SELECT coalesce(sum(revenue_micros), 0)::BIGINT, coalesce(sum(payout_micros), 0)::BIGINT FROM pulse_payouts WHERE day = ?",
         [run.day],
@@ -197,6 +195,10 @@ def ad_payouts(run: Day) -> Metadata:
     }
 
 
+class PoolTooLargeError(ExpectedError, RuntimeError):
+    """A pool that must be split in memory has more videos than the settings allow: says which, and what to change."""
+
+
 def unit_cap(ads: Ads, pool: int) -> int:
     """The most a unit may get of a pool, in micros."""
     return min(ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool))
@@ -213,7 +215,14 @@ class PoolSplit:
 
 def _split(run: Day, category: str, pool: int, carry_in: int, videos: int, folder: Path) -> PoolSplit:
     ads, settings = run.policy.ads, run.home.settings
-    if videos > settings.chunked_from and not ads.rules:
+    ruled = any(rule.holds_in(category) for rule in ads.rules)
+    if ruled and videos > settings.ruled_up_to:
+        raise PoolTooLargeError(
+            f"pool {category!r} on {run.day} has {videos} videos, and rules over groups hold in it under policy {run.policy.name}: such a"
+            f" pool is split in memory, some 700 bytes a video, and this home stops at {settings.ruled_up_to}. Raise ruled_up_to in"
+            " settings.toml on a machine with room, or say in each rule which pools it is for (pools)."
+        )
+    if videos > settings.chunked_from and not ruled:
         cap, chunk = unit_cap(ads, pool), settings.chunk_rows
         file, solution = split_large_pool(run.con, folder, category, pool, carry_in, ads, cap=cap, chunk=chunk)
         return PoolSplit(file, solution, [])

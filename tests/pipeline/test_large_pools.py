@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.assets.ads import split_pool, unit_cap
+from pipelines.assets.ads import PoolTooLargeError, split_pool, unit_cap
 from pipelines.large_pools import _Reader, split_large_pool
 from pipelines.policy import Ads
-from pipelines.settings import Home
+from pipelines.settings import PROJECT, Home
 from pipelines.sources.simulator import simulate
 from solvers import InfeasibleError
 from tests.ledger.conftest import make_days
@@ -126,3 +126,23 @@ def test_the_asset_pays_the_same_either_way(tmp_path: Path) -> None:
     assert set(rows(home, "SELECT solver FROM ad_solutions")) == {("closed form in chunks",)}
     assert rows(home, "SELECT count(DISTINCT txn_id) FROM ledger_transactions") == [(1,)]
     assert not list(tmp_path.glob(".pools-*"))
+
+
+def test_rules_keep_a_pool_in_memory_and_too_large_a_one_is_refused(tmp_path: Path) -> None:
+    """A rule for one pool leaves the others in chunks; where it holds, more videos than the settings allow stop the day."""
+    home, solvers = Home.at(tmp_path), "SELECT category, solver = 'closed form in chunks' FROM ad_solutions ORDER BY ALL"
+    simulate(home.landing, first_day=FIRST, days=1, seed=3, events_per_day=600, viewers=200, creators=20, videos=60)
+    (tmp_path / "policies").mkdir()
+    policy = (PROJECT / "assets_data/policies/hardened.toml").read_text()
+    (tmp_path / "policies/hardened.toml").write_text(
+        policy + '\n[[ads.rules]]\nname = "few followers"\nfollowers_below = 1000\nminimum = 0.01\npools = ["beauty"]\n'
+    )
+    (tmp_path / "settings.toml").write_text(SETTINGS + "chunked_from = 0\nchunk_rows = 7\n")
+    make_days(home, [FIRST])
+    in_chunks = dict(rows(home, solvers))
+    assert not in_chunks.pop("beauty")
+    assert in_chunks
+    assert all(in_chunks.values())
+    (tmp_path / "settings.toml").write_text(SETTINGS + "chunked_from = 0\nchunk_rows = 7\nruled_up_to = 3\n")
+    with pytest.raises(PoolTooLargeError, match=r"pool 'beauty' .* this home stops at 3[.] Raise ruled_up_to"):
+        make_days(Home.at(tmp_path), [FIRST], assets=["ad_payouts"])
