@@ -6,6 +6,7 @@
 Each asset is made by the function that Dagster calls, in a process of its own, so that peak memory is that asset's; its invariants are in
 it. Then `publish`, and explanations of some videos and of the creator with the most, one process each. Events are put into the
 warehouse as the loader stores them, two a video on average and one at least (`events_to_scores` is the benchmark of many events a video).
+With --drawn there are none: scores are drawn, and the day begins after `video_quality`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 from pipelines.assets.daily import Day
 from pipelines.definitions import ASSETS
+from pipelines.ledger.counterfactual import COMPONENTS
 from pipelines.ledger.explanation import explain
 from pipelines.settings import Home
 from pipelines.warehouse import Connection, Warehouse
@@ -44,7 +46,7 @@ def _measured(function: Callable[..., str], *arguments: Any) -> tuple[str, float
     return says, time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def fill(root: str, videos: int, bookings: int = 100) -> str:
+def fill(root: str, videos: int, drawn: bool, bookings: int = 100) -> str:
     """Ten videos a creator on average and a few with very many, one category in five out of `music`; a gift on every tenth video."""
     house = Warehouse(Home.at(root))
     creator = f"'c' || floor({videos} / 10 * pow((hash(i + 7) % 1000003) / 1000003, 2))::BIGINT"
@@ -68,9 +70,28 @@ def fill(root: str, videos: int, bookings: int = 100) -> str:
                           if(i % 2 = 0, 'v' || i, NULL) AS video_id, {POOL_MICROS // bookings} + i AS amount_micros
                           FROM range({bookings}) t(i)""",
         }
+        if drawn:
+            del tables["viewer_events"]
+            policy = house.home.policies.in_force(DAY)
+            powers = policy.quality.exponents
+            product = " * ".join(f"{name} ** {getattr(powers, name)}" for name in COMPONENTS)
+            parts = ", ".join(f"(hash(i + {n}) % 100003) / 100003 AS {name}" for n, name in enumerate(COMPONENTS))
+            con.execute(
+                f"""INSERT INTO video_quality BY NAME
+                    SELECT *, quality * qualified_views AS effective_views FROM (
+                      SELECT *, if(compliant, {product}, 0) AS quality
+                      FROM (SELECT DATE '{DAY}' AS day, 'v' || i AS video_id, {creator} AS creator_id, i % 50 <> 0 AS compliant, {parts},
+                                   1 + hash(i) % 1000 AS viewers, viewers * (1 + hash(i + 9) % 10) / 10 AS qualified_views,
+                                   qualified_views AS trust_mass, 1.0 AS unverified_scale, 1.0 AS group_weight, 'given' AS safety_source,
+                                   '{policy.hash}' AS policy_hash
+                            FROM range({videos}) t(i)))"""
+            )
         for table, rows in tables.items():
             con.execute(f"INSERT INTO {table} BY NAME SELECT DATE '{DAY}' AS day, *, 'modelled' AS source FROM ({rows})")
-        con.executemany("INSERT INTO written_days VALUES (?, ?, 1, 1, 1, TIMESTAMP '2026-02-02', '')", [[name, DAY] for name in MADE])
+        con.executemany(
+            "INSERT INTO written_days VALUES (?, ?, 1, 1, 1, TIMESTAMP '2026-02-02', '')",
+            [[name, DAY] for name in (*MADE, *(["video_quality"] if drawn else []))],
+        )
     return ""
 
 
@@ -111,6 +132,7 @@ def main() -> None:
     parser.add_argument("--folder", default=tempfile.gettempdir(), help="where the home goes; 2 GB a million videos")
     parser.add_argument("--settings", default='memory_limit = "4GB"\nthreads = 2\n', help="settings.toml of the home")
     parser.add_argument("--steps", nargs="+", choices=[*STEPS, "publish"], default=[*STEPS, "publish"])
+    parser.add_argument("--drawn", action="store_true", help="no events: scores are drawn")
     parser.add_argument("--explain", type=int, default=0, help="how many videos, besides the creator with the most")
     options = parser.parse_args()
     for videos in options.videos:
@@ -122,8 +144,8 @@ def main() -> None:
                 says, seconds, peak = found
                 print(f"{step:>20} {seconds:>8.1f} {peak:>8.2f}  {says}", flush=True)
 
-            show("(filling)", in_a_process(fill, root, videos))
-            for step in options.steps:
+            show("(filling)", in_a_process(fill, root, videos, options.drawn))
+            for step in options.steps[int(options.drawn and options.steps[0] == STEPS[0]) :]:
                 show(step, in_a_process(publish, root) if step == "publish" else in_a_process(make, root, step))
             if options.explain:
                 with Warehouse(Home.at(root)).open(read_only=True) as con:
