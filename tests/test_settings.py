@@ -31,7 +31,7 @@ def test_without_a_file_there_are_defaults(home):
         **{"policy": "hardened", "first_day": None, "last_day": None, "quarantine_limit": 0.04, "lock_timeout_seconds": 30.0},
         **{"threads": None, "memory_limit": None, "publish": True, "score_engine": "duckdb", "spark": Spark().model_dump()},
         **{"warehouse": "duckdb:warehouse.duckdb", "snapshot_days": 90},
-        **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000},
+        **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
     }
 
 
@@ -40,14 +40,14 @@ def test_every_key_can_be_set(home):
         home,
         'policy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit = 1\nlock_timeout_seconds = 0\n'
         'threads = 2\nmemory_limit = "4GB"\npublish = false\nscore_engine = "auto"\nwarehouse = "duckdb:w.duckdb"\nsnapshot_days = 30\n'
-        "chunked_from = 10\nchunk_rows = 5\n"
+        "chunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\n"
         '[spark]\nfrom_events = 0\ndays = [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions = 9\n'
         'folder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n',
     )
     assert home.settings.model_dump() == {
         **{"policy": "printed", "first_day": date(2026, 1, 1), "last_day": "open", "quarantine_limit": 1.0, "lock_timeout_seconds": 0.0},
         **{"threads": 2, "memory_limit": "4GB", "publish": False, "score_engine": "auto"},
-        **{"chunked_from": 10, "chunk_rows": 5},
+        **{"chunked_from": 10, "chunk_rows": 5, "ruled_up_to": 7},
         "spark": {
             **{"from_events": 0, "days": (date(2026, 1, 2),), "master": "spark://there:7077", "driver_memory": "2g"},
             **{"shuffle_partitions": 9, "folder": Path("/shared"), "options": {"spark.executor.memory": "8g"}},
