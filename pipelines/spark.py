@@ -174,6 +174,8 @@ def session(settings: Settings) -> SparkSession:
         "spark.sql.shuffle.partitions": str(chosen.shuffle_partitions),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",  # an overflow is an error, not another number
+        # Viewers too many to send to everybody are looked up in a table of each part, not found by sorting all events by viewer.
+        "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64m",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
