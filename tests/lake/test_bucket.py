@@ -13,6 +13,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from pipelines.lake_files import whole_files
 from pipelines.settings import Home
 from pipelines.stores import Past, WarehouseError
 from pipelines.warehouse import Warehouse
@@ -78,6 +79,10 @@ def test_days_in_a_bucket_are_those_of_a_file(lakes: Lakes, landed: Path, undist
     assert head(home) == undisturbed != between
     names = store.names(bucket)
     assert names
+    with Warehouse(home).open() as con:  # for Spark, which reads them itself
+        files, elsewhere = whole_files(con, "viewer_events", ("day", "event_id", "repeated"), f"day >= DATE '{DAYS[0]}'")
+    assert (len(files), elsewhere) == (len(DAYS), 0)
+    assert {file.removeprefix(f"s3://{bucket}/") for file in files} <= names
     assert all(name.startswith("earnings/lake/main/") and name.endswith(".parquet") for name in names)
     assert not (home.root / "lake").exists()
     days = "SELECT DISTINCT day FROM viewer_events ORDER BY 1"
