@@ -1,8 +1,9 @@
-"""The same days in a file, in a lake, and in a lake by several workers, some of them killed: what they take, and whether any row differs.
+"""The same days in a file and in lakes: by one process, by several workers, some of them killed, with Spark. What they take, and whether
+any row differs.
 
     python -m benchmarks.lake "host=127.0.0.1 user=me"
     python -m benchmarks.lake "host=127.0.0.1 user=me" --landing kuairand/landing --workers 4 --kills 3
-    python -m benchmarks.lake "host=127.0.0.1 user=me" --month
+    python -m benchmarks.lake "host=127.0.0.1 user=me" --month --ways file spark
 
 Needs psql and pgrep. The DSN is that of a PostgreSQL in which databases may be made; each lake gets one of its own, which is dropped.
 Without --landing it is the bundled sample; with --month a made-up month with everything that touches days again: weekly markets that
@@ -54,6 +55,7 @@ SIMULATED = [
     "--days", "31", "--events", "500", "--viewers", "300", "--creators", "20", "--videos", "80", "--late-share", "0.1",
     "--late-day", LATE_CLOSED, "--late-day", LATE_OPEN,
 ]  # fmt: skip
+WAYS = ("file", "lake", "workers", "killed", "spark")
 RUN = ("run",)
 MONTH: list[tuple[str, ...]] = [
     RUN,
@@ -75,6 +77,7 @@ class Way:
     in_lake: bool
     workers: int = 1
     kills: int = 0
+    engine: str = "duckdb"
 
 
 @dataclass(frozen=True)
@@ -177,17 +180,25 @@ def main() -> None:
     parser.add_argument("--landing", type=Path, default=SAMPLE)
     parser.add_argument("--month", action="store_true", help="a made-up month instead, with all that touches days again")
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--kills", type=int, default=2, help="workers to kill in the last way; 0: without it")
+    parser.add_argument("--kills", type=int, default=2, help="workers to kill on the way")
+    parser.add_argument(
+        "--ways", nargs="+", choices=WAYS, default=WAYS[:-1], help="compared with the first of them (default: all but spark)"
+    )
     options = parser.parse_args()
     many = f"lake, {options.workers} workers"
-    ways = [Way("file", False), Way("lake", True), Way(many, True, options.workers)]
-    ways += [Way(f"{many}, killed", True, options.workers, options.kills)] if options.kills else []
+    ways = {
+        "file": Way("file", False),
+        "lake": Way("lake", True),
+        "workers": Way(many, True, options.workers),
+        "killed": Way(f"{many}, killed", True, options.workers, options.kills),
+        "spark": Way("lake, Spark", True, engine="spark"),
+    }
     first: Told | None = None
     different = False
     with tempfile.TemporaryDirectory() as folder:
         source = simulated(Path(folder, "month")) if options.month else options.landing.parent
         landing = source / "landing" if options.month else options.landing
-        for n, way in enumerate(ways):
+        for n, way in enumerate(ways[name] for name in options.ways):
             home = Path(folder, str(n))
             for table in LANDING:
                 shutil.copytree(landing / table, home / "landing" / table)
@@ -196,7 +207,8 @@ def main() -> None:
             database = f"earnings_benchmark_{os.getpid()}_{n}"
             if way.in_lake:
                 on_server(f"{options.dsn} dbname=postgres", f"CREATE DATABASE {database}")
-                (home / "settings.toml").write_text(f'warehouse = "ducklake:postgres:{options.dsn} dbname={database}?data=lake"\n')
+                address = f"ducklake:postgres:{options.dsn} dbname={database}?data=lake"
+                (home / "settings.toml").write_text(f'warehouse = "{address}"\nscore_engine = "{way.engine}"\n')
             try:
                 told = tell(home, source / "late", MONTH if options.month else [RUN], way)
             finally:
