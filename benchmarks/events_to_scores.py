@@ -231,7 +231,7 @@ def measure(
             contestants: dict[str, Callable[[], Any]] = {
                 ARRIVED: lambda: con.execute(BASELINE.format(table="arrived")),
                 STORED: lambda: con.execute(BASELINE.format(table="viewer_events")),
-                SCORE: lambda: con.execute("CREATE OR REPLACE TEMP TABLE scored AS " + query.sql, dict(query.parameters)),
+                SCORE: lambda: con.execute("CREATE OR REPLACE TEMP TABLE scored_by_duckdb AS " + query.sql, dict(query.parameters)),
             }
             if lake:
                 del contestants[ARRIVED]
@@ -257,8 +257,8 @@ def measure(
                 for name, contestant in contestants.items():
                     if name != PANDAS or not wall.get(PANDAS):
                         call(name, contestant)
-            videos = con.sql("SELECT count(*) FROM scored").fetchall()[0][0]
-            same = SPARK not in contestants or not con.sql("FROM scored EXCEPT FROM scored_on_spark").fetchall()
+            videos = con.sql("SELECT count(*) FROM scored_by_duckdb").fetchall()[0][0]
+            same = SPARK not in contestants or not con.sql("FROM scored_by_duckdb EXCEPT FROM scored_on_spark").fetchall()
     seconds = {name: statistics.median(times) for name, times in wall.items()}
     cpu_seconds = {name: statistics.median(times) for name, times in busy.items()}
 

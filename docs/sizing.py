@@ -28,7 +28,7 @@ DAILY = "earnings simulate --days 1 --events 1000000 ... && earnings run (docs/p
 LOAD = Measured(2 * 3.07 / 1_135_014, "core-s an event", "loading landed events, all checks, both cores counted as busy", DAILY)
 SCORE = Measured(31.68 / 1e8, "core-s an event", "events to scores", "python -m benchmarks.events_to_scores --events 1e8")
 SPARK = Measured(
-    161.24 / 32.28,
+    138.00 / 23.41,
     "core-s / core-s",
     "scores with sums on Spark, for one of DuckDB",
     "python -m benchmarks.events_to_scores --events 1e8 --rounds 0 --spark --lake lakes/",

@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -74,7 +74,8 @@ def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, ho
             con.execute(f"CREATE OR REPLACE TEMP TABLE scored AS {scores.sql}", dict(scores.parameters))
             yield con.sql("FROM scored")
         finally:
-            con.execute("DROP TABLE IF EXISTS scored; DROP VIEW tier")
+            with suppress(duckdb.Error):  # a transaction that failed takes nothing more, and what went wrong is to be heard
+                con.execute("DROP TABLE IF EXISTS scored; DROP VIEW tier")
 
 
 @contextmanager
