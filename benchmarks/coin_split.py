@@ -1,4 +1,5 @@
-"""The closed form of the per-video coin split, against one general solver call per video (CVXPY, and scipy's SLSQP).
+"""The closed form of the per-video coin split, against one general solver call per video (CVXPY,
+and scipy's SLSQP).
 
 python -m benchmarks.coin_split --help
 """
@@ -42,7 +43,12 @@ def weights(normal: float, premium: float, quality: float) -> tuple[float, float
     floor = 0.1 * total
     top = math.log1p(POLICY["normal_max"] * normal + POLICY["premium_max"] * premium)
     utility = POLICY["lambda_util"] * (1 + POLICY["theta"] * quality) / (1 + POLICY["theta"]) / top
-    return floor, POLICY["lambda_rev"] / (total - floor), utility, POLICY["lambda_inc"] / (POLICY["max_gap"] - POLICY["min_gap"])
+    return (
+        floor,
+        POLICY["lambda_rev"] / (total - floor),
+        utility,
+        POLICY["lambda_inc"] / (POLICY["max_gap"] - POLICY["min_gap"]),
+    )
 
 
 def with_cvxpy(normal: float, premium: float, quality: float) -> float:
@@ -50,9 +56,16 @@ def with_cvxpy(normal: float, premium: float, quality: float) -> float:
     floor, a, b, c = weights(normal, premium, quality)
     x = cvxpy.Variable(2, nonneg=True)
     pay, gap = x[0] * normal + x[1] * premium, x[1] - x[0]
-    rules = [x[0] <= POLICY["normal_max"], x[1] <= POLICY["premium_max"], gap >= POLICY["min_gap"], gap <= POLICY["max_gap"]]
+    rules = [
+        x[0] <= POLICY["normal_max"],
+        x[1] <= POLICY["premium_max"],
+        gap >= POLICY["min_gap"],
+        gap <= POLICY["max_gap"],
+    ]
     goal = cvxpy.Maximize(-a * pay + b * cvxpy.log(1 + pay) + c * gap)
-    return float(cvxpy.Problem(goal, [*rules, normal + premium - pay >= floor]).solve(solver="CLARABEL"))
+    return float(
+        cvxpy.Problem(goal, [*rules, normal + premium - pay >= floor]).solve(solver="CLARABEL")
+    )
 
 
 def with_scipy(normal: float, premium: float, quality: float) -> float:
@@ -64,9 +77,22 @@ def with_scipy(normal: float, premium: float, quality: float) -> float:
         pay = x[0] * normal + x[1] * premium
         return float(a * pay - b * math.log1p(max(pay, 0.0)) - c * (x[1] - x[0]))
 
-    rules = LinearConstraint([[-1, 1], [normal, premium]], [POLICY["min_gap"], -np.inf], [POLICY["max_gap"], normal + premium - floor])
+    rules = LinearConstraint(
+        [[-1, 1], [normal, premium]],
+        [POLICY["min_gap"], -np.inf],
+        [POLICY["max_gap"], normal + premium - floor],
+    )
     bounds = [(0, POLICY["normal_max"]), (0, POLICY["premium_max"])]
-    return -float(minimize(cost, [0.0, POLICY["min_gap"]], bounds=bounds, constraints=rules, method="SLSQP", options={"ftol": 1e-12}).fun)
+    return -float(
+        minimize(
+            cost,
+            [0.0, POLICY["min_gap"]],
+            bounds=bounds,
+            constraints=rules,
+            method="SLSQP",
+            options={"ftol": 1e-12},
+        ).fun
+    )
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -77,27 +103,45 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         start = time.perf_counter()
         best = split_videos(normal, premium, quality, **arguments)
         times.append(time.perf_counter() - start)
-    result: dict[str, Any] = {"videos": options.videos, "seconds": min(times), "microseconds_per_video": min(times) / options.videos * 1e6}
+    result: dict[str, Any] = {
+        "videos": options.videos,
+        "seconds": min(times),
+        "microseconds_per_video": min(times) / options.videos * 1e6,
+    }
     solvers = {"cvxpy": with_cvxpy, "scipy": with_scipy}
     for name, solver in solvers.items():
         solver(float(normal[0]), float(premium[0]), float(quality[0]))
         excess = 0.0
         start = time.perf_counter()
-        values = [solver(float(normal[i]), float(premium[i]), float(quality[i])) for i in range(options.sample)]
+        values = [
+            solver(float(normal[i]), float(premium[i]), float(quality[i]))
+            for i in range(options.sample)
+        ]
         seconds = (time.perf_counter() - start) / options.sample
         for i, theirs in enumerate(values):
             _, a, b, c = weights(normal[i], premium[i], quality[i])
             gap = best.premium_share[i] - best.normal_share[i]
-            excess = max(excess, theirs - float(-a * best.payout[i] + b * math.log1p(best.payout[i]) + c * gap))
-        result[name] = {"seconds_per_video": seconds, "ratio": seconds * options.videos / min(times), "largest_excess": excess}
+            excess = max(
+                excess,
+                theirs - float(-a * best.payout[i] + b * math.log1p(best.payout[i]) + c * gap),
+            )
+        result[name] = {
+            "seconds_per_video": seconds,
+            "ratio": seconds * options.videos / min(times),
+            "largest_excess": excess,
+        }
     return result
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the time per video of the closed form and of each general solver."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--videos", type=int, default=10**6)
-    parser.add_argument("--sample", type=int, default=100, help="videos given to the general solvers, one call each")
+    parser.add_argument(
+        "--sample", type=int, default=100, help="videos given to the general solvers, one call each"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
@@ -106,13 +150,19 @@ def main(arguments: list[str] | None = None) -> None:
     if options.json:
         print(json.dumps(result))
         return
-    print(f"{'':>12} {'us/video':>10} {'ratio':>9} {'objective above the closed form by at most':>44}")
     print(
-        f"{'closed form':>12} {result['microseconds_per_video']:>10.3f} {'1x':>9}   ({options.videos} videos in {result['seconds']:.2f} s)"
+        f"{'':>12} {'us/video':>10} {'ratio':>9} {'objective above the closed form by at most':>44}"
+    )
+    print(
+        f"{'closed form':>12} {result['microseconds_per_video']:>10.3f} {'1x':>9}  "
+        f" ({options.videos} videos in {result['seconds']:.2f} s)"
     )
     for name in ("cvxpy", "scipy"):
         other = result[name]
-        print(f"{name:>12} {other['seconds_per_video'] * 1e6:>10.0f} {other['ratio']:>8.0f}x {other['largest_excess']:>44.1e}")
+        print(
+            f"{name:>12} {other['seconds_per_video'] * 1e6:>10.0f} {other['ratio']:>8.0f}x"
+            f" {other['largest_excess']:>44.1e}"
+        )
 
 
 if __name__ == "__main__":

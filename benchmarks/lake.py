@@ -1,18 +1,20 @@
-"""The same days in a file and in lakes: by one process, by several workers, some of them killed, with Spark. What they take, and whether
-any row differs.
+"""The same days in a file and in lakes: by one process, by several workers, some of them killed,
+with Spark. What they take, and whether any row differs.
 
-    python -m benchmarks.lake "host=127.0.0.1 user=me"
-    python -m benchmarks.lake "host=127.0.0.1 user=me" --landing kuairand/landing --workers 4 --kills 3
-    python -m benchmarks.lake "host=127.0.0.1 user=me" --month --ways file spark
+    python -m benchmarks.lake "host=127.0.0.1 user=me" python -m benchmarks.lake "host=127.0.0.1
+    user=me" --landing kuairand/landing --workers 4 --kills 3 python -m benchmarks.lake
+    "host=127.0.0.1 user=me" --month --ways file spark
 
-Needs psql and pgrep. The DSN is that of a PostgreSQL in which databases may be made; each lake gets one of its own, which is dropped.
-Without --landing it is the bundled sample; with --month a made-up month with everything that touches days again: weekly markets that
-pay, weights of viewer groups, monthly bonuses, a closing, late files, a restatement, weights committed anew, and the closing of the
-month. After a kill the days are run again, as a person would.
+Needs psql and pgrep. The DSN is that of a PostgreSQL in which databases may be made; each lake gets
+one of its own, which is dropped. Without --landing it is the bundled sample; with --month a made-up
+month with everything that touches days again: weekly markets that pay, weights of viewer groups,
+monthly bonuses, a closing, late files, a restatement, weights committed anew, and the closing of
+the month. After a kill the days are run again, as a person would.
 
-Compared are the ledger's head, `earnings status`, and every row of every table but for clock times and the running numbers of writes in
-`written_days`, which say who was first. Exits with 1 if anything differs. CPU time is that of all processes but the server's; a worker that
-is killed does not count.
+Compared are the ledger's head, `earnings status`, and every row of every table but for clock times
+and the running numbers of writes in `written_days`, which say who was first. Exits with 1 if
+anything differs. CPU time is that of all processes but the server's; a worker that is killed does
+not count.
 """
 
 from __future__ import annotations
@@ -91,19 +93,37 @@ class Told:
     said: dict[str, Any]  # the ledger's head, status, a digest a table
 
     def differences(self, other: Told) -> list[str]:
-        return sorted(name for name in self.said.keys() | other.said.keys() if self.said.get(name) != other.said.get(name))
+        return sorted(
+            name
+            for name in self.said.keys() | other.said.keys()
+            if self.said.get(name) != other.said.get(name)
+        )
 
 
 def run(home: Path, words: Sequence[str], way: Way, kills: int) -> int:
     """Run days until all are made; returns how many workers were killed on the way."""
-    command = [EARNINGS, "--home", str(home), *words, "--json", *(["--workers", str(way.workers)] if way.workers > 1 else [])]
+    command = [
+        EARNINGS,
+        "--home",
+        str(home),
+        *words,
+        "--json",
+        *(["--workers", str(way.workers)] if way.workers > 1 else []),
+    ]
     left = kills
     while True:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         ours = False
         while left and not ours and process.poll() is None:
             time.sleep(random.uniform(8, 20))
-            children = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True, check=False)
+            children = subprocess.run(
+                ["pgrep", "-P", str(process.pid), "-f", "spawn_main"],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
             if found := children.stdout.split():
                 os.kill(int(random.choice(found)), signal.SIGKILL)
                 left, ours = left - 1, True
@@ -115,7 +135,12 @@ def run(home: Path, words: Sequence[str], way: Way, kills: int) -> int:
 
 
 def answer(home: Path, *words: str) -> Any:
-    done = subprocess.run([EARNINGS, "--home", str(home), *words, "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [EARNINGS, "--home", str(home), *words, "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise SystemExit(f"{' '.join(words)}: {done.stderr}")
     return json.loads(done.stdout)
@@ -126,8 +151,15 @@ def contents(home: Path) -> dict[str, tuple[Any, ...]]:
     with Warehouse(Home.at(home)).open(read_only=True) as con:
         found = {}
         for table in TABLES.values():
-            kept = [c.name for c in table.columns if c.name not in (*CLOCKS, *ORDER_OF_WORK.get(table.name, ()))]
-            sql = f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM (SELECT {', '.join(kept)} FROM {table.name}) AS t"
+            kept = [
+                c.name
+                for c in table.columns
+                if c.name not in (*CLOCKS, *ORDER_OF_WORK.get(table.name, ()))
+            ]
+            sql = (
+                "SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM (SELECT"
+                f" {', '.join(kept)} FROM {table.name}) AS t"
+            )
             found[table.name] = con.execute(sql).fetchall()[0]
     return found
 
@@ -153,7 +185,12 @@ def tell(home: Path, late: Path, story: Sequence[tuple[str, ...]], way: Way) -> 
         seconds[f"{number} {words[0]}"] = time.perf_counter() - began
     cpu = cpu_seconds() - cpu
     verified, status = answer(home, "ledger", "verify"), answer(home, "status")
-    said = {"head": verified["head"], "findings": verified["findings"], "days": status["days"], "periods": status["periods"]}
+    said = {
+        "head": verified["head"],
+        "findings": verified["findings"],
+        "days": status["days"],
+        "periods": status["periods"],
+    }
     return Told(seconds, cpu, killed, verified["transactions"], {**said, **contents(home)})
 
 
@@ -162,7 +199,9 @@ def on_server(dsn: str, sql: str) -> None:
 
 
 def simulated(folder: Path) -> Path:
-    """A home with a month's landing files, late ones beside them, and a policy under which everything happens."""
+    """A home with a month's landing files, late ones beside them, and a policy under which
+    everything happens.
+    """
     text = (PROJECT / "assets_data" / "policies" / "hardened.toml").read_text(encoding="utf-8")
     for before, after in POLICY.items():
         assert text.count(f"\n{before}") == 1, before
@@ -175,14 +214,24 @@ def simulated(folder: Path) -> Path:
 
 def main() -> None:
     """Print a line a way of making the days."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dsn", help="libpq DSN without a database")
     parser.add_argument("--landing", type=Path, default=SAMPLE)
-    parser.add_argument("--month", action="store_true", help="a made-up month instead, with all that touches days again")
+    parser.add_argument(
+        "--month",
+        action="store_true",
+        help="a made-up month instead, with all that touches days again",
+    )
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--kills", type=int, default=2, help="workers to kill on the way")
     parser.add_argument(
-        "--ways", nargs="+", choices=WAYS, default=WAYS[:-1], help="compared with the first of them (default: all but spark)"
+        "--ways",
+        nargs="+",
+        choices=WAYS,
+        default=WAYS[:-1],
+        help="compared with the first of them (default: all but spark)",
     )
     options = parser.parse_args()
     many = f"lake, {options.workers} workers"
@@ -208,20 +257,37 @@ def main() -> None:
             if way.in_lake:
                 on_server(f"{options.dsn} dbname=postgres", f"CREATE DATABASE {database}")
                 address = f"ducklake:postgres:{options.dsn} dbname={database}?data=lake"
-                (home / "settings.toml").write_text(f'warehouse = "{address}"\nscore_engine = "{way.engine}"\n')
+                (home / "settings.toml").write_text(
+                    f'warehouse = "{address}"\nscore_engine = "{way.engine}"\n'
+                )
             try:
                 told = tell(home, source / "late", MONTH if options.month else [RUN], way)
             finally:
                 if way.in_lake:
-                    on_server(f"{options.dsn} dbname=postgres", f"DROP DATABASE {database} WITH (FORCE)")
+                    on_server(
+                        f"{options.dsn} dbname=postgres", f"DROP DATABASE {database} WITH (FORCE)"
+                    )
             first = first or told
             found = told.differences(first)
             different |= bool(found)
-            costs = f"{sum(told.seconds.values()):7.1f} s, cpu {told.cpu_seconds:6.1f} s  {told.killed} killed"
+            costs = (
+                f"{sum(told.seconds.values()):7.1f} s, cpu {told.cpu_seconds:6.1f} s  {told.killed}"
+                " killed"
+            )
             outcome = f"DIFFERENT: {', '.join(found)}" if found else "the same"
-            print(f"{way.name:<28} {costs}  {told.transactions} transactions, head {told.said['head'][:12]}  {outcome}", flush=True)
+            print(
+                f"{way.name:<28} {costs}  {told.transactions} transactions, head"
+                f" {told.said['head'][:12]}  {outcome}",
+                flush=True,
+            )
             if options.month:
-                print("    " + ", ".join(f"{step} {seconds:.0f} s" for step, seconds in told.seconds.items()), flush=True)
+                print(
+                    "    "
+                    + ", ".join(
+                        f"{step} {seconds:.0f} s" for step, seconds in told.seconds.items()
+                    ),
+                    flush=True,
+                )
             shutil.rmtree(home)
     raise SystemExit(different)
 

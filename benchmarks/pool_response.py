@@ -1,4 +1,5 @@
-"""What one row of a pool would be paid for many other shares: one search on a sketch of the pool, against solving it again for each.
+"""What one row of a pool would be paid for many other shares: one search on a sketch of the pool,
+against solving it again for each.
 
 python -m benchmarks.pool_response --rows 1e5 1e6
 """
@@ -18,10 +19,17 @@ POOL = 1e13
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rows", type=lambda s: int(float(s)), nargs="+", default=[10**5])
     parser.add_argument("--questions", type=int, default=128)
-    parser.add_argument("--solved", type=int, default=5, help="how many of them are solved one by one; their mean counts for all")
+    parser.add_argument(
+        "--solved",
+        type=int,
+        default=5,
+        help="how many of them are solved one by one; their mean counts for all",
+    )
     options = parser.parse_args()
     asked = f"{'together s':>10} {'one by one s':>12} {'ratio':>6} {'off, micros':>11}"
     print(f"{'rows':>11} {'problem':>15} {'sketch s':>8} {'points':>7} {asked}")
@@ -47,10 +55,13 @@ def main() -> None:
             began = time.perf_counter()
             for value, payout in zip(other[: options.solved], found, strict=False):
                 changed[row] = value
-                off = max(off, abs(float(allocate_pool(POOL, changed, **knobs).payout[row] - payout)))
+                off = max(
+                    off, abs(float(allocate_pool(POOL, changed, **knobs).payout[row] - payout))
+                )
             alone = (time.perf_counter() - began) * options.questions / options.solved
             print(
-                f"{n:>11,} {name:>15} {sketched:>8.2f} {points:>7,} {together:>10.3f} {alone:>12.2f} {alone / together:>6.0f} {off:>11.0e}",
+                f"{n:>11,} {name:>15} {sketched:>8.2f} {points:>7,} {together:>10.3f}"
+                f" {alone:>12.2f} {alone / together:>6.0f} {off:>11.0e}",
                 flush=True,
             )
 

@@ -1,4 +1,5 @@
-"""Where the solvers' time goes: the functions of `solvers` that are busy, and how often they go over all rows.
+"""Where the solvers' time goes: the functions of `solvers` that are busy, and how often they go
+over all rows.
 
 python -m benchmarks.profile --help
 """
@@ -33,7 +34,9 @@ def _pool(rows: int, seed: int) -> Callable[[], Any]:
 
 def _rules(rows: int, seed: int) -> Callable[[], Any]:
     share, bounds, rules = ad_rules.problem(rows, seed)
-    return lambda: allocate_with_rules(ad_rules.POOL, share, rules=rules, objective="blend", **bounds)
+    return lambda: allocate_with_rules(
+        ad_rules.POOL, share, rules=rules, objective="blend", **bounds
+    )
 
 
 def _videos(rows: int, seed: int) -> Callable[[], Any]:
@@ -48,7 +51,12 @@ def _platform(rows: int, seed: int) -> Callable[[], Any]:
     return lambda: split_platform(normal, premium, **problem)
 
 
-SOLVERS = {"ad pool": _pool, "ad pool under five rules": _rules, "coin split, per video": _videos, "coin split, platform": _platform}
+SOLVERS = {
+    "ad pool": _pool,
+    "ad pool under five rules": _rules,
+    "coin split, per video": _videos,
+    "coin split, platform": _platform,
+}
 
 
 class Busy(NamedTuple):
@@ -60,7 +68,9 @@ class Busy(NamedTuple):
 
 
 def where(call: Callable[[], Any]) -> list[Busy]:
-    """The functions of `solvers` by their own time: what they and numpy for them need, without other functions of `solvers`."""
+    """The functions of `solvers` by their own time: what they and numpy for them need, without
+    other functions of `solvers`.
+    """
     profiler = cProfile.Profile()
     profiler.runcall(call)
     stats: dict[Any, Any] = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
@@ -74,12 +84,17 @@ def where(call: Callable[[], Any]) -> list[Busy]:
         for caller, (_, _, _, inside) in callers.items():
             if caller != function:
                 own[caller] -= inside
-    found = [Busy(f"{Path(file).stem}.{name}", own[(file, line, name)], count) for (file, line, name), count in calls.items()]
+    found = [
+        Busy(f"{Path(file).stem}.{name}", own[(file, line, name)], count)
+        for (file, line, name), count in calls.items()
+    ]
     return sorted(found, key=lambda busy: -busy.seconds)
 
 
 def _passes(found: Any, busy: list[Busy], rows: int) -> float:
-    """How often the videos were asked for their answer: what the solver counted, or how often it called what answers for some of them."""
+    """How often the videos were asked for their answer: what the solver counted, or how often it
+    called what answers for some of them.
+    """
     asked = [function.calls for function in busy if function.name == "coin_platform_total.respond"]
     return asked[0] / len(range(0, rows, ROWS_AT_ONCE)) if asked else getattr(found, "passes", 1)
 
@@ -98,19 +113,25 @@ def measure(solver: str, rows: int, seed: int, repeats: int) -> dict[str, Any]:
         "rows": rows,
         "seconds": statistics.median(times),
         "passes": _passes(found, busy, rows),
-        "functions": [{"name": f.name, "part": f.seconds / profiled, "calls": f.calls} for f in busy],
+        "functions": [
+            {"name": f.name, "part": f.seconds / profiled, "calls": f.calls} for f in busy
+        ],
     }
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print for every solver its CPU time, its passes over the rows, and its busiest functions."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[10**4, 10**6])
     parser.add_argument("--solvers", nargs="+", choices=SOLVERS, default=list(SOLVERS))
     parser.add_argument("--most", type=int, default=6, help="functions shown of each")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a line instead of the table"
+    )
     options = parser.parse_args(arguments)
     for solver in options.solvers:
         for rows in options.rows:
@@ -119,9 +140,16 @@ def main(arguments: list[str] | None = None) -> None:
                 print(json.dumps(row), flush=True)
                 continue
             each = 1e9 * row["seconds"] / rows
-            print(f"{solver}, {rows} rows: {1e3 * row['seconds']:.1f} ms, {each:.0f} ns a row, {row['passes']:.0f} passes")
+            print(
+                f"{solver}, {rows} rows: {1e3 * row['seconds']:.1f} ms, {each:.0f} ns a row,"
+                f" {row['passes']:.0f} passes"
+            )
             for function in row["functions"][: options.most]:
-                print(f"  {100 * function['part']:>5.1f} %  {function['calls']:>6} calls  {function['name']}", flush=True)
+                print(
+                    f"  {100 * function['part']:>5.1f} %  {function['calls']:>6} calls "
+                    f" {function['name']}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

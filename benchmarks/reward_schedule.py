@@ -1,4 +1,5 @@
-"""The optimal reward schedule by ironing and a closed form or one bisection, against CVXPY with Clarabel on the same program.
+"""The optimal reward schedule by ironing and a closed form or one bisection, against CVXPY with
+Clarabel on the same program.
 
 python -m benchmarks.reward_schedule --help
 """
@@ -14,7 +15,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solvers.reward_schedule import Cost, PiecewiseLinearCost, PowerCost, linear_scheme, optimal_schedule, whole_rewards
+from solvers.reward_schedule import (
+    Cost,
+    PiecewiseLinearCost,
+    PowerCost,
+    linear_scheme,
+    optimal_schedule,
+    whole_rewards,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,7 +48,9 @@ COSTS: dict[str, Cost] = {
 
 
 def instance(types: int, spread: str, seed: int) -> tuple[Floats, Floats]:
-    """Mass and difficulty: "even" leaves nearly every type its own level, "random" irons nearly all of them together."""
+    """Mass and difficulty: "even" leaves nearly every type its own level, "random" irons nearly all
+    of them together.
+    """
     rng = np.random.default_rng(seed)
     if spread == "even":
         return np.ones(types), 1 + (np.arange(types, 0, -1) / types) ** 2
@@ -74,8 +84,17 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                     start = time.perf_counter()
                     best = optimal_schedule(mass, difficulty, budget, COSTS[name])
                     times.append(time.perf_counter() - start)
-                row: dict[str, Any] = {"types": types, "spread": spread, "cost": name, "seconds": min(times), "blocks": best.blocks.size}
-                row |= {"budget_residual": best.budget_residual, "incentive_residual": best.incentive_residual}
+                row: dict[str, Any] = {
+                    "types": types,
+                    "spread": spread,
+                    "cost": name,
+                    "seconds": min(times),
+                    "blocks": best.blocks.size,
+                }
+                row |= {
+                    "budget_residual": best.budget_residual,
+                    "incentive_residual": best.incentive_residual,
+                }
                 if name == "power":
                     start = time.perf_counter()
                     linear = linear_scheme(mass, difficulty, budget, COSTS[name])
@@ -83,7 +102,11 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
                     row["linear_scheme_buys"] = linear.gross_product / best.gross_product
                     start = time.perf_counter()
                     whole = whole_rewards(
-                        optimal_schedule(mass, difficulty, 100 * budget, COSTS[name]), mass, difficulty, 100 * budget, COSTS[name]
+                        optimal_schedule(mass, difficulty, 100 * budget, COSTS[name]),
+                        mass,
+                        difficulty,
+                        100 * budget,
+                        COSTS[name],
                     )
                     row["whole_rewards_seconds"] = time.perf_counter() - start
                     row["whole_rewards_incentive_residual"] = whole.incentive_residual
@@ -99,11 +122,20 @@ def measure(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the time of each instance, and how many times longer CVXPY takes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
     parser.add_argument("--types", type=int, nargs="+", default=[10**3, 10**4, 10**5, 10**6])
     parser.add_argument("--costs", nargs="+", choices=list(COSTS), default=list(COSTS))
-    parser.add_argument("--cvxpy-at-most", type=int, default=10**4, help="largest number of types given to CVXPY")
-    parser.add_argument("--general-at-most", type=int, default=10**4, help="largest number of types with a cost known only by its values")
+    parser.add_argument(
+        "--cvxpy-at-most", type=int, default=10**4, help="largest number of types given to CVXPY"
+    )
+    parser.add_argument(
+        "--general-at-most",
+        type=int,
+        default=10**4,
+        help="largest number of types with a cost known only by its values",
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
@@ -112,11 +144,20 @@ def main(arguments: list[str] | None = None) -> None:
     if options.json:
         print(json.dumps(rows))
         return
-    print(f"{'types':>8} {'spread':>7} {'cost':>8} {'blocks':>8} {'seconds':>9} {'cvxpy':>8} {'ratio':>7} {'product':>8} {'budget':>8} off")
+    print(
+        f"{'types':>8} {'spread':>7} {'cost':>8} {'blocks':>8} {'seconds':>9} {'cvxpy':>8}"
+        f" {'ratio':>7} {'product':>8} {'budget':>8} off"
+    )
     for row in rows:
-        line = f"{row['types']:>8} {row['spread']:>7} {row['cost']:>8} {row['blocks']:>8} {row['seconds']:>9.4f}"
+        line = (
+            f"{row['types']:>8} {row['spread']:>7} {row['cost']:>8} {row['blocks']:>8}"
+            f" {row['seconds']:>9.4f}"
+        )
         if "ratio" in row:
-            line += f" {row['cvxpy_seconds']:>8.2f} {row['ratio']:>6.0f}x {row['cvxpy_difference']:>8.0e}"
+            line += (
+                f" {row['cvxpy_seconds']:>8.2f} {row['ratio']:>6.0f}x"
+                f" {row['cvxpy_difference']:>8.0e}"
+            )
         else:
             line += f" {'':>8} {'':>7} {'':>8}"
         print(f"{line} {row['budget_residual']:>8.0e}")

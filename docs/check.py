@@ -1,10 +1,11 @@
-"""Run the commands of a document literally, one after the other, in a copy of the repository: what a newcomer would do.
+"""Run the commands of a document literally, one after the other, in a copy of the repository: what
+a newcomer would do.
 
     python docs/check.py README.md docs/operations.md
 
-Runs the lines of blocks marked `sh`, and of indented blocks whose lines all begin with a command of this project. What does not
-end, changes this environment or needs what is not here is left out, and printed. One shell a document, so that variables hold; the
-first command that fails ends it.
+Runs the lines of blocks marked `sh`, and of indented blocks whose lines all begin with a command of
+this project. What does not end, changes this environment or needs what is not here is left out, and
+printed. One shell a document, so that variables hold; the first command that fails ends it.
 """
 
 from __future__ import annotations
@@ -22,12 +23,23 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 COMMANDS = ("earnings", "python", "cp", "deploy/", "make")
 LEFT_OUT = re.compile(
-    r"^make |earnings .*\bui\b|import kuairand|python -m benchmarks|/tmp/million|my_landing|/srv/|deploy/\.env|deploy/tls"
+    r"^make |earnings .*\bui\b|import kuairand|python -m"
+    r" benchmarks|/tmp/million|my_landing|/srv/|deploy/\.env|deploy/tls"
     r"|--refresh|--movielens"
 )
 # What a reader has done before the first command that is run here.
 BEFORE = {"README.md": ("earnings demo",), "docs/data.md": ("earnings demo",)}
-COPIED = ("assets_data", "docs", "deploy", "benchmarks", "workspace.yaml", "dagster.yaml", "pipelines", "solvers", "tests")
+COPIED = (
+    "assets_data",
+    "docs",
+    "deploy",
+    "benchmarks",
+    "workspace.yaml",
+    "dagster.yaml",
+    "pipelines",
+    "solvers",
+    "tests",
+)
 
 
 def commands(text: str) -> Iterator[str]:
@@ -36,9 +48,17 @@ def commands(text: str) -> Iterator[str]:
     >>> list(commands("    earnings run      # all\n\nor\n```sh\necho 1\n```\n```text\nls\n```\n    SELECT 1\n"))
     ['earnings run', 'echo 1']
     """
-    for found in re.finditer(r"^```(\w*)\n(.*?)^```|(?:^ {4}\S[^\n]*\n)+", text, re.MULTILINE | re.DOTALL):
-        lines = [re.sub(r"\s{2,}#.*$", "", line.strip()) for line in (found[2] or found[0]).split("\n") if line.strip()]
-        if found[1] == "sh" or (found[2] is None and all(line.startswith(COMMANDS) for line in lines)):
+    for found in re.finditer(
+        r"^```(\w*)\n(.*?)^```|(?:^ {4}\S[^\n]*\n)+", text, re.MULTILINE | re.DOTALL
+    ):
+        lines = [
+            re.sub(r"\s{2,}#.*$", "", line.strip())
+            for line in (found[2] or found[0]).split("\n")
+            if line.strip()
+        ]
+        if found[1] == "sh" or (
+            found[2] is None and all(line.startswith(COMMANDS) for line in lines)
+        ):
             yield from lines
 
 
@@ -49,24 +69,49 @@ def run(document: Path) -> bool:
             source = PROJECT / name
             if source.is_dir():
                 shutil.copytree(
-                    source, Path(folder, name), ignore=shutil.ignore_patterns("landing", ".dagster", "*.duckdb*", "__pycache__")
+                    source,
+                    Path(folder, name),
+                    ignore=shutil.ignore_patterns(
+                        "landing", ".dagster", "*.duckdb*", "__pycache__"
+                    ),
                 )
             else:
                 shutil.copy(source, folder)
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "EARNINGS_HOME": f"{folder}/assets_data"}
-        with subprocess.Popen(["bash"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment) as shell:
+        environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "EARNINGS_HOME": f"{folder}/assets_data",
+        }
+        with subprocess.Popen(
+            ["bash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env=environment,
+        ) as shell:
             assert shell.stdin is not None
             assert shell.stdout is not None
-            for command in (*BEFORE.get(str(document.relative_to(PROJECT)), ()), *commands(document.read_text(encoding="utf-8"))):
+            for command in (
+                *BEFORE.get(str(document.relative_to(PROJECT)), ()),
+                *commands(document.read_text(encoding="utf-8")),
+            ):
                 if LEFT_OUT.search(command):
                     print(f"  left out         {command}")
                     continue
                 began = time.monotonic()
-                answer = "yes | " if " restate " in command and "--yes" not in command and "--json" not in command else ""
+                answer = (
+                    "yes | "
+                    if " restate " in command and "--yes" not in command and "--json" not in command
+                    else ""
+                )
                 shell.stdin.write(f"{{ {answer}{command}; }} > output.log 2>&1; echo $?\n")
                 shell.stdin.flush()
                 code = shell.stdout.readline().strip()
-                print(f"  {'ok' if code == '0' else 'FAILED ' + code:<9}{time.monotonic() - began:5.1f} s  {command}", flush=True)
+                print(
+                    f"  {'ok' if code == '0' else 'FAILED ' + code:<9}{time.monotonic() - began:5.1f}"
+                    f" s  {command}",
+                    flush=True,
+                )
                 if code != "0":
                     print(Path(folder, "output.log").read_text(encoding="utf-8"))
                     shell.kill()

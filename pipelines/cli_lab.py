@@ -1,4 +1,6 @@
-"""The researcher's commands: studies that leave tables, plots and a page in a folder, and change nothing."""
+"""The researcher's commands: studies that leave tables, plots and a page in a folder, and change
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -33,13 +35,19 @@ STUDIES = ("knobs", "market", "rewards", "competition", "arms")
 
 @click.group(cls=_Studies)
 def lab() -> None:
-    """Studies: what the documents claim, and what your platform's own data say. Nothing is paid or changed."""
+    """Studies: what the documents claim, and what your platform's own data say. Nothing is paid or
+    changed.
+    """
 
 
 def into_folder(name: str) -> Callable[[_F], _F]:
     """The option of every study: where its files go."""
     return option(
-        "--out", "folder", type=click.Path(file_okay=False, path_type=Path), default=Path("lab") / name, help="Folder of the files."
+        "--out",
+        "folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("lab") / name,
+        help="Folder of the files.",
     )
 
 
@@ -51,7 +59,9 @@ def finish(report: Report, as_json: bool) -> None:
         print_json({"title": report.title, "folder": str(report.folder), "claims": claims})
         return
     for c in report.claims:
-        OUT.print(f"{'[green]yes[/]' if c.holds else '[yellow]no [/]'}  {c.says}\n     [dim]{c.shown}[/]")
+        OUT.print(
+            f"{'[green]yes[/]' if c.holds else '[yellow]no [/]'}  {c.says}\n     [dim]{c.shown}[/]"
+        )
     OUT.print(f"{short(page)}: the whole study, with tables and plots")
 
 

@@ -1,4 +1,6 @@
-"""The commands about money that was paid or will be: closing, restating, proving, and explaining it."""
+"""The commands about money that was paid or will be: closing, restating, proving, and explaining
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ import click
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines.console import DAY, OUT, Command, as_issued_option, as_json_option, home_option, option, print_json, short
+from pipelines.console import (
+    DAY,
+    OUT,
+    Command,
+    as_issued_option,
+    as_json_option,
+    home_option,
+    option,
+    print_json,
+    short,
+)
 from pipelines.money import cents, money
 from pipelines.settings import Home
 
@@ -19,14 +31,21 @@ _MOST = 15
 
 
 @click.command(cls=Command)
-@option("--through", type=DAY, required=True, help="Last day to close; all days before it are closed with it.")
+@option(
+    "--through",
+    type=DAY,
+    required=True,
+    help="Last day to close; all days before it are closed with it.",
+)
 @as_json_option
 @click.pass_obj
 def close(home: Home, through: datetime, as_json: bool) -> None:
-    """Issue statements: what every creator is owed through a day, in whole cents. The days can no longer change.
+    """Issue statements: what every creator is owed through a day, in whole cents. The days can no
+    longer change.
 
-    The rest of a cent, and a debt that a restatement left, carries to the creator's next statement. Late data for a closed day,
-    or a policy corrected backwards, go through earnings restate. Closing the same days again changes nothing.
+    The rest of a cent, and a debt that a restatement left, carries to the creator's next statement.
+    Late data for a closed day, or a policy corrected backwards, go through earnings restate.
+    Closing the same days again changes nothing.
     """
     from pipelines.ledger.closing import close as close_days
 
@@ -35,27 +54,52 @@ def close(home: Home, through: datetime, as_json: bool) -> None:
         print_json(closing.as_dict())
         return
     OUT.print(f"{closing.first_day} to {closing.through}: {closing.outcome}")
-    OUT.print(f"{closing.statements} statements pay {cents(closing.paid_cents)}; {money(closing.carried_forward_micros)} carry forward")
+    OUT.print(
+        f"{closing.statements} statements pay {cents(closing.paid_cents)};"
+        f" {money(closing.carried_forward_micros)} carry forward"
+    )
     OUT.print(f"head of the ledger: {closing.head}")
-    OUT.print(f"Note it where nobody can change it; earnings{home_option(home)} ledger verify --head {closing.head[:12]}... looks for it.")
+    OUT.print(
+        f"Note it where nobody can change it; earnings{home_option(home)} ledger verify --head"
+        f" {closing.head[:12]}... looks for it."
+    )
 
 
 @click.command(cls=Command)
 @option("--day", type=DAY, required=True, help="First (or only) closed day to make again.")
 @option("--through", type=DAY, help="Last closed day to make again. Default: --day.")
-@option("--reason", required=True, help="Why; it stands in the ledger and in the creators' statements.")
 @option(
-    "--budget-neutral", is_flag=True, help="Creators together keep what they were paid for each day; the platform bears the difference."
+    "--reason", required=True, help="Why; it stands in the ledger and in the creators' statements."
 )
-@option("--yes", is_flag=True, help="Apply without asking. With --json nothing is applied without it.")
+@option(
+    "--budget-neutral",
+    is_flag=True,
+    help=(
+        "Creators together keep what they were paid for each day; the platform bears the"
+        " difference."
+    ),
+)
+@option(
+    "--yes", is_flag=True, help="Apply without asking. With --json nothing is applied without it."
+)
 @as_json_option
 @click.pass_obj
-def restate(home: Home, day: datetime, through: datetime | None, reason: str, budget_neutral: bool, yes: bool, as_json: bool) -> None:
-    """Correct closed days: late, corrected or retracted files in landing/, or a policy corrected backwards.
+def restate(
+    home: Home,
+    day: datetime,
+    through: datetime | None,
+    reason: str,
+    budget_neutral: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Correct closed days: late, corrected or retracted files in landing/, or a policy corrected
+    backwards.
 
-    Shows who gains and who loses, and asks. What was paid is reversed and reissued in the open period, with the reason and a link to
-    what it replaces; statements that were issued stay as they are, and the difference is in the next ones. Later days that depend on
-    the restated ones follow, all in one transaction.
+    Shows who gains and who loses, and asks. What was paid is reversed and reissued in the open
+    period, with the reason and a link to what it replaces; statements that were issued stay as they
+    are, and the difference is in the next ones. Later days that depend on the restated ones follow,
+    all in one transaction.
     """
     from pipelines.ledger.restatement import restate as restate_days
     from pipelines.running import record_days
@@ -71,37 +115,61 @@ def restate(home: Home, day: datetime, through: datetime | None, reason: str, bu
             print_json(shown.as_dict())
             return
         click.confirm("Apply it?", abort=True)
-    applied, made = restate_days(home, *days, reason=reason, budget_neutral=budget_neutral, expected=shown.digest)
+    applied, made = restate_days(
+        home, *days, reason=reason, budget_neutral=budget_neutral, expected=shown.digest
+    )
     record_days(home, made)
     if as_json:
         print_json(applied.as_dict())
     else:
-        OUT.print(f"Applied; booked on {applied.booked_day}. It is in the creators' next statements.")
+        OUT.print(
+            f"Applied; booked on {applied.booked_day}. It is in the creators' next statements."
+        )
 
 
 def _print_restatement(shown: Any) -> None:
-    table = RichTable(title="Days (before -> after, currency units)", title_justify="left", box=None, pad_edge=False)
+    table = RichTable(
+        title="Days (before -> after, currency units)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
     table.add_column("day")
     table.add_column("state")
     for name in ("taken in", "creators get", "platform keeps", "carried"):
         table.add_column(name, justify="right")
     table.add_column("ledger")
     for d in shown.days:
-        amounts = [money(a) if a == b else f"{money(a)} -> {money(b)}" for a, b in d.accounts.values()]
-        table.add_row(f"{d.day}{' bonuses' if d.of == 'bonus' else ''}", "closed" if d.closed else "open", *amounts, d.outcome)
+        amounts = [
+            money(a) if a == b else f"{money(a)} -> {money(b)}" for a, b in d.accounts.values()
+        ]
+        table.add_row(
+            f"{d.day}{' bonuses' if d.of == 'bonus' else ''}",
+            "closed" if d.closed else "open",
+            *amounts,
+            d.outcome,
+        )
     OUT.print(table)
     changes = shown.changes
     gained, lost = [c for c in changes if c.gain > 0], [c for c in changes if c.gain < 0]
     OUT.print(
-        f"\n{len(gained)} creators gain {money(sum(c.gain for c in gained))}, {len(lost)} lose {money(-sum(c.gain for c in lost))}"
-        f"; booked on {shown.booked_day}: {escape(shown.reason)}"
+        f"\n{len(gained)} creators gain {money(sum(c.gain for c in gained))}, {len(lost)} lose"
+        f" {money(-sum(c.gain for c in lost))}; booked on {shown.booked_day}:"
+        f" {escape(shown.reason)}"
     )
-    shortened = changes if len(changes) <= _MOST else (*gained[: _MOST // 2], *lost[-(_MOST // 2) :])
+    shortened = (
+        changes if len(changes) <= _MOST else (*gained[: _MOST // 2], *lost[-(_MOST // 2) :])
+    )
     table = RichTable("creator", box=None, pad_edge=False)
     for name in ("before", "after", "difference"):
         table.add_column(name, justify="right")
     for c in shortened:
-        table.add_row(escape(c.creator_id), money(c.before), money(c.after), f"{'+' if c.gain > 0 else ''}{money(c.gain)}")
+        table.add_row(
+            escape(c.creator_id),
+            money(c.before),
+            money(c.after),
+            f"{'+' if c.gain > 0 else ''}{money(c.gain)}",
+        )
     if changes:
         OUT.print(table)
     if len(shortened) < len(changes):
@@ -111,23 +179,35 @@ def _print_restatement(shown: Any) -> None:
 @click.command(cls=Command)
 @click.argument("name", metavar="VIDEO|CREATOR")
 @option("--day", type=DAY, required=True, help="Day of the amount.")
-@option("--kind", type=click.Choice(["video", "creator"]), help="Which of the two, where both are called so.")
+@option(
+    "--kind",
+    type=click.Choice(["video", "creator"]),
+    help="Which of the two, where both are called so.",
+)
 @as_issued_option
 @as_json_option
 @click.pass_obj
 def explain(
-    home: Home, name: str, day: datetime, kind: Literal["video", "creator"] | None, as_issued: datetime | None, as_json: bool
+    home: Home,
+    name: str,
+    day: datetime,
+    kind: Literal["video", "creator"] | None,
+    as_issued: datetime | None,
+    as_json: bool,
 ) -> None:
     """Why a video or a creator got this amount on a day: parts that sum to the paid integer.
 
-    A video in an ad pool is compared with the typical video of its category, factor by factor; a coin split says which bound or
-    balance decided its shares. docs/formulas.md says how a part is computed.
+    A video in an ad pool is compared with the typical video of its category, factor by factor; a
+    coin split says which bound or balance decided its shares. docs/formulas.md says how a part is
+    computed.
     """
     from pipelines.ledger.explanation import explain as explain_amount
     from pipelines.ledger.explanation import text
     from pipelines.warehouse import Past, Warehouse
 
-    with Warehouse(home).open(read_only=True, past=Past(issued=as_issued.date()) if as_issued else None) as con:
+    with Warehouse(home).open(
+        read_only=True, past=Past(issued=as_issued.date()) if as_issued else None
+    ) as con:
         explained = explain_amount(con, name, day.date(), kind=kind)
     if as_json:
         print_json(explained.as_dict())
@@ -137,18 +217,34 @@ def explain(
 
 @click.command(cls=Command)
 @click.argument("creator")
-@option("--month", type=click.DateTime(formats=["%Y-%m"]), required=True, help="Month, e.g. 2026-03.")
-@option("--html", "target", type=click.Path(dir_okay=False, path_type=Path), help="Write the statement there: one file, prints well.")
+@option(
+    "--month", type=click.DateTime(formats=["%Y-%m"]), required=True, help="Month, e.g. 2026-03."
+)
+@option(
+    "--html",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the statement there: one file, prints well.",
+)
 @as_issued_option
 @as_json_option
 @click.pass_obj
-def statement(home: Home, creator: str, month: datetime, target: Path | None, as_issued: datetime | None, as_json: bool) -> None:
+def statement(
+    home: Home,
+    creator: str,
+    month: datetime,
+    target: Path | None,
+    as_issued: datetime | None,
+    as_json: bool,
+) -> None:
     """A creator's month: what was earned, corrected and paid, and why; opening and closing balance."""
     from pipelines.ledger.statement import creator_month, html, text
     from pipelines.sources.atomic import replacing
     from pipelines.warehouse import Past, Warehouse
 
-    with Warehouse(home).open(read_only=True, past=Past(issued=as_issued.date()) if as_issued else None) as con:
+    with Warehouse(home).open(
+        read_only=True, past=Past(issued=as_issued.date()) if as_issued else None
+    ) as con:
         found = creator_month(con, creator, month.year, month.month)
     if target:
         with replacing(target) as partial:
@@ -167,15 +263,27 @@ def ledger() -> None:
 
 
 @ledger.command(cls=Command)
-@option("--head", help="Hash (or its first 12 digits or more) that must be in the chain, e.g. the one a closing printed.")
-@option("--all", "every_table", is_flag=True, help="Also read every block of every other table, for DuckDB's checksums.")
+@option(
+    "--head",
+    help=(
+        "Hash (or its first 12 digits or more) that must be in the chain, e.g. the one a closing"
+        " printed."
+    ),
+)
+@option(
+    "--all",
+    "every_table",
+    is_flag=True,
+    help="Also read every block of every other table, for DuckDB's checksums.",
+)
 @as_json_option
 @click.pass_obj
 def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> None:
     """Replay the ledger from its first transaction; exit code 1 if anything contradicts anything.
 
-    Compares ids, hashes and links of the chain, the sums of every transaction, reversals with what they take back, every statement
-    with the entries it follows from, the policies that were paid under, the payout tables, and creators' earnings.
+    Compares ids, hashes and links of the chain, the sums of every transaction, reversals with what
+    they take back, every statement with the entries it follows from, the policies that were paid
+    under, the payout tables, and creators' earnings.
     """
     from pipelines.ledger.verification import verify as verify_ledger
     from pipelines.warehouse import Warehouse
@@ -187,8 +295,15 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
     else:
         for finding in found.findings:
             OUT.print(f"[bold red]wrong:[/] {escape(finding)}")
-        verdict = f"contradictions: {len(found.findings)}" if found.findings else "nothing contradicts anything"
-        OUT.print(f"{found.transactions} transactions, {found.entries} entries replayed; {verdict}\nhead {found.head}")
+        verdict = (
+            f"contradictions: {len(found.findings)}"
+            if found.findings
+            else "nothing contradicts anything"
+        )
+        OUT.print(
+            f"{found.transactions} transactions, {found.entries} entries replayed; {verdict}\nhead"
+            f" {found.head}"
+        )
     if found.findings:
         raise SystemExit(1)
 

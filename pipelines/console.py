@@ -30,20 +30,36 @@ def option(*names: str, **keywords: Any) -> Callable[[_F], _F]:
 
 
 class Command(click.Command):
-    """Refuses an option that is given twice where one counts: click takes the last, and `restate` would correct one day of two."""
+    """Refuses an option that is given twice where one counts: click takes the last, and `restate`
+    would correct one day of two.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = Counter(self.make_parser(ctx).parse_args(args=list(args))[2])
         for parameter, times in given.items():
-            if times > 1 and isinstance(parameter, click.Option) and not (parameter.multiple or parameter.is_flag):
-                raise click.UsageError(f"{parameter.opts[0]} is given {times} times, and only one of them would count", ctx)
+            if (
+                times > 1
+                and isinstance(parameter, click.Option)
+                and not (parameter.multiple or parameter.is_flag)
+            ):
+                raise click.UsageError(
+                    f"{parameter.opts[0]} is given {times} times, and only one of them would count",
+                    ctx,
+                )
         return super().parse_args(ctx, args)
 
 
 as_issued_option = option(
-    "--as-issued", type=DAY, help="As the warehouse was when the statement that closes this day was issued. Only a lake keeps that."
+    "--as-issued",
+    type=DAY,
+    help=(
+        "As the warehouse was when the statement that closes this day was issued. Only a lake keeps"
+        " that."
+    ),
 )
-as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+as_json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON document on standard output."
+)
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,6 @@
-"""What Dagster loads: the assets in the order of the money, their checks, a job and a schedule a length of period, one resource."""
+"""What Dagster loads: the assets in the order of the money, their checks, a job and a schedule a
+length of period, one resource.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.partitions.partitioned_schedule import UnresolvedPartitionedAssetScheduleDefinition
+from dagster._core.definitions.partitions.partitioned_schedule import (
+    UnresolvedPartitionedAssetScheduleDefinition,
+)
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pipelines.assets import ads, audience, coins, earnings, market, quality, raw, rewards
@@ -30,7 +34,11 @@ ASSETS = [
     earnings.ledger_entries,
     earnings.creator_earnings,
 ]
-PERIODIC: list[PeriodicAsset] = [market.donation_market, rewards.reward_schedule, rewards.creator_bonuses]
+PERIODIC: list[PeriodicAsset] = [
+    market.donation_market,
+    rewards.reward_schedule,
+    rewards.creator_bonuses,
+]
 JOBS = {"day": "daily", WEEK.name: "weekly", MONTH.name: "monthly"}
 MEANINGS = {
     "day": "A day, or a range of days, from landing files to creator earnings.",
@@ -40,14 +48,19 @@ MEANINGS = {
 
 
 def _fresh(days: int) -> dg.FreshnessPolicy:
-    return dg.FreshnessPolicy.time_window(fail_window=timedelta(days=days, hours=12), warn_window=timedelta(days=days, hours=6))
+    return dg.FreshnessPolicy.time_window(
+        fail_window=timedelta(days=days, hours=12), warn_window=timedelta(days=days, hours=6)
+    )
 
 
 FRESH = {"day": _fresh(1), WEEK.name: _fresh(7), MONTH.name: _fresh(31)}
 
 
 def build_definitions(
-    home: Home, *, periodic: Sequence[PeriodicAsset] = PERIODIC, resources: Mapping[str, Any] | None = None
+    home: Home,
+    *,
+    periodic: Sequence[PeriodicAsset] = PERIODIC,
+    resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """Everything of one home; tests swap resources and assets of weeks and months."""
     by_span: dict[str, list[dg.AssetsDefinition]] = {"day": [asset.definition for asset in ASSETS]}
@@ -63,7 +76,11 @@ def build_definitions(
         for span, assets in by_span.items()
     }
     return dg.Definitions(
-        assets=[_with_freshness(asset, FRESH[span]) for span, assets in by_span.items() for asset in assets],
+        assets=[
+            _with_freshness(asset, FRESH[span])
+            for span, assets in by_span.items()
+            for asset in assets
+        ],
         asset_checks=CHECKS,
         jobs=list(jobs.values()),
         schedules=[_schedule(span, job) for span, job in jobs.items()],
@@ -76,7 +93,9 @@ def _with_freshness(asset: dg.AssetsDefinition, fresh: dg.FreshnessPolicy) -> dg
     return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=fresh))
 
 
-def _schedule(span: str, job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition:
+def _schedule(
+    span: str, job: UnresolvedAssetJobDefinition
+) -> dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition:
     """At night, when the partition is over; weeks and months after the last day that they need."""
     return dg.build_schedule_from_partitioned_job(
         job,

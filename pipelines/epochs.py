@@ -1,7 +1,9 @@
-"""Adaptive epochs: one day is one epoch of algorithm 1. The chain of weights: where it begins, how it goes on, what was committed.
+"""Adaptive epochs: one day is one epoch of algorithm 1. The chain of weights: where it begins, how
+it goes on, what was committed.
 
-What belongs here: states of the weights, the refusal to go on over a gap, the record of every commit, and the published matching policy.
-The arithmetic is `solvers.reweighting` and `solvers.group_weights`; utilities are measured by the asset (`assets/audience.py`).
+What belongs here: states of the weights, the refusal to go on over a gap, the record of every
+commit, and the published matching policy. The arithmetic is `solvers.reweighting` and
+`solvers.group_weights`; utilities are measured by the asset (`assets/audience.py`).
 """
 
 from __future__ import annotations
@@ -51,18 +53,38 @@ class State:
 
     def table(self, con: Connection, epochs: Epochs, policy_hash: str) -> pa.Table:
         """Rows of `group_weights`."""
-        shared = {"day": self.day, "version": self.version, "epoch": self.epoch, "rate": self.rate, "made_from": self.made_from}
-        rows = [{**asdict(w), **shared, "stuck": w.clipped_days >= epochs.stuck_days, "policy_hash": policy_hash} for w in self.rows]
+        shared = {
+            "day": self.day,
+            "version": self.version,
+            "epoch": self.epoch,
+            "rate": self.rate,
+            "made_from": self.made_from,
+        }
+        rows = [
+            {
+                **asdict(w),
+                **shared,
+                "stuck": w.clipped_days >= epochs.stuck_days,
+                "policy_hash": policy_hash,
+            }
+            for w in self.rows
+        ]
         con.register("next_state", pa.Table.from_pylist(rows, schema=_WEIGHTS))
         try:
-            return con.execute(f"SELECT *, (SELECT {STATE_HASH} FROM next_state) AS state_hash FROM next_state").to_arrow_table()
+            return con.execute(
+                f"SELECT *, (SELECT {STATE_HASH} FROM next_state) AS state_hash FROM next_state"
+            ).to_arrow_table()
         finally:
             con.unregister("next_state")
 
 
 def arms(epochs: Epochs) -> tuple[str, ...]:
     """Arms that viewers are in; the one whose weights the mechanism applies comes first."""
-    return (epochs.experiment.treatment, epochs.experiment.control) if epochs.experiment else (EVERYBODY,)
+    return (
+        (epochs.experiment.treatment, epochs.experiment.control)
+        if epochs.experiment
+        else (EVERYBODY,)
+    )
 
 
 def mechanism_on(policies: PolicyBook, day: date) -> str:
@@ -74,7 +96,9 @@ def mechanism_on(policies: PolicyBook, day: date) -> str:
 
 
 def begins(home: Home, policies: PolicyBook, day: date) -> bool:
-    """All weights are 1 on the first landed day of the calendar, and on the first day of a policy with a mechanism."""
+    """All weights are 1 on the first landed day of the calendar, and on the first day of a policy
+    with a mechanism.
+    """
     return home.day_before(day) is None or mechanism_on(policies, day - DAY) == "none"
 
 
@@ -83,40 +107,63 @@ def is_committed(con: Connection, day: date) -> bool:
 
 
 def require_weights(con: Connection, home: Home, policies: PolicyBook, day: date) -> None:
-    """Raise MissingDayError if the weights of a day should be there and are not; names the days to run."""
+    """Raise MissingDayError if the weights of a day should be there and are not; names the days to
+    run.
+    """
     if is_committed(con, day) or begins(home, policies, day):
         return
     missing = day - DAY
     while not is_committed(con, missing) and not begins(home, policies, missing):
         missing -= DAY
     raise MissingDayError(
-        f"the weights of viewer groups on {day} were never committed: the run of {day - DAY} does that, and {missing} is the first day"
-        f" that did not run. Make it first: earnings run --from {missing} --to {day - DAY}"
+        f"the weights of viewer groups on {day} were never committed: the run of {day - DAY} does"
+        f" that, and {missing} is the first day that did not run. Make it first: earnings run"
+        f" --from {missing} --to {day - DAY}"
     )
 
 
 def state_on(con: Connection, home: Home, policies: PolicyBook, day: date) -> tuple[State, str]:
-    """The weights of a day and their hash (empty for a beginning that is not written yet). Raises MissingDayError."""
+    """The weights of a day and their hash (empty for a beginning that is not written yet). Raises
+    MissingDayError.
+    """
     require_weights(con, home, policies, day)
     rows = con.execute(
-        """SELECT version, epoch, rate, made_from, state_hash, group_id, weight, observed, utility, clipped_days, note
+        """SELECT version, epoch, rate, made_from, state_hash, group_id, weight, observed, utility,
+            clipped_days, note
            FROM group_weights WHERE day = ? ORDER BY group_id""",
         [day],
     ).fetchall()
     if rows:
         version, epoch, rate, made_from, state_hash = rows[0][:5]
-        return State(day, version, epoch, rate, made_from, tuple(Weight(*row[5:]) for row in rows)), state_hash
+        return (
+            State(day, version, epoch, rate, made_from, tuple(Weight(*row[5:]) for row in rows)),
+            state_hash,
+        )
     grouping = Grouping.on(con, day)
     assert grouping is not None  # the asset viewer_groups made it
-    return State(day, grouping.version, 0, 0.0, "", tuple(Weight(g, 1.0, False, note="begins at 1") for g in grouping.groups)), ""
+    return (
+        State(
+            day,
+            grouping.version,
+            0,
+            0.0,
+            "",
+            tuple(Weight(g, 1.0, False, note="begins at 1") for g in grouping.groups),
+        ),
+        "",
+    )
 
 
 def next_state(con: Connection, state: State, state_hash: str, epochs: Epochs) -> State:
-    """The weights of the day after, from the day's utilities; a group without enough data keeps its weight to the bit."""
+    """The weights of the day after, from the day's utilities; a group without enough data keeps its
+    weight to the bit.
+    """
     measured = {
         row[0]: row[1:]
         for row in con.execute(
-            "SELECT group_id, utility, impressions, baseline FROM group_utility WHERE day = ? AND steers", [state.day]
+            "SELECT group_id, utility, impressions, baseline FROM group_utility WHERE day = ? AND"
+            " steers",
+            [state.day],
         ).fetchall()
     }
     unmeasured = (None, 0, None)
@@ -125,7 +172,11 @@ def next_state(con: Connection, state: State, state_hash: str, epochs: Epochs) -
     observed = [u is not None for u in utility]
     rate = epochs.rate_in(state.epoch)
     weights = update_observed_weights(
-        [w.weight for w in state.rows], [u if u is not None else 0.0 for u in utility], observed, rate=rate, clip=epochs.clip
+        [w.weight for w in state.rows],
+        [u if u is not None else 0.0 for u in utility],
+        observed,
+        rate=rate,
+        clip=epochs.clip,
     ).tolist()
     notes = [
         "" if seen else _why_kept(epochs, *measured.get(g, unmeasured)[1:], pooled=g in measured)
@@ -136,7 +187,10 @@ def next_state(con: Connection, state: State, state_hash: str, epochs: Epochs) -
     version = state.version
     rows = list(zip(groups, weights, observed, utility, notes, strict=True))
     if grouping.version != version:
-        version, rows = grouping.version, _inherit(con, grouping, state.day, dict(zip(groups, weights, strict=True)), epochs)
+        version, rows = (
+            grouping.version,
+            _inherit(con, grouping, state.day, dict(zip(groups, weights, strict=True)), epochs),
+        )
     before = {w.group_id: w.clipped_days for w in state.rows}
     return State(
         state.day + DAY,
@@ -144,7 +198,10 @@ def next_state(con: Connection, state: State, state_hash: str, epochs: Epochs) -
         state.epoch + 1,
         rate,
         state_hash,
-        tuple(Weight(g, w, seen, u, (before.get(g, 0) + 1) * (w in epochs.clip), note) for g, w, seen, u, note in rows),
+        tuple(
+            Weight(g, w, seen, u, (before.get(g, 0) + 1) * (w in epochs.clip), note)
+            for g, w, seen, u, note in rows
+        ),
     )
 
 
@@ -153,7 +210,11 @@ def _why_kept(epochs: Epochs, impressions: int, baseline: float | None, *, poole
         return "keeps its weight: nothing was measured"
     if impressions < epochs.min_impressions:
         return f"keeps its weight: {impressions} impressions, {epochs.min_impressions} are needed"
-    return "keeps its weight: the two days before have too few impressions" if not baseline else "keeps its weight: not measured"
+    return (
+        "keeps its weight: the two days before have too few impressions"
+        if not baseline
+        else "keeps its weight: not measured"
+    )
 
 
 def _inherit(
@@ -163,7 +224,8 @@ def _inherit(
     grouping.assign(con, day)
     counts = con.execute(
         """SELECT a.group_id, o.group_id, count(*) FROM assigned AS a
-           JOIN (SELECT viewer_id, arg_max(group_id, day) AS group_id FROM viewer_groups WHERE day <= ? GROUP BY viewer_id) AS o
+           JOIN (SELECT viewer_id, arg_max(group_id, day) AS group_id FROM viewer_groups
+           WHERE day <= ? GROUP BY viewer_id) AS o
                USING (viewer_id) GROUP BY ALL""",
         [day],
     ).fetchall()
@@ -175,24 +237,49 @@ def _inherit(
             members[place[new], was[group]] = viewers
     weights = inherited_weights(list(old.values()), members, clip=epochs.clip).tolist()
     return [
-        (group, weight, False, None, f"new in version {grouping.version}: mean of the old weights of {int(members[n].sum())} viewers")
+        (
+            group,
+            weight,
+            False,
+            None,
+            (
+                f"new in version {grouping.version}: mean of the old weights of"
+                f" {int(members[n].sum())} viewers"
+            ),
+        )
         for n, (group, weight) in enumerate(zip(grouping.groups, weights, strict=True))
     ]
 
 
-def write_state(writer: DayWriter, state: State, epochs: Epochs, policy_hash: str, reason: str, *, publish: bool = True) -> str:
-    """Replace the weights of the writer's day, with the matching policy and a record; returns their hash."""
+def write_state(
+    writer: DayWriter,
+    state: State,
+    epochs: Epochs,
+    policy_hash: str,
+    reason: str,
+    *,
+    publish: bool = True,
+) -> str:
+    """Replace the weights of the writer's day, with the matching policy and a record; returns their
+    hash.
+    """
     con = writer.con
     rows = state.table(con, epochs, policy_hash)
     writer.replace("group_weights", rows)
-    matching = _matching(state, epochs, policy_hash) if publish and epochs.mechanism in ("smt", "hmt") else []
+    matching = (
+        _matching(state, epochs, policy_hash)
+        if publish and epochs.mechanism in ("smt", "hmt")
+        else []
+    )
     writer.replace("matching_policy", pa.Table.from_pylist(matching, schema=_MATCHING))
     state_hash = rows["state_hash"][0].as_py()
     con.execute(
         """INSERT INTO weight_commits BY NAME
            SELECT $day AS day, coalesce(max(revision), 0) + 1 AS revision,
-                  (SELECT map_from_entries(list((group_id, weight) ORDER BY group_id)) FROM group_weights WHERE day = $day) AS weights,
-                  $state_hash AS state_hash, arg_max(state_hash, revision) AS replaced, $reason AS reason,
+                  (SELECT map_from_entries(list((group_id, weight) ORDER BY group_id))
+                  FROM group_weights WHERE day = $day) AS weights,
+                  $state_hash AS state_hash, arg_max(state_hash, revision) AS replaced,
+                  $reason AS reason,
                   $policy_hash AS policy_hash, $code_version AS code_version, $now AS committed_at
            FROM weight_commits WHERE day = $day""",
         {
@@ -208,12 +295,20 @@ def write_state(writer: DayWriter, state: State, epochs: Epochs, policy_hash: st
 
 
 def _matching(state: State, epochs: Epochs, policy_hash: str) -> list[dict[str, Any]]:
-    """What the weights mean for a recommender; what the mechanism does not touch, and the control arm, stay at the defaults."""
+    """What the weights mean for a recommender; what the mechanism does not touch, and the control
+    arm, stay at the defaults.
+    """
     weights = [w.weight for w in state.rows]
-    plain = {"temperature": epochs.temperature, "candidates": epochs.top_k, "cold_start_percentile": epochs.percentiles[0][1]}
+    plain = {
+        "temperature": epochs.temperature,
+        "candidates": epochs.top_k,
+        "cold_start_percentile": epochs.percentiles[0][1],
+    }
     columns: dict[str, list[Any]] = {}
     if epochs.mechanism == "smt":
-        columns["temperature"] = matching_temperature(weights, temperature=epochs.temperature).tolist()
+        columns["temperature"] = matching_temperature(
+            weights, temperature=epochs.temperature
+        ).tolist()
     else:
         columns["candidates"] = matching_candidates(weights, candidates=epochs.top_k).tolist()
         columns["cold_start_percentile"] = cold_start_percentile(
@@ -224,7 +319,13 @@ def _matching(state: State, epochs: Epochs, policy_hash: str) -> list[dict[str, 
     stamp = {"day": state.day, "mechanism": epochs.mechanism, "policy_hash": policy_hash}
     treated, *control = arms(epochs)
     return [
-        {**stamp, **plain, "group_id": w.group_id, "arm": arm, "weight": w.weight if arm == treated else 1.0}
+        {
+            **stamp,
+            **plain,
+            "group_id": w.group_id,
+            "arm": arm,
+            "weight": w.weight if arm == treated else 1.0,
+        }
         | ({name: column[n] for name, column in columns.items()} if arm == treated else {})
         for n, w in enumerate(state.rows)
         for arm in (treated, *control)
@@ -232,8 +333,12 @@ def _matching(state: State, epochs: Epochs, policy_hash: str) -> list[dict[str, 
 
 
 def publish_matching(con: Connection, home: Home, day: date) -> None:
-    """Write the day's matching policy to `matching_policy/<day>.parquet`, by write and rename; nothing where there is none."""
-    rows = con.execute("SELECT * FROM matching_policy WHERE day = ? ORDER BY group_id, arm", [day]).to_arrow_table()
+    """Write the day's matching policy to `matching_policy/<day>.parquet`, by write and rename;
+    nothing where there is none.
+    """
+    rows = con.execute(
+        "SELECT * FROM matching_policy WHERE day = ? ORDER BY group_id, arm", [day]
+    ).to_arrow_table()
     if rows.num_rows:
         import pyarrow.parquet as pq
 

@@ -4,4 +4,6 @@ from __future__ import annotations
 
 
 class ExpectedError(Exception):
-    """What is wrong with the input, the policy or the machine: its message says where, and what to do. Nobody needs the stack."""
+    """What is wrong with the input, the policy or the machine: its message says where, and what to
+    do. Nobody needs the stack.
+    """

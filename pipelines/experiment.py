@@ -1,7 +1,9 @@
-"""What an experiment of the policy (`epochs.experiment`) did: one arm of viewers against the other, by size of the group.
+"""What an experiment of the policy (`epochs.experiment`) did: one arm of viewers against the other,
+by size of the group.
 
-What belongs here: since when an experiment runs, and its gains with their intervals. Who is in which arm is decided by the asset
-`viewer_groups`; what is said about the gains, in the web UI and in the study, is said there.
+What belongs here: since when an experiment runs, and its gains with their intervals. Who is in
+which arm is decided by the asset `viewer_groups`; what is said about the gains, in the web UI and
+in the study, is said there.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ NORMAL_95 = 1.959963984540054
 class Gain:
     """One measure in one part of the groups: what it is under treatment and under control.
 
-    Groups have ranks, 1 for the one with most viewers; part 0 is all groups. `error` is the standard error of the logarithm of the ratio
-    of the two arms; it and the ratio are unknown (None) where an arm has nothing of the measure, or fewer than two viewers who count.
+    Groups have ranks, 1 for the one with most viewers; part 0 is all groups. `error` is the
+    standard error of the logarithm of the ratio of the two arms; it and the ratio are unknown
+    (None) where an arm has nothing of the measure, or fewer than two viewers who count.
     """
 
     part: int
@@ -47,7 +50,11 @@ class Gain:
         """Heading of its column: ranks of the groups, or TOTAL."""
         if self.part == 0:
             return "TOTAL"
-        return f"{self.first_rank}-{self.last_rank}" if self.first_rank < self.last_rank else f"{self.first_rank}"
+        return (
+            f"{self.first_rank}-{self.last_rank}"
+            if self.first_rank < self.last_rank
+            else f"{self.first_rank}"
+        )
 
     @property
     def interval(self) -> tuple[float, float, float] | None:
@@ -76,28 +83,43 @@ class Gain:
 
 
 def began(home: Home, policies: PolicyBook, day: date) -> date | None:
-    """First day of the experiment that runs on `day`: since then the same arms under the same mechanism. None where there is none."""
+    """First day of the experiment that runs on `day`: since then the same arms under the same
+    mechanism. None where there is none.
+    """
     mechanism = mechanism_on(policies, day)
     experiment = policies.in_force(day).epochs.experiment if mechanism != "none" else None
     if not experiment:
         return None
     first, before = day, home.day_before(day)
-    while before and mechanism_on(policies, before) == mechanism and policies.in_force(before).epochs.experiment == experiment:
+    while (
+        before
+        and mechanism_on(policies, before) == mechanism
+        and policies.in_force(before).epochs.experiment == experiment
+    ):
         first, before = before, home.day_before(before)
     return first
 
 
 def gains(con: Connection, epochs: Epochs, first: date, last: date) -> list[Gain]:
-    """Table 2 of Yao et al. for the sessions of `first` to `last`: the policy's utility a session, sessions and topics a viewer.
+    """Table 2 of Yao et al. for the sessions of `first` to `last`: the policy's utility a session,
+    sessions and topics a viewer.
 
     Groups and arms are those of `last`, which must be a day with an experiment.
     """
-    parameters = {"day": last, "first_day": first, "metric": epochs.utility, "arms": list(arms(epochs)), "parts": PARTS}
+    parameters = {
+        "day": last,
+        "first_day": first,
+        "metric": epochs.utility,
+        "arms": list(arms(epochs)),
+        "parts": PARTS,
+    }
     return [Gain(*row) for row in con.execute(query("arm_gains"), parameters).fetchall()]
 
 
 def table_2(found: Sequence[Gain]) -> tuple[list[str], list[list[str]]]:
-    """The gains as the document prints them: a row for each measure, a column for each part of the groups, the total last."""
+    """The gains as the document prints them: a row for each measure, a column for each part of the
+    groups, the total last.
+    """
     parts = sorted({g.part for g in found}, key=lambda part: (part == 0, part))
     measures = list(dict.fromkeys(g.measure for g in found))
     cell = {(g.measure, g.part): g for g in found}

@@ -1,7 +1,7 @@
 """What must hold of the tables on a day, as SQL that returns the rows for which it does not.
 
-Each is used three times: inside the transaction that writes a day (before it is visible), as a blocking asset check
-(after), and in tests. Amounts are integers, so every sum is compared exactly.
+Each is used three times: inside the transaction that writes a day (before it is visible), as a
+blocking asset check (after), and in tests. Amounts are integers, so every sum is compared exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import duckdb
 from pipelines.errors import ExpectedError
 from pipelines.schema import DAILY, LANDING, TABLES, Table
 
-# Largest residuals and gaps of a certificate: of a closed form or a dual search, of a branch and bound, of a general solver's model.
+# Largest residuals and gaps of a certificate: of a closed form or a dual search, of a branch and
+# bound, of a general solver's model.
 CERTAIN, PROVEN, MODELLED = 1e-9, 1e-8, 1e-6
 DIGITS = 1e-11  # what doubles of a large payout may be off by, relative
 
@@ -29,8 +30,9 @@ class InvariantError(ExpectedError, RuntimeError):
 class Invariant:
     """`sql` selects violating rows; it may use `$day` and `$quarantine_limit`.
 
-    `checked` ones are asset checks too; the others are only enforced when a day is written (every check costs Dagster half
-    a dozen events, most of a short run's time). One that is not `enforced` warns: its check fails, and nothing is stopped.
+    `checked` ones are asset checks too; the others are only enforced when a day is written (every
+    check costs Dagster half a dozen events, most of a short run's time). One that is not `enforced`
+    warns: its check fails, and nothing is stopped.
     """
 
     name: str
@@ -40,7 +42,9 @@ class Invariant:
     checked: bool = True
     enforced: bool = True
 
-    def violations(self, con: duckdb.DuckDBPyConnection, day: date, *, quarantine_limit: float, most: int = 5) -> list[dict[str, Any]]:
+    def violations(
+        self, con: duckdb.DuckDBPyConnection, day: date, *, quarantine_limit: float, most: int = 5
+    ) -> list[dict[str, Any]]:
         """The first `most` rows for which the promise does not hold on `day`."""
         parameters: dict[str, Any] = {"day": day, "quarantine_limit": quarantine_limit}
         used = {name: value for name, value in parameters.items() if f"${name}" in self.sql}
@@ -49,13 +53,20 @@ class Invariant:
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def enforce(con: duckdb.DuckDBPyConnection, tables: Iterable[str], day: date, *, quarantine_limit: float) -> None:
+def enforce(
+    con: duckdb.DuckDBPyConnection, tables: Iterable[str], day: date, *, quarantine_limit: float
+) -> None:
     """Raise InvariantError if any invariant of the tables is broken on `day`."""
     for table in tables:
         for invariant in (i for i in of_table(table) if i.enforced):
             if rows := invariant.violations(con, day, quarantine_limit=quarantine_limit):
-                found = "; ".join(", ".join(f"{key} = {value}" for key, value in row.items()) for row in rows)
-                raise InvariantError(f"{table} {day}: not written, for this must hold: {invariant.promise}. It does not: {found}")
+                found = "; ".join(
+                    ", ".join(f"{key} = {value}" for key, value in row.items()) for row in rows
+                )
+                raise InvariantError(
+                    f"{table} {day}: not written, for this must hold: {invariant.promise}. It does"
+                    f" not: {found}"
+                )
 
 
 def of_table(table: str) -> tuple[Invariant, ...]:
@@ -73,7 +84,8 @@ def _unique(table: Table) -> Invariant:
         "unique_key",
         table.name,
         f"one row per {key}",
-        f"SELECT {key}, count(*) AS n FROM {table.name} WHERE day = $day GROUP BY ALL HAVING count(*) > 1",
+        f"SELECT {key}, count(*) AS n FROM {table.name} WHERE day = $day GROUP BY ALL HAVING"
+        " count(*) > 1",
         checked=False,
     )
 
@@ -82,11 +94,14 @@ def _quarantine(table: Table) -> Invariant:
     return Invariant(
         "quarantine_share",
         table.name,
-        "the share of rows in quarantine is under the limit (settings.toml: quarantine_limit), or the files are corrected first",
-        f"""SELECT f.rows, f.bad, round(f.bad / f.rows, 4) AS share, $quarantine_limit AS quarantine_limit, q.reasons, q.example FROM
+        "the share of rows in quarantine is under the limit (settings.toml: quarantine_limit), or"
+        " the files are corrected first",
+        f"""SELECT f.rows, f.bad, round(f.bad / f.rows, 4) AS share,
+            $quarantine_limit AS quarantine_limit, q.reasons, q.example FROM
             (SELECT sum(rows)::BIGINT AS rows, sum(quarantined)::BIGINT AS bad FROM landing_files
              WHERE table_name = '{table.name}' AND day = $day) f,
-            (SELECT histogram(regexp_extract(reason, '^[^(]*')) AS reasons, min(file || ':' || line || ' ' || reason) AS example
+            (SELECT histogram(regexp_extract(reason, '^[^(]*')) AS reasons,
+            min(file || ':' || line || ' ' || reason) AS example
              FROM quarantine WHERE table_name = '{table.name}' AND day = $day) q
             WHERE f.rows > 0 AND f.bad / f.rows >= $quarantine_limit""",
     )
@@ -113,8 +128,13 @@ def _constrained(table: Table) -> Invariant:
         rule, _, inside = constraint.partition(" (")
         inside = inside.removesuffix(")")
         broken.append(
-            f"SELECT '{rule} {inside.replace(chr(39), chr(39) * 2)}' AS broken, min({row}) AS row FROM {table.name}"
-            + (f" WHERE {on_day} AND NOT ({inside})" if rule == "CHECK" else f" GROUP BY {inside} HAVING count(*) > 1")
+            f"SELECT '{rule} {inside.replace(chr(39), chr(39) * 2)}' AS broken, min({row}) AS row"
+            f" FROM {table.name}"
+            + (
+                f" WHERE {on_day} AND NOT ({inside})"
+                if rule == "CHECK"
+                else f" GROUP BY {inside} HAVING count(*) > 1"
+            )
         )
     sql = " UNION ALL ".join(f"FROM ({part}) WHERE row IS NOT NULL" for part in broken)
     promise = f"{table.name}: {'; '.join(table.constraints)}"
@@ -125,12 +145,15 @@ _BY_HAND = (
     Invariant(
         "state_unbroken",
         "group_weights",
-        "the state is the hash of its weights and of the state of the day before; a group that was not observed keeps its weight",
+        "the state is the hash of its weights and of the state of the day before; a group that was"
+        " not observed keeps its weight",
         f"""WITH state AS (
-              SELECT day, any_value(made_from) AS made_from, any_value(state_hash) AS state_hash, {STATE_HASH} AS found,
+              SELECT day, any_value(made_from) AS made_from, any_value(state_hash) AS state_hash,
+              {STATE_HASH} AS found,
                      count(DISTINCT made_from || state_hash) AS states
               FROM group_weights WHERE day BETWEEN $day::DATE - 1 AND $day GROUP BY day)
-            SELECT 'not the hash of its weights' AS broken, NULL AS group_id, state_hash AS is, found AS should_be
+            SELECT 'not the hash of its weights' AS broken, NULL AS group_id, state_hash AS is,
+            found AS should_be
             FROM state WHERE day = $day AND (state_hash <> found OR states > 1)
             UNION ALL
             SELECT 'not made from the state of the day before: earnings recommit --from ' || $day::DATE, NULL, now.made_from,
@@ -140,12 +163,14 @@ _BY_HAND = (
             UNION ALL
             SELECT 'moved without data', group_id, now.weight::VARCHAR, before.weight::VARCHAR
             FROM group_weights AS now JOIN group_weights AS before USING (group_id)
-            WHERE now.day = $day AND before.day = $day::DATE - 1 AND NOT now.observed AND now.weight <> before.weight""",
+            WHERE now.day = $day AND before.day = $day::DATE - 1 AND NOT now.observed
+            AND now.weight <> before.weight""",
     ),
     Invariant(
         "not_stuck_at_the_clip",
         "group_weights",
-        "no weight is at an end of the clip for as many days as the policy calls too many (epochs.stuck_days)",
+        "no weight is at an end of the clip for as many days as the policy calls too many"
+        " (epochs.stuck_days)",
         "SELECT group_id, weight, clipped_days FROM group_weights WHERE day = $day AND stuck",
         enforced=False,
     ),
@@ -153,24 +178,29 @@ _BY_HAND = (
         "components_in_bounds",
         "video_quality",
         "W, E, D, R, S and Q lie in [0, 1], views and effective views are finite and not negative",
-        """SELECT video_id, watch, engagement, diversity, rewatch, safety, quality, qualified_views, effective_views FROM video_quality
-           WHERE day = $day AND NOT (watch BETWEEN 0 AND 1 AND engagement BETWEEN 0 AND 1 AND diversity BETWEEN 0 AND 1
+        """SELECT video_id, watch, engagement, diversity, rewatch, safety, quality, qualified_views,
+            effective_views FROM video_quality
+           WHERE day = $day AND NOT (watch BETWEEN 0 AND 1 AND engagement BETWEEN 0 AND 1
+           AND diversity BETWEEN 0 AND 1
              AND rewatch BETWEEN 0 AND 1 AND safety BETWEEN 0 AND 1 AND quality BETWEEN 0 AND 1
-             AND qualified_views >= 0 AND isfinite(qualified_views) AND effective_views >= 0 AND isfinite(effective_views)
+             AND qualified_views >= 0 AND isfinite(qualified_views) AND effective_views >= 0
+             AND isfinite(effective_views)
              AND unverified_scale BETWEEN 0 AND 1)""",
     ),
     Invariant(
         "compliance_gate",
         "video_quality",
         "a video that does not comply has Q = 0",
-        "SELECT video_id, quality FROM video_quality WHERE day = $day AND NOT compliant AND quality <> 0",
+        "SELECT video_id, quality FROM video_quality WHERE day = $day AND NOT compliant AND quality"
+        " <> 0",
     ),
     Invariant(
         "compliance_gate",
         "pulse_payouts",
         "only videos that comply are Pulse",
         """SELECT video_id FROM pulse_payouts p WHERE day = $day
-           AND NOT EXISTS (FROM video_quality q WHERE q.day = $day AND q.video_id = p.video_id AND q.compliant)""",
+           AND NOT EXISTS (FROM video_quality q WHERE q.day = $day AND q.video_id = p.video_id
+           AND q.compliant)""",
     ),
     Invariant(
         "within_revenue",
@@ -185,13 +215,15 @@ _BY_HAND = (
         "revenue + carried in + spread = platform + paid + carried out, nothing negative",
         """SELECT * FROM ad_pools WHERE day = $day AND (
              revenue_micros + carry_in_micros + spread_micros <> platform_micros + pool_micros + carry_out_micros
-             OR least(revenue_micros, platform_micros, carry_in_micros, pool_micros, carry_out_micros) < 0)""",
+             OR least(revenue_micros, platform_micros, carry_in_micros, pool_micros,
+             carry_out_micros) < 0)""",
     ),
     Invariant(
         "spread_sums_to_zero",
         "ad_pools",
         "what empty pools give away is what others take over",
-        "SELECT sum(spread_micros) AS spread FROM ad_pools WHERE day = $day HAVING sum(spread_micros) <> 0",
+        "SELECT sum(spread_micros) AS spread FROM ad_pools WHERE day = $day HAVING"
+        " sum(spread_micros) <> 0",
     ),
     Invariant(
         "revenue_is_all_there",
@@ -199,7 +231,8 @@ _BY_HAND = (
         "pool revenue and Pulse revenue add up to the day's advertising money",
         """SELECT a.micros AS taken_in, p.micros AS pulse, c.micros AS pools FROM
              (SELECT coalesce(sum(amount_micros), 0) AS micros FROM ad_revenue WHERE day = $day) a,
-             (SELECT coalesce(sum(revenue_micros), 0) AS micros FROM pulse_payouts WHERE day = $day) p,
+             (SELECT coalesce(sum(revenue_micros), 0) AS micros FROM pulse_payouts
+             WHERE day = $day) p,
              (SELECT coalesce(sum(revenue_micros), 0) AS micros FROM ad_pools WHERE day = $day) c
            WHERE a.micros <> p.micros + c.micros""",
     ),
@@ -209,50 +242,62 @@ _BY_HAND = (
         "the payouts of every pool sum to it, to the micro",
         """SELECT category, pool_micros, paid, carried FROM
              (SELECT category, pool_micros, carry_in_micros FROM ad_pools WHERE day = $day) p
-             FULL JOIN (SELECT category, sum(payout_micros) AS paid, sum(carried_micros) AS carried FROM ad_payouts
+             FULL JOIN (SELECT category, sum(payout_micros) AS paid,
+             sum(carried_micros) AS carried FROM ad_payouts
                         WHERE day = $day GROUP BY category) a USING (category)
            WHERE coalesce(pool_micros, 0) <> coalesce(paid, 0)
-              OR (coalesce(paid, 0) > 0 AND coalesce(carried, 0) <> coalesce(carry_in_micros, 0))""",
+              OR (coalesce(paid, 0) > 0 AND coalesce(carried, 0) <> coalesce(carry_in_micros,
+              0))""",
     ),
     Invariant(
         "bounds_kept",
         "ad_payouts",
-        "every unit of fairness is paid at least its floor and at most its cap; no payout is negative",
+        "every unit of fairness is paid at least its floor and at most its cap; no payout is"
+        " negative",
         """SELECT category, unit_id, paid, floor_micros, cap_micros FROM
              (SELECT category, unit_id, sum(payout_micros) AS paid, min(payout_micros) AS least,
-                bool_and(carried_micros BETWEEN 0 AND payout_micros) AS carried_fits FROM ad_payouts WHERE day = $day GROUP BY ALL)
+                bool_and(carried_micros BETWEEN 0 AND payout_micros) AS carried_fits
+                FROM ad_payouts WHERE day = $day GROUP BY ALL)
              JOIN ad_solutions s USING (category)
-           WHERE s.day = $day AND (least < 0 OR NOT carried_fits OR paid < floor_micros OR paid > coalesce(cap_micros, paid))""",
+           WHERE s.day = $day AND (least < 0 OR NOT carried_fits OR paid < floor_micros
+           OR paid > coalesce(cap_micros, paid))""",
     ),
     Invariant(
         "compliance_gate",
         "ad_payouts",
         "only videos that comply are paid",
         """SELECT video_id, payout_micros FROM ad_payouts p WHERE day = $day AND payout_micros > 0
-           AND NOT EXISTS (FROM video_quality q WHERE q.day = $day AND q.video_id = p.video_id AND q.compliant)""",
+           AND NOT EXISTS (FROM video_quality q WHERE q.day = $day AND q.video_id = p.video_id
+           AND q.compliant)""",
     ),
     Invariant(
         "coins_are_all_there",
         "donation_splits",
         "the coins of all splits are the coins of all gifts",
         """SELECT s.coins AS split, g.coins AS gifted FROM
-             (SELECT coalesce(sum(normal_coins + premium_coins), 0) AS coins FROM donation_splits WHERE day = $day) s,
+             (SELECT coalesce(sum(normal_coins + premium_coins), 0) AS coins
+             FROM donation_splits WHERE day = $day) s,
              (SELECT coalesce(sum(coins), 0) AS coins FROM gifts WHERE day = $day) g
            WHERE s.coins <> g.coins""",
     ),
     Invariant(
         "within_revenue",
         "donation_splits",
-        "0 <= payout <= value of the coins, shares in [0, 1], nothing for a video that does not comply",
-        """SELECT video_id, payout_micros, revenue_micros FROM donation_splits WHERE day = $day AND (
-             NOT payout_micros BETWEEN 0 AND revenue_micros OR NOT normal_share BETWEEN 0 AND 1 OR NOT premium_share BETWEEN 0 AND 1
+        "0 <= payout <= value of the coins, shares in [0, 1], nothing for a video that does not"
+        " comply",
+        """SELECT video_id, payout_micros, revenue_micros FROM donation_splits WHERE day = $day
+            AND (
+             NOT payout_micros BETWEEN 0 AND revenue_micros OR NOT normal_share BETWEEN 0 AND 1
+             OR NOT premium_share BETWEEN 0 AND 1
              OR (NOT compliant AND payout_micros > 0))""",
     ),
     Invariant(
         "floor_kept",
         "donation_splits",
-        "the platform keeps the revenue floor that held: of each video's coins, or of all that comply together (coin_solutions.scope)",
-        f"""SELECT any_value(video_id) AS video_id, sum(revenue_micros) AS revenue, sum(payout_micros) AS payout, revenue_floor
+        "the platform keeps the revenue floor that held: of each video's coins, or of all that"
+        " comply together (coin_solutions.scope)",
+        f"""SELECT any_value(video_id) AS video_id, sum(revenue_micros) AS revenue,
+            sum(payout_micros) AS payout, revenue_floor
             FROM donation_splits JOIN coin_solutions USING (day) WHERE day = $day AND compliant
             GROUP BY CASE WHEN scope = 'video' THEN video_id END, revenue_floor
             HAVING payout > (1 - revenue_floor + {DIGITS}) * revenue""",
@@ -261,41 +306,58 @@ _BY_HAND = (
     Invariant(
         "market_consistent",
         "donation_market",
-        "0 <= alpha_low <= alpha <= alpha_high <= 1, alpha within its bounds, the best split leaves at least what today's does, the"
-        " floor is 1 - alpha_high, all 96 quarter hours are counted; a week without a market says why; the latest record is of this market",
-        """SELECT m.day, alpha, alpha_low, alpha_high, lower_bound, upper_bound, payoff_today, payoff_best, m.revenue_floor, note
+        "0 <= alpha_low <= alpha <= alpha_high <= 1, alpha within its bounds, the best split leaves"
+        " at least what today's does, the floor is 1 - alpha_high, all 96 quarter hours are"
+        " counted; a week without a market says why; the latest record is of this market",
+        """SELECT m.day, alpha, alpha_low, alpha_high, lower_bound, upper_bound, payoff_today,
+            payoff_best, m.revenue_floor, note
            FROM donation_market AS m WHERE m.day = $day AND (
-             NOT (SELECT count(*) = 96 FROM donation_market_places WHERE day = $day AND attribute = 'time')
-             OR NOT EXISTS (SELECT 1 FROM market_commits AS c WHERE c.day = $day AND c.alpha IS NOT DISTINCT FROM m.alpha
+             NOT (SELECT count(*) = 96 FROM donation_market_places WHERE day = $day
+             AND attribute = 'time')
+             OR NOT EXISTS (SELECT 1 FROM market_commits AS c WHERE c.day = $day
+             AND c.alpha IS NOT DISTINCT FROM m.alpha
                               AND c.revenue_floor IS NOT DISTINCT FROM m.revenue_floor
-                              AND c.revision = (SELECT max(revision) FROM market_commits WHERE day = $day))
+                              AND c.revision = (SELECT max(revision) FROM market_commits
+                              WHERE day = $day))
              OR CASE WHEN alpha IS NULL THEN m.revenue_floor IS NOT NULL OR note = ''
-                ELSE NOT coalesce(0 <= alpha_low AND alpha_low <= alpha AND alpha <= alpha_high AND alpha_high <= 1
-                  AND alpha BETWEEN lower_bound - 1e-4 AND upper_bound + 1e-4 AND payoff_best >= payoff_today * (1 - 1e-9)
-                  AND abs(m.revenue_floor + alpha_high - 1) < 1e-9 AND gain_low <= gain AND gain <= gain_high
+                ELSE NOT coalesce(0 <= alpha_low AND alpha_low <= alpha AND alpha <= alpha_high
+                AND alpha_high <= 1
+                  AND alpha BETWEEN lower_bound - 1e-4 AND upper_bound + 1e-4
+                  AND payoff_best >= payoff_today * (1 - 1e-9)
+                  AND abs(m.revenue_floor + alpha_high - 1) < 1e-9 AND gain_low <= gain
+                  AND gain <= gain_high
                   AND (b1_low IS NULL OR b1 BETWEEN b1_low AND b1_high)
-                  AND EXISTS (SELECT 1 FROM donation_market_profile WHERE day = $day AND plausible), false) END)""",
+                  AND EXISTS (SELECT 1 FROM donation_market_profile WHERE day = $day AND plausible),
+                  false) END)""",
     ),
     Invariant(
         "certified",
         "ad_payouts",
-        "every pool's certificate: constraints kept to 1e-9, gap at most 1e-9 (1e-6 where rules needed a model), payouts within a micro"
-        " of the optimum (of a few micros under rules); every rule kept in whole micros",
-        f"""SELECT category, 'solution' AS what, primal_residual, gap, rounding_micros FROM ad_solutions s WHERE day = $day AND NOT (
+        "every pool's certificate: constraints kept to 1e-9, gap at most 1e-9 (1e-6 where rules"
+        " needed a model), payouts within a micro of the optimum (of a few micros under rules);"
+        " every rule kept in whole micros",
+        f"""SELECT category, 'solution' AS what, primal_residual, gap, rounding_micros
+            FROM ad_solutions s WHERE day = $day AND NOT (
               primal_residual <= {CERTAIN}
-              AND gap <= CASE WHEN solver = 'dual' OR starts_with(solver, 'closed form') THEN {CERTAIN} ELSE {MODELLED} END
-              AND rounding_micros <= CASE WHEN EXISTS (FROM ad_rules r WHERE r.day = $day AND r.category = s.category)
+              AND gap <= CASE WHEN solver = 'dual' OR starts_with(solver, 'closed form')
+              THEN {CERTAIN} ELSE {MODELLED} END
+              AND rounding_micros <= CASE WHEN EXISTS (FROM ad_rules r WHERE r.day = $day
+              AND r.category = s.category)
                                           THEN units ELSE 1 END + {DIGITS} * most_micros)
             UNION ALL
-            SELECT category, rule, paid_micros, minimum_micros, maximum_micros FROM ad_rules WHERE day = $day AND note = ''
-              AND NOT (paid_micros >= coalesce(minimum_micros, paid_micros) AND paid_micros <= coalesce(maximum_micros, paid_micros))""",
+            SELECT category, rule, paid_micros, minimum_micros, maximum_micros FROM ad_rules
+            WHERE day = $day AND note = ''
+              AND NOT (paid_micros >= coalesce(minimum_micros, paid_micros)
+              AND paid_micros <= coalesce(maximum_micros, paid_micros))""",
     ),
     Invariant(
         "certified",
         "donation_splits",
-        "the certificate of the day's coin splits: constraints kept to 1e-9, gap at most 1e-8, payouts within a micro of the optimum",
+        "the certificate of the day's coin splits: constraints kept to 1e-9, gap at most 1e-8,"
+        " payouts within a micro of the optimum",
         f"""SELECT scope, primal_residual, gap, rounding_micros FROM coin_solutions WHERE day = $day
-            AND NOT (primal_residual <= {CERTAIN} AND gap <= {PROVEN} AND rounding_micros <= 1.001)""",
+            AND NOT (primal_residual <= {CERTAIN} AND gap <= {PROVEN}
+            AND rounding_micros <= 1.001)""",
     ),
     Invariant(
         "levels_rise",
@@ -303,7 +365,8 @@ _BY_HAND = (
         "levels are numbered from 1, and with each the threshold and the bonus rise from above 0",
         """SELECT level, threshold_milliviews, bonus_micros FROM
              (SELECT *, row_number() OVER (ORDER BY level) AS place,
-                     lag(threshold_milliviews, 1, 0) OVER (ORDER BY level) AS lower, lag(bonus_micros, 1, 0) OVER (ORDER BY level) AS less
+                     lag(threshold_milliviews, 1, 0) OVER (ORDER BY level) AS lower,
+                     lag(bonus_micros, 1, 0) OVER (ORDER BY level) AS less
               FROM reward_schedule WHERE day = $day)
            WHERE level <> place OR threshold_milliviews <= lower OR bonus_micros <= less""",
     ),
@@ -312,43 +375,56 @@ _BY_HAND = (
         "reward_schedule",
         "the bonuses that creators are expected to pick add up to no more than the budget",
         """SELECT expected, budget FROM
-             (SELECT sum(creators * bonus_micros) AS expected, min(budget_micros) AS budget FROM reward_schedule WHERE day = $day)
+             (SELECT sum(creators * bonus_micros) AS expected, min(budget_micros) AS budget
+             FROM reward_schedule WHERE day = $day)
            WHERE expected > budget""",
     ),
     Invariant(
         "nobody_prefers_another_level",
         "reward_schedule",
         "no type gains a micro by another published level than its own, or by none",
-        f"""WITH model AS (SELECT price_micros AS p, exponent AS k FROM reward_forecast WHERE day = $day AND scheme = 'published'),
-            types AS (SELECT DISTINCT type, type_production AS own, difficulty AS h, level FROM creator_types WHERE day = $day),
-            levels AS (SELECT level, threshold_milliviews / 1000 AS x, bonus_micros AS r FROM reward_schedule WHERE day = $day
+        f"""WITH model AS (SELECT price_micros AS p, exponent AS k FROM reward_forecast
+            WHERE day = $day AND scheme = 'published'),
+            types AS (SELECT DISTINCT type, type_production AS own, difficulty AS h, level
+            FROM creator_types WHERE day = $day),
+            levels AS (SELECT level, threshold_milliviews / 1000 AS x, bonus_micros AS r
+            FROM reward_schedule WHERE day = $day
                        UNION ALL SELECT 0, 0, 0),
             worth AS (SELECT type, types.level AS picks, levels.level,
-                             r - h * (greatest(x, own) ** k - own ** k) + p * (greatest(x, own) - own) AS utility,
+                             r - h * (greatest(x, own) ** k - own ** k) + p * (greatest(x,
+                             own) - own) AS utility,
                              h * greatest(x, own) ** k AS cost
                       FROM types, levels, model)
             SELECT type, picks, other.level AS prefers, other.utility - mine.utility AS gain
             FROM worth AS mine JOIN worth AS other USING (type, picks)
-            WHERE mine.level = picks AND other.utility - mine.utility > 1 + {DIGITS} * other.cost""",
+            WHERE mine.level = picks
+            AND other.utility - mine.utility > 1 + {DIGITS} * other.cost""",
     ),
     Invariant(
         "never_above_the_budget",
         "creator_bonuses",
-        "all bonuses of the month add up to what was promised, or to the budget if that is less; nobody gets more than promised",
-        """SELECT sum(paid_micros) AS paid, sum(promised_micros) AS promised, min(budget_micros) AS budget FROM creator_bonuses
+        "all bonuses of the month add up to what was promised, or to the budget if that is less;"
+        " nobody gets more than promised",
+        """SELECT sum(paid_micros) AS paid, sum(promised_micros) AS promised,
+            min(budget_micros) AS budget FROM creator_bonuses
            WHERE day = $day
            HAVING sum(paid_micros) <> least(sum(promised_micros), min(budget_micros))
-               OR NOT bool_and(paid_micros BETWEEN 0 AND promised_micros) OR min(budget_micros) <> max(budget_micros)""",
+               OR NOT bool_and(paid_micros BETWEEN 0 AND promised_micros)
+               OR min(budget_micros) <> max(budget_micros)""",
     ),
     Invariant(
         "levels_reached",
         "creator_bonuses",
         "everybody is promised what the highest level that it reached pays, and nobody less",
-        """SELECT creator_id, b.level, b.production_milliviews, promised_micros, best.bonus_micros FROM creator_bonuses AS b
-           LEFT JOIN reward_schedule AS best ON best.month = date_trunc('month', b.day) AND best.level =
+        """SELECT creator_id, b.level, b.production_milliviews, promised_micros,
+            best.bonus_micros FROM creator_bonuses AS b
+           LEFT JOIN reward_schedule AS best ON best.month = date_trunc('month', b.day)
+           AND best.level =
              (SELECT max(level) FROM reward_schedule AS s
-              WHERE s.month = date_trunc('month', b.day) AND s.threshold_milliviews <= b.production_milliviews)
-           WHERE b.day = $day AND (b.level <> coalesce(best.level, 0) OR promised_micros <> coalesce(best.bonus_micros, 0)
+              WHERE s.month = date_trunc('month', b.day)
+              AND s.threshold_milliviews <= b.production_milliviews)
+           WHERE b.day = $day AND (b.level <> coalesce(best.level, 0)
+           OR promised_micros <> coalesce(best.bonus_micros, 0)
               OR b.threshold_milliviews <> coalesce(best.threshold_milliviews, 0)
               OR b.budget_micros <> coalesce(best.budget_micros, b.budget_micros))""",
     ),
@@ -358,8 +434,10 @@ _BY_HAND = (
         "the ledger owes every creator its bonus, to the micro",
         """SELECT creator_id, paid_micros, owed FROM
              (SELECT creator_id, paid_micros FROM creator_bonuses WHERE day = $day)
-             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS owed FROM ledger_entries
-                        WHERE day = $day AND starts_with(part, 'bonus:') AND starts_with(account, 'creator:') GROUP BY account)
+             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS owed
+             FROM ledger_entries
+                        WHERE day = $day AND starts_with(part, 'bonus:') AND starts_with(account,
+                        'creator:') GROUP BY account)
              USING (creator_id)
            WHERE coalesce(paid_micros, 0) <> coalesce(owed, 0)""",
     ),
@@ -374,7 +452,8 @@ _BY_HAND = (
         "pools_are_emptied",
         "ledger_entries",
         "no money stays in a pool: it is paid or carried",
-        """SELECT account, sum(amount_micros) AS left FROM ledger_entries WHERE day = $day AND starts_with(account, 'pool:')
+        """SELECT account, sum(amount_micros) AS left FROM ledger_entries WHERE day = $day
+            AND starts_with(account, 'pool:')
            GROUP BY account HAVING sum(amount_micros) <> 0""",
     ),
     Invariant(
@@ -383,10 +462,12 @@ _BY_HAND = (
         "creators + platform + carry = gross taken in, to the micro",
         """SELECT gross, owed FROM
              (SELECT (SELECT coalesce(sum(amount_micros), 0) FROM ad_revenue WHERE day = $day)
-                   + (SELECT coalesce(sum(revenue_micros), 0) FROM donation_splits WHERE day = $day) AS gross),
+                   + (SELECT coalesce(sum(revenue_micros), 0) FROM donation_splits
+                   WHERE day = $day) AS gross),
              (SELECT coalesce(sum(amount_micros), 0) AS owed FROM ledger_entries
               WHERE day = $day AND part <> 'statement'
-                AND (account = 'platform' OR starts_with(account, 'creator:') OR starts_with(account, 'carry:')))
+                AND (account = 'platform' OR starts_with(account, 'creator:')
+                OR starts_with(account, 'carry:')))
            WHERE gross <> owed""",
     ),
     Invariant(
@@ -394,13 +475,15 @@ _BY_HAND = (
         "ledger_entries",
         "every transaction carries the hash of the one before it",
         """SELECT seq, prev_hash, before FROM
-             (SELECT seq, day, prev_hash, coalesce(lag(hash) OVER (ORDER BY seq), '') AS before FROM ledger_transactions)
+             (SELECT seq, day, prev_hash, coalesce(lag(hash) OVER (ORDER BY seq), '') AS before
+             FROM ledger_transactions)
            WHERE day = $day AND prev_hash <> before""",
     ),
     Invariant(
         "parts_sum_to_total",
         "creator_earnings",
-        "the parts of every creator's earnings sum to the total, and the categories to the ads part",
+        "the parts of every creator's earnings sum to the total, and the categories to the ads"
+        " part",
         """SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day AND (
              pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros + bonus_micros <> total_micros
              OR coalesce(list_sum(map_values(ads_by_category)), 0) <> ads_micros)""",
@@ -411,8 +494,10 @@ _BY_HAND = (
         "every creator's total is the balance of the creator's account for the day",
         """SELECT creator_id, total_micros, balance FROM
              (SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day)
-             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS balance FROM ledger_entries
-                        WHERE day = $day AND starts_with(account, 'creator:') AND part <> 'statement' GROUP BY account) USING (creator_id)
+             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS balance
+             FROM ledger_entries
+                        WHERE day = $day AND starts_with(account, 'creator:')
+                        AND part <> 'statement' GROUP BY account) USING (creator_id)
            WHERE coalesce(total_micros, 0) <> coalesce(balance, 0)""",
     ),
 )
@@ -421,6 +506,10 @@ INVARIANTS: tuple[Invariant, ...] = (
     *(_unique(t) for t in TABLES.values() if t.kind != "log"),
     *(_constrained(t) for t in TABLES.values() if t.constraints),
     *(_quarantine(t) for t in LANDING.values()),
-    *(_orphans(t, column, target) for t in (*DAILY, TABLES["videos"]) for column, target in t.references),
+    *(
+        _orphans(t, column, target)
+        for t in (*DAILY, TABLES["videos"])
+        for column, target in t.references
+    ),
     *_BY_HAND,
 )

@@ -1,7 +1,9 @@
-"""Ad pools with more videos than memory should hold: the same split, one chunk after the other, through files.
+"""Ad pools with more videos than memory should hold: the same split, one chunk after the other,
+through files.
 
-What belongs here: sorting the candidates, feeding `solvers.chunked_*` from columns on disk, writing payouts as Parquet. What does not: the
-split itself, and pools with rules over groups, which are split in memory whatever their size.
+What belongs here: sorting the candidates, feeding `solvers.chunked_*` from columns on disk, writing
+payouts as Parquet. What does not: the split itself, and pools with rules over groups, which are
+split in memory whatever their size.
 """
 
 from __future__ import annotations
@@ -47,10 +49,11 @@ def split_large_pool(
     chunk: int,
     done: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Split `pool` micros over the candidates of a category with some `chunk` rows in memory: a Parquet file, and a row of `ad_solutions`.
+    """Split `pool` micros over the candidates of a category with some `chunk` rows in memory: a
+    Parquet file, and a row of `ad_solutions`.
 
-    Integers are those of `assets.ads.split_pool`. Reads the table `ad_candidates` of `con`; `folder` takes some 150 bytes a video for
-    a while. `done` hears of each step as it ends.
+    Integers are those of `assets.ads.split_pool`. Reads the table `ad_candidates` of `con`;
+    `folder` takes some 150 bytes a video for a while. `done` hears of each step as it ends.
 
     Raises
     ------
@@ -59,10 +62,10 @@ def split_large_pool(
     """
     folder.mkdir()
     rows, floor = folder / "rows.parquet", ads.floor_micros
-    con.execute(
-        f"""COPY (SELECT unit_id, video_id, creator_id, effective_views FROM ad_candidates WHERE category = {as_text(category)}
-                  ORDER BY unit_id, video_id) TO {as_text(rows)} (FORMAT parquet, ROW_GROUP_SIZE {min(chunk, _ROW_GROUP)})"""
-    )
+    con.execute(f"""COPY (SELECT unit_id, video_id, creator_id, effective_views FROM ad_candidates
+            WHERE category = {as_text(category)}
+                  ORDER BY unit_id, video_id) TO {as_text(rows)} (FORMAT parquet,
+                  ROW_GROUP_SIZE {min(chunk, _ROW_GROUP)})""")
     done("sorted")
     units = _Units.of(rows, folder, chunk)
     done("units")
@@ -80,7 +83,9 @@ def split_large_pool(
     judged = certify_chunks(found.payout, float(pool), chunks, **knobs)
     done("certificate")
     amounts = _Amounts(optimum, folder / "units.parquet", "unit_id")
-    micros, least, most, rounding = _rounded(amounts, apportion_chunks(amounts, pool, floor=floor, cap=cap), folder / "micros", chunk)
+    micros, least, most, rounding = _rounded(
+        amounts, apportion_chunks(amounts, pool, floor=floor, cap=cap), folder / "micros", chunk
+    )
     done("rounded")
     paid = _inside_units(rows, units, micros, folder / "paid.parquet", category)
     done("videos")
@@ -107,12 +112,14 @@ def split_large_pool(
     return paid, solution
 
 
-# ------------------------------------------------------------------------------------------------------------------ columns on disk
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Column:
-    """Numbers in a file, read in chunks: read, not mapped, so that the memory in use stays what a chunk takes."""
+    """Numbers in a file, read in chunks: read, not mapped, so that the memory in use stays what a
+    chunk takes.
+    """
 
     path: Path
     kind: type[np.float64] | type[np.int64]
@@ -143,18 +150,27 @@ class _Pool:
 
 @dataclass(frozen=True)
 class _Amounts:
-    """Amounts with the ids that stand in the row group of the same number, which is read only where amounts tie."""
+    """Amounts with the ids that stand in the row group of the same number, which is read only where
+    amounts tie.
+    """
 
     amounts: _Column
     ids: Path
     column: str
 
     def __iter__(self) -> Iterator[AmountChunk]:
-        return (AmountChunk(amounts, partial(self._keys, group)) for group, amounts in enumerate(self.amounts))
+        return (
+            AmountChunk(amounts, partial(self._keys, group))
+            for group, amounts in enumerate(self.amounts)
+        )
 
     def _keys(self, group: int, rows: npt.NDArray[np.intp]) -> list[object]:
         with pq.ParquetFile(self.ids) as file:
-            ids: list[object] = file.read_row_group(group, columns=[self.column])[self.column].take(pa.array(rows)).to_pylist()
+            ids: list[object] = (
+                file.read_row_group(group, columns=[self.column])[self.column]
+                .take(pa.array(rows))
+                .to_pylist()
+            )
         return ids
 
 
@@ -163,14 +179,20 @@ class _Groups:
 
     def __init__(self, path: Path, schema: pa.Schema, chunk: int) -> None:
         # a dictionary of ids that are all different would only be thrown away
-        repeating = [name for name in schema.names if pa.types.is_string(schema.field(name).type) and name != "video_id"]
+        repeating = [
+            name
+            for name in schema.names
+            if pa.types.is_string(schema.field(name).type) and name != "video_id"
+        ]
         self._writer, self._chunk = pq.ParquetWriter(path, schema, use_dictionary=repeating), chunk
         self._waiting = schema.empty_table()
 
     def add(self, rows: pa.Table) -> None:
         self._waiting = pa.concat_tables([self._waiting, rows])
         while self._waiting.num_rows >= self._chunk:
-            self._writer.write_table(self._waiting.slice(0, self._chunk).combine_chunks(), row_group_size=self._chunk)
+            self._writer.write_table(
+                self._waiting.slice(0, self._chunk).combine_chunks(), row_group_size=self._chunk
+            )
             self._waiting = self._waiting.slice(self._chunk)
 
     def close(self) -> None:
@@ -185,12 +207,14 @@ def _batches(path: Path, chunk: int, columns: list[str]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches([batch])
 
 
-# ----------------------------------------------------------------------------------------------------------------------- the steps
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Units:
-    """Units of fairness in the order of their ids: views, and how many videos each has. Views add up in the order of the videos."""
+    """Units of fairness in the order of their ids: views, and how many videos each has. Views add
+    up in the order of the videos.
+    """
 
     views: _Column
     sizes: _Column
@@ -198,11 +222,17 @@ class _Units:
 
     @classmethod
     def of(cls, rows: Path, folder: Path, chunk: int) -> _Units:
-        found = cls(_Column(folder / "views", np.float64, chunk), _Column(folder / "sizes", np.int64, chunk), 0.0)
+        found = cls(
+            _Column(folder / "views", np.float64, chunk),
+            _Column(folder / "sizes", np.int64, chunk),
+            0.0,
+        )
         ids = _Groups(folder / "units.parquet", pa.schema([("unit_id", pa.string())]), chunk)
         total = ExactSum()
         with found.views.path.open("wb") as views_file, found.sizes.path.open("wb") as sizes_file:
-            for names, views, sizes in whole_units(_batches(rows, chunk, ["unit_id", "effective_views"]), total):
+            for names, views, sizes in whole_units(
+                _batches(rows, chunk, ["unit_id", "effective_views"]), total
+            ):
                 views.tofile(views_file)
                 sizes.tofile(sizes_file)
                 ids.add(pa.table({"unit_id": names}))
@@ -210,8 +240,11 @@ class _Units:
         return cls(found.views, found.sizes, float(total))
 
 
-def whole_units(batches: Iterable[pa.Table], total: ExactSum | None = None) -> Iterator[tuple[pa.Array, Floats, Ints]]:
-    """Ids, views and numbers of videos of the units that end in each batch of videos, which come with those of a unit side by side.
+def whole_units(
+    batches: Iterable[pa.Table], total: ExactSum | None = None
+) -> Iterator[tuple[pa.Array, Floats, Ints]]:
+    """Ids, views and numbers of videos of the units that end in each batch of videos, which come
+    with those of a unit side by side.
 
     A unit's views add up one by one, in the order of its videos; `total` hears of each.
     """
@@ -220,12 +253,16 @@ def whole_units(batches: Iterable[pa.Table], total: ExactSum | None = None) -> I
         unit, views = batch["unit_id"].combine_chunks(), batch["effective_views"].to_numpy()
         if total is not None:
             total.add(views)
-        begins = np.concatenate([[True], pc.not_equal(unit[1:], unit[:-1]).to_numpy(zero_copy_only=False)])
+        begins = np.concatenate(
+            [[True], pc.not_equal(unit[1:], unit[:-1]).to_numpy(zero_copy_only=False)]
+        )
         names = unit.filter(pa.array(begins))
         # place 0 is the unit that the batch before ended with, whether it goes on here or not
         goes_on = bool(len(last)) and names[0].as_py() == last[0].as_py()
         place = np.cumsum(begins) - goes_on
-        sums = np.bincount(np.concatenate([[0], place]), weights=np.concatenate([[last_views], views]))
+        sums = np.bincount(
+            np.concatenate([[0], place]), weights=np.concatenate([[last_views], views])
+        )
         sizes = np.bincount(place, minlength=sums.size)
         sizes[0] += last_size
         names = pa.concat_arrays([last, names[1:] if goes_on else names])
@@ -236,8 +273,12 @@ def whole_units(batches: Iterable[pa.Table], total: ExactSum | None = None) -> I
         yield last, np.array([last_views]), np.array([last_size])
 
 
-def _rounded(amounts: _Amounts, rounding: ChunkedRounding, path: Path, chunk: int) -> tuple[_Column, int, int, float]:
-    """Whole micros of the units, the least and the most of them, and the largest difference to the optimum."""
+def _rounded(
+    amounts: _Amounts, rounding: ChunkedRounding, path: Path, chunk: int
+) -> tuple[_Column, int, int, float]:
+    """Whole micros of the units, the least and the most of them, and the largest difference to the
+    optimum.
+    """
     least, most, furthest = np.iinfo(np.int64).max, 0, 0.0
     with path.open("wb") as file:
         for part in amounts:
@@ -249,7 +290,9 @@ def _rounded(amounts: _Amounts, rounding: ChunkedRounding, path: Path, chunk: in
 
 
 def _inside_units(rows: Path, units: _Units, micros: _Column, path: Path, category: str) -> Path:
-    """Hand each unit's micros on to its videos, by views; writes the payouts, and beside them a column of the micros alone."""
+    """Hand each unit's micros on to its videos, by views; writes the payouts, and beside them a
+    column of the micros alone.
+    """
     chunk = micros.chunk
     written, read = _Groups(path, _PAID, chunk), _Reader(rows, chunk)
 
@@ -258,12 +301,17 @@ def _inside_units(rows: Path, units: _Units, micros: _Column, path: Path, catego
             for block in _blocks(sizes, chunk):
                 videos = int(sizes[block].sum())
                 if videos > chunk:
-                    yield from _inside_large_unit(_Unit(rows, read.taken, videos, chunk), read, int(totals[block][0]))
+                    yield from _inside_large_unit(
+                        _Unit(rows, read.taken, videos, chunk), read, int(totals[block][0])
+                    )
                     continue
                 part = read.take(videos)
                 unit = np.repeat(np.arange(sizes[block].size), sizes[block])
                 views = part["effective_views"].to_numpy()
-                yield part, apportion_groups(views, totals[block], unit, part["video_id"].to_pylist())
+                yield (
+                    part,
+                    apportion_groups(views, totals[block], unit, part["video_id"].to_pylist()),
+                )
 
     with path.with_suffix("").open("wb") as file:
         for part, paid in parts():
@@ -283,7 +331,9 @@ def _inside_units(rows: Path, units: _Units, micros: _Column, path: Path, catego
 
 @dataclass(frozen=True)
 class _Unit:
-    """The videos of one unit that has more than a chunk of them, as rounding reads them: again and again, a chunk at a time."""
+    """The videos of one unit that has more than a chunk of them, as rounding reads them: again and
+    again, a chunk at a time.
+    """
 
     rows: Path
     first: int
@@ -302,10 +352,17 @@ class _Unit:
 
     def _column(self, name: str, begin: int, end: int) -> pa.ChunkedArray:
         with pq.ParquetFile(self.rows) as file:
-            ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)])
-            groups = range(int(np.searchsorted(ends, begin, side="right")), int(np.searchsorted(ends, end, side="left")) + 1)
+            ends = np.cumsum(
+                [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            )
+            groups = range(
+                int(np.searchsorted(ends, begin, side="right")),
+                int(np.searchsorted(ends, end, side="left")) + 1,
+            )
             before = int(ends[groups[0] - 1]) if groups[0] else 0
-            return file.read_row_groups(list(groups), columns=[name])[name].slice(begin - before, end - begin)
+            return file.read_row_groups(list(groups), columns=[name])[name].slice(
+                begin - before, end - begin
+            )
 
 
 def _inside_large_unit(unit: _Unit, read: _Reader, total: int) -> Iterator[tuple[pa.Table, Ints]]:
@@ -339,7 +396,9 @@ class _Reader:
     """Hands out the rows of a Parquet file in order, as many at a time as asked for."""
 
     def __init__(self, path: Path, chunk: int) -> None:
-        self._batches = _batches(path, chunk, ["unit_id", "video_id", "creator_id", "effective_views"])
+        self._batches = _batches(
+            path, chunk, ["unit_id", "video_id", "creator_id", "effective_views"]
+        )
         self._waiting: pa.Table | None = None
         self.taken = 0
 
@@ -347,7 +406,9 @@ class _Reader:
         self.taken += rows
         while self._waiting is None or self._waiting.num_rows < rows:
             batch = next(self._batches)
-            self._waiting = batch if self._waiting is None else pa.concat_tables([self._waiting, batch])
+            self._waiting = (
+                batch if self._waiting is None else pa.concat_tables([self._waiting, batch])
+            )
         taken, self._waiting = self._waiting.slice(0, rows), self._waiting.slice(rows)
         return taken
 
@@ -359,6 +420,8 @@ def _with_carried(paid: Path, amounts: _Amounts, rounding: ChunkedRounding) -> P
         for group, part in enumerate(amounts):
             rows = file.read_row_group(group)
             place = rows.schema.get_field_index("carried_micros")
-            written.write_table(rows.set_column(place, "carried_micros", pa.array(rounding.whole(part))))
+            written.write_table(
+                rows.set_column(place, "carried_micros", pa.array(rounding.whole(part)))
+            )
     paid.unlink()
     return path

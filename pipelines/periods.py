@@ -1,4 +1,6 @@
-"""Periods longer than a day: ISO weeks (Monday to Sunday) and calendar months, as plain dates; their partitions are in `partitions.py`."""
+"""Periods longer than a day: ISO weeks (Monday to Sunday) and calendar months, as plain dates;
+their partitions are in `partitions.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Span:
-    """A length of period. A period is known by its first day to Dagster, and by its last day in the warehouse."""
+    """A length of period. A period is known by its first day to Dagster, and by its last day in the
+    warehouse.
+    """
 
     name: Literal["week", "month"]
 
@@ -30,7 +34,11 @@ class Span:
         (datetime.date(2026, 3, 8), datetime.date(2028, 2, 29))
         """
         begin = self.first(day)
-        return begin + timedelta(days=6) if self.name == "week" else self.first(begin + timedelta(days=31)) - DAY
+        return (
+            begin + timedelta(days=6)
+            if self.name == "week"
+            else self.first(begin + timedelta(days=31)) - DAY
+        )
 
     def within(self, first: date, last: date) -> list[date]:
         """First days of all periods that lie wholly between two days, both included.

@@ -10,7 +10,9 @@ from typing import Any
 import dagster as dg
 
 
-def picture(draw: Callable[[Any], None], caption: str, *, columns: int = 1) -> dg.MarkdownMetadataValue:
+def picture(
+    draw: Callable[[Any], None], caption: str, *, columns: int = 1
+) -> dg.MarkdownMetadataValue:
     """What `draw` puts on its axes (an array of them, if there are several columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -20,4 +22,6 @@ def picture(draw: Callable[[Any], None], caption: str, *, columns: int = 1) -> d
     draw(figure.subplots(1, columns))
     content = io.BytesIO()
     figure.savefig(content, format="png")
-    return dg.MetadataValue.md(f"![{caption}](data:image/png;base64,{base64.b64encode(content.getvalue()).decode()})\n\n{caption}")
+    return dg.MetadataValue.md(
+        f"![{caption}](data:image/png;base64,{base64.b64encode(content.getvalue()).decode()})\n\n{caption}"
+    )

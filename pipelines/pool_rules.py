@@ -1,7 +1,8 @@
-"""The policy's rules over groups, made for one pool: who is in the group, and how many whole micros it may get.
+"""The policy's rules over groups, made for one pool: who is in the group, and how many whole micros
+it may get.
 
-What belongs here: from `[[ads.rules]]` and a pool's units to the bounds that `solvers.ad_rules` and `solvers.apportion_rules` take.
-Solving is theirs.
+What belongs here: from `[[ads.rules]]` and a pool's units to the bounds that `solvers.ad_rules` and
+`solvers.apportion_rules` take. Solving is theirs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from solvers.apportion_rules import GroupBounds
 
 @dataclass(frozen=True, eq=False)
 class PoolRule:
-    """One rule in one pool: what the solver keeps (`bound`), what whole micros keep, or a `note` that says why it is left alone.
+    """One rule in one pool: what the solver keeps (`bound`), what whole micros keep, or a `note`
+    that says why it is left alone.
 
     `alike` labels units that count together where the rule is about everyone alone.
     """
@@ -38,10 +40,14 @@ class PoolRule:
     @property
     def cap(self) -> int | None:
         """Most whole micros of every unit, where the rule is about each unit alone."""
-        return self.most if isinstance(self.bound, EachAtMost) and self.bound.groups is None else None
+        return (
+            self.most if isinstance(self.bound, EachAtMost) and self.bound.groups is None else None
+        )
 
     def whole_bounds(self, payout: npt.NDArray[np.float64]) -> list[GroupBounds]:
-        """Bounds that rounding `payout` might break; of groups that are alike in a rule, those that are nearly full."""
+        """Bounds that rounding `payout` might break; of groups that are alike in a rule, those that
+        are nearly full.
+        """
         if self.bound is None or self.cap is not None:
             return []
         if self.alike is None:
@@ -50,9 +56,14 @@ class PoolRule:
         together, sizes = np.bincount(self.alike, weights=payout), np.bincount(self.alike)
         order, ends = np.argsort(self.alike, kind="stable"), np.cumsum(sizes)
         full = np.flatnonzero(together > self.most - sizes - 1)
-        return [GroupBounds(self.name, order[ends[place] - sizes[place] : ends[place]], None, self.most) for place in full]
+        return [
+            GroupBounds(self.name, order[ends[place] - sizes[place] : ends[place]], None, self.most)
+            for place in full
+        ]
 
-    def outcome(self, by_unit: npt.NDArray[np.int64], multipliers: Mapping[str, float]) -> dict[str, Any]:
+    def outcome(
+        self, by_unit: npt.NDArray[np.int64], multipliers: Mapping[str, float]
+    ) -> dict[str, Any]:
         """The rule's row of `ad_rules`, without day, pool and policy."""
         if self.alike is None:
             paid = int(by_unit[self.members].sum())
@@ -71,10 +82,14 @@ class PoolRule:
         }
 
 
-def pool_rules(rules: Sequence[AdRule], category: str, pool: int, units: pa.Table) -> list[PoolRule]:
-    """The rules that hold in the pool of `category`; `units` has a row a unit of fairness (unit_id, creator_id, followers, labels).
+def pool_rules(
+    rules: Sequence[AdRule], category: str, pool: int, units: pa.Table
+) -> list[PoolRule]:
+    """The rules that hold in the pool of `category`; `units` has a row a unit of fairness (unit_id,
+    creator_id, followers, labels).
 
-    A rule that asks something for nobody, or for a pool with fewer units than its least_units, is left alone and says so.
+    A rule that asks something for nobody, or for a pool with fewer units than its least_units, is
+    left alone and says so.
     """
     return [_in_pool(rule, pool, units) for rule in rules if rule.holds_in(category)]
 
@@ -83,13 +98,19 @@ def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:
     n = units.num_rows
     members = np.ones(n, dtype=np.bool_)
     if rule.label is not None:
-        members = np.array([rule.label in labels for labels in units["labels"].to_pylist()], dtype=np.bool_)
+        members = np.array(
+            [rule.label in labels for labels in units["labels"].to_pylist()], dtype=np.bool_
+        )
     elif rule.each is None:
         followers = units["followers"].to_numpy()
-        members &= followers < (rule.followers_below if rule.followers_below is not None else math.inf)
+        members &= followers < (
+            rule.followers_below if rule.followers_below is not None else math.inf
+        )
         members &= followers >= (rule.followers_from or 0)
     if n < rule.least_units:
-        return PoolRule(rule.name, members, note=f"left alone: {n} units, it asks for {rule.least_units}")
+        return PoolRule(
+            rule.name, members, note=f"left alone: {n} units, it asks for {rule.least_units}"
+        )
     if not members.any():
         return PoolRule(rule.name, members, note="left alone: nobody is in the group")
     least = math.ceil(exact(rule.minimum) * pool) if rule.minimum is not None else None
@@ -103,4 +124,11 @@ def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:
     creators = units["creator_id"].to_numpy(zero_copy_only=False).astype(str)
     alike = np.arange(n) if rule.each == "unit" else np.unique(creators, return_inverse=True)[1]
     alone = int(alike.max()) + 1 == n
-    return PoolRule(rule.name, members, None, most, EachAtMost(rule.name, most / pool, None if alone else alike), alike)
+    return PoolRule(
+        rule.name,
+        members,
+        None,
+        most,
+        EachAtMost(rule.name, most / pool, None if alone else alike),
+        alike,
+    )

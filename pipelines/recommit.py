@@ -1,7 +1,9 @@
-"""Committing weights anew, on purpose: the only way to change what was committed. Both states stay on record.
+"""Committing weights anew, on purpose: the only way to change what was committed. Both states stay
+on record.
 
-A restated day never changes committed weights, because they were really used; this does, from a day on. What was paid under the old
-weights is then stale: open days are run again, closed ones go through `earnings restate`.
+A restated day never changes committed weights, because they were really used; this does, from a day
+on. What was paid under the old weights is then stale: open days are run again, closed ones go
+through `earnings restate`.
 """
 
 from __future__ import annotations
@@ -46,9 +48,11 @@ Made = tuple[str, date, Mapping[str, Any]]
 
 
 def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted], list[Made]]:
-    """Compute the weights that hold on `first` and all later committed days again, from the day before each as it is now.
+    """Compute the weights that hold on `first` and all later committed days again, from the day
+    before each as it is now.
 
-    Utilities are measured again, for events may have been restated since; the groups of viewers stay. One transaction: all days or none.
+    Utilities are measured again, for events may have been restated since; the groups of viewers
+    stay. One transaction: all days or none.
 
     Returns
     -------
@@ -63,11 +67,22 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
     found: list[Recommitted] = []
     made: list[Made] = []
     with house.open() as con:
-        days = [row[0] for row in con.execute("SELECT DISTINCT day FROM group_weights WHERE day >= ? ORDER BY 1", [first]).fetchall()]
+        days = [
+            row[0]
+            for row in con.execute(
+                "SELECT DISTINCT day FROM group_weights WHERE day >= ? ORDER BY 1", [first]
+            ).fetchall()
+        ]
         if not days or days[0] != first:
-            raise RecommitError(f"no weights were committed for {first}; see earnings query 'SELECT DISTINCT day FROM group_weights'")
+            raise RecommitError(
+                f"no weights were committed for {first}; see earnings query 'SELECT DISTINCT day"
+                " FROM group_weights'"
+            )
         if begins(home, policies, first):
-            raise RecommitError(f"all weights are 1 on {first}, the first day of the mechanism; the earliest to recommit is {first + DAY}")
+            raise RecommitError(
+                f"all weights are 1 on {first}, the first day of the mechanism; the earliest to"
+                f" recommit is {first + DAY}"
+            )
         closed = closed_through(con)
         with house.transaction(con, f"recommitted: {reason}"):
             for day in days:
@@ -82,10 +97,25 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
                 state_hash = table["state_hash"][0].as_py()
                 if state_hash != replaced:
                     with run.write(day) as writer:
-                        write_state(writer, after, following.epochs, following.hash, f"recommitted: {reason}")
+                        write_state(
+                            writer,
+                            after,
+                            following.epochs,
+                            following.hash,
+                            f"recommitted: {reason}",
+                        )
                 before = {w.group_id: w.weight for w in old.rows}
                 change = max(abs(w.weight - before.get(w.group_id, 0.0)) for w in after.rows)
-                found.append(Recommitted(day, closed is not None and day <= closed, replaced, state_hash, len(after.rows), change))
+                found.append(
+                    Recommitted(
+                        day,
+                        closed is not None and day <= closed,
+                        replaced,
+                        state_hash,
+                        len(after.rows),
+                        change,
+                    )
+                )
                 made.append(("group_weights", day - DAY, weights_metadata(run, day)))
         for done in found:
             if done.changed:

@@ -1,6 +1,8 @@
-"""Making a week's donation market anew, on purpose: the only way to change one that days were paid by. All of them stay on record.
+"""Making a week's donation market anew, on purpose: the only way to change one that days were paid
+by. All of them stay on record.
 
-Days that were paid by it are then stale: open ones are run again, closed ones go through `earnings restate`.
+Days that were paid by it are then stale: open ones are run again, closed ones go through `earnings
+restate`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ class Remarketed:
         return {
             **asdict(self),
             "week": str(self.week),
-            **{name: [str(day) for day in getattr(self, name)] for name in ("open_days", "closed_days")},
+            **{
+                name: [str(day) for day in getattr(self, name)]
+                for name in ("open_days", "closed_days")
+            },
         }
 
 
@@ -63,11 +68,14 @@ def remarket(home: Home, day: date, *, reason: str) -> tuple[Remarketed, Made]:
     with house.open() as con:
         if not is_written(con, "donation_market", last):
             raise RemarketError(
-                f"the week {first} to {last} has no donation market yet: earnings run --asset donation_market --from {first} --to {last}"
+                f"the week {first} to {last} has no donation market yet: earnings run --asset"
+                f" donation_market --from {first} --to {last}"
             )
         was = _floor(con, last)
         with house.transaction(con, f"made anew: {reason}"):
-            made = donation_market.make(Period(con, last, house, home.policies.in_force(last), reason, first=first))
+            made = donation_market.make(
+                Period(con, last, house, home.policies.in_force(last), reason, first=first)
+            )
         closed, days = closed_through(con), used_on(con, last)
         done = Remarketed(
             last,

@@ -1,7 +1,9 @@
-"""Monthly reward schedules: creators' histories into types, types into a published schedule, and a month's production into bonuses.
+"""Monthly reward schedules: creators' histories into types, types into a published schedule, and a
+month's production into bonuses.
 
-What belongs here: reading a history, the tables of a schedule, which schedule holds, and who is paid what by it. The mathematics is in
-`solvers.creator_types` and `solvers.bonus_schedule`; when it is made is in `assets/rewards.py` (docs/formulas.md section 6).
+What belongs here: reading a history, the tables of a schedule, which schedule holds, and who is
+paid what by it. The mathematics is in `solvers.creator_types` and `solvers.bonus_schedule`; when it
+is made is in `assets/rewards.py` (docs/formulas.md section 6).
 """
 
 from __future__ import annotations
@@ -20,7 +22,15 @@ from pipelines.policy import Bonus, exact
 from pipelines.queries import query
 from pipelines.warehouse import Connection, unwritten
 from solvers.apportion import apportion
-from solvers.bonus_schedule import BonusSchedule, OnTop, WholeBonuses, pot_on_top, price_on_top, schedule_on_top, whole_bonuses
+from solvers.bonus_schedule import (
+    BonusSchedule,
+    OnTop,
+    WholeBonuses,
+    pot_on_top,
+    price_on_top,
+    schedule_on_top,
+    whole_bonuses,
+)
 from solvers.creator_types import Ability, Types, estimate_ability, explained, group_types
 from solvers.reward_schedule import PowerCost
 
@@ -32,7 +42,9 @@ MILLI = 1000
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """What creators produced in the days from `first` to `last`, a row a creator (views and effective views, in all and early)."""
+    """What creators produced in the days from `first` to `last`, a row a creator (views and
+    effective views, in all and early).
+    """
 
     first: date
     last: date
@@ -48,18 +60,24 @@ class History:
 
     @property
     def price(self) -> float:
-        """What an effective view earned its creator, in micros: all that ad pools and Pulse paid, over all effective views."""
+        """What an effective view earned its creator, in micros: all that ad pools and Pulse paid,
+        over all effective views.
+        """
         produced = float(self.effective.sum())
         return self.paid_micros / produced if produced else 0.0
 
     def fit(self, prior_days: float) -> tuple[float, float]:
-        """R squared of what the first half of the history says of the second, with the prior and without."""
+        """R squared of what the first half of the history says of the second, with the prior and
+        without.
+        """
         seen = self.early_views > 0
         if np.count_nonzero(seen) < 2 or not self.early_effective.any():
             return float("nan"), float("nan")
         late = (self.effective - self.early_effective)[seen] / self.late_days
         early = self.early_views[seen], self.early_effective[seen], self.early_days[seen]
-        with_prior, without = (explained(estimate_ability(*early, days).production, late) for days in (prior_days, 0.0))
+        with_prior, without = (
+            explained(estimate_ability(*early, days).production, late) for days in (prior_days, 0.0)
+        )
         return with_prior, without
 
 
@@ -72,10 +90,13 @@ def read_history(con: Connection, days: list[date]) -> History:
     """The history of all creators whom somebody watched on the days."""
     first, last = days[0], days[-1]
     middle = first + ((last - first) - timedelta(days=1)) // 2
-    columns = con.execute(query("creator_history"), {"first": first, "last": last, "middle": middle}).fetchnumpy()
+    columns = con.execute(
+        query("creator_history"), {"first": first, "last": last, "middle": middle}
+    ).fetchnumpy()
     (paid,) = con.execute(
         """SELECT coalesce(sum(payout_micros), 0)::BIGINT FROM
-             (SELECT day, payout_micros FROM ad_payouts UNION ALL SELECT day, payout_micros FROM pulse_payouts)
+             (SELECT day, payout_micros FROM ad_payouts UNION ALL SELECT day, payout_micros
+             FROM pulse_payouts)
            WHERE day BETWEEN ? AND ?""",
         [first, last],
     ).fetchall()[0]
@@ -111,7 +132,9 @@ class Plan:
     def schedule_table(self) -> pa.Table:
         """Rows of `reward_schedule`, without day and policy."""
         levels = np.arange(1, self.published.threshold.size + 1)
-        expected = np.bincount(self.published.level, weights=self.types.mass, minlength=levels.size + 1)[1:]
+        expected = np.bincount(
+            self.published.level, weights=self.types.mass, minlength=levels.size + 1
+        )[1:]
         return pa.table(
             {
                 "month": pa.array([self.month] * levels.size, pa.date32()),
@@ -143,15 +166,29 @@ class Plan:
     def forecast(self) -> list[dict[str, Any]]:
         """Rows of `reward_forecast`, without day and policy."""
         without = float(self.types.mass @ self.types.production)
-        fit, alone = (None if np.isnan(value) else value for value in self.history.fit(self.bonus.prior_days))
+        fit, alone = (
+            None if np.isnan(value) else value for value in self.history.fit(self.bonus.prior_days)
+        )
         found: dict[str, tuple[float, float, float]] = {
             "none": (without, 0.0, 0.0),
-            "published": (self.published.gross_product, float(self.published.spend), self.published.incentive_residual),
+            "published": (
+                self.published.gross_product,
+                float(self.published.spend),
+                self.published.incentive_residual,
+            ),
             "optimal": (self.exact.gross_product, self.exact.spend, self.exact.incentive_residual),
-            "linear": (self.linear.gross_product, float(self.types.mass @ self.linear.payment), 0.0),
+            "linear": (
+                self.linear.gross_product,
+                float(self.types.mass @ self.linear.payment),
+                0.0,
+            ),
         }
         if self.pot is not None:
-            found["proportional"] = (self.pot.gross_product, float(self.types.mass @ self.pot.payment), 0.0)
+            found["proportional"] = (
+                self.pot.gross_product,
+                float(self.types.mass @ self.pot.payment),
+                0.0,
+            )
         return [
             {
                 "month": self.month,
@@ -175,18 +212,34 @@ def days_in(month: date) -> int:
 
 
 def make_plan(history: History, month: date, bonus: Bonus) -> Plan | None:
-    """The schedule that holds in the month; None if nothing was produced or paid, so that no difficulty can be told."""
+    """The schedule that holds in the month; None if nothing was produced or paid, so that no
+    difficulty can be told.
+    """
     price = history.price
     if not price:
         return None
     cost = PowerCost(bonus.exponent)
     ability = estimate_ability(history.views, history.effective, history.days, bonus.prior_days)
     types = group_types(ability.production * days_in(month), bonus.levels, cost, price)
-    f, h, budget = types.mass, types.difficulty, float(int(exact(bonus.planned) * bonus.budget_micros))
+    f, h, budget = (
+        types.mass,
+        types.difficulty,
+        float(int(exact(bonus.planned) * bonus.budget_micros)),
+    )
     best = schedule_on_top(f, h, budget, cost, price)
     published = whole_bonuses(best, f, h, cost, price, units=MILLI)
     pot = pot_on_top(f, h, budget, cost, price) if f.sum() >= 2 else None
-    return Plan(history, month, bonus, ability, types, best, published, price_on_top(f, h, budget, cost, price), pot)
+    return Plan(
+        history,
+        month,
+        bonus,
+        ability,
+        types,
+        best,
+        published,
+        price_on_top(f, h, budget, cost, price),
+        pot,
+    )
 
 
 def has_begun(con: Connection, month: date) -> bool:
@@ -197,20 +250,30 @@ def has_begun(con: Connection, month: date) -> bool:
 
 def schedule_policy(con: Connection, month: date) -> str | None:
     """Hash of the policy under which the month's schedule was published; None if it has none."""
-    found = con.execute("SELECT any_value(policy_hash) FROM reward_schedule WHERE month = ?", [month]).fetchall()
+    found = con.execute(
+        "SELECT any_value(policy_hash) FROM reward_schedule WHERE month = ?", [month]
+    ).fetchall()
     return found[0][0]  # type: ignore[no-any-return]
 
 
 def award(con: Connection, first: date, last: date) -> pa.Table:
-    """Rows of `creator_bonuses` of the month from `first` to `last`, which has a schedule; without day and policy.
+    """Rows of `creator_bonuses` of the month from `first` to `last`, which has a schedule; without
+    day and policy.
 
-    The budget held in expectation when the schedule was made. If more was reached than it pays for, it is shared in proportion to what was
-    promised, by largest remainder, so that never more than the budget is paid.
+    The budget held in expectation when the schedule was made. If more was reached than it pays for,
+    it is shared in proportion to what was promised, by largest remainder, so that never more than
+    the budget is paid.
     """
     rows = con.execute(query("creator_bonuses"), {"first": first, "last": last}).to_arrow_table()
-    (budget,) = con.execute("SELECT max(budget_micros) FROM reward_schedule WHERE month = ?", [first]).fetchall()[0]
+    (budget,) = con.execute(
+        "SELECT max(budget_micros) FROM reward_schedule WHERE month = ?", [first]
+    ).fetchall()[0]
     promised = rows["promised_micros"].to_pylist()
-    paid = promised if sum(promised) <= budget else apportion(promised, budget, keys=rows["creator_id"].to_pylist()).tolist()
+    paid = (
+        promised
+        if sum(promised) <= budget
+        else apportion(promised, budget, keys=rows["creator_id"].to_pylist()).tolist()
+    )
     rows = rows.append_column("paid_micros", pa.array(paid, pa.int64()))
     return rows.append_column("budget_micros", pa.array([budget] * len(paid), pa.int64()))
 
@@ -229,5 +292,9 @@ def plan_metadata(plan: Plan) -> Mapping[str, Any]:
         "expected_micros": plan.published.spend,
         "largest_gain_by_another_level": plan.published.incentive_residual,
         **{f"bought {scheme}": row["bought"] for scheme, row in rows.items() if scheme != "none"},
-        **{name: value for name, value in zip(("fit", "fit_without_prior"), fit, strict=True) if value is not None},
+        **{
+            name: value
+            for name, value in zip(("fit", "fit_without_prior"), fit, strict=True)
+            if value is not None
+        },
     }

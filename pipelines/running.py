@@ -1,4 +1,6 @@
-"""Runs from outside Dagster: a range of days, weeks or months in this process, recorded in the home's Dagster instance."""
+"""Runs from outside Dagster: a range of days, weeks or months in this process, recorded in the
+home's Dagster instance.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ RANGE_END = "dagster/asset_partition_range_end"
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended. `failures` says, for each asset or check that failed, why; `warnings` are checks that failed and stop nothing."""
+    """How a run ended. `failures` says, for each asset or check that failed, why; `warnings` are
+    checks that failed and stop nothing.
+    """
 
     run_id: str
     success: bool
@@ -38,9 +42,11 @@ class RunOutcome:
 
 
 def prepare_dagster_home(home: Home) -> Path:
-    """Create `<home>/.dagster` with the home's own dagster.yaml or else the project's; point DAGSTER_HOME and EARNINGS_HOME here.
+    """Create `<home>/.dagster` with the home's own dagster.yaml or else the project's; point
+    DAGSTER_HOME and EARNINGS_HOME here.
 
-    A lake takes many writers, so with the project's file the pool that lets one run write at a time has no limit there.
+    A lake takes many writers, so with the project's file the pool that lets one run write at a time
+    has no limit there.
     """
     own = home.root / "dagster.yaml"
     home.dagster.mkdir(parents=True, exist_ok=True)
@@ -57,7 +63,9 @@ def prepare_dagster_home(home: Home) -> Path:
 
 @contextmanager
 def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
-    """The home's Dagster instance. Dagster makes its databases without a lock, so of two first runs at once one would fail."""
+    """The home's Dagster instance. Dagster makes its databases without a lock, so of two first runs
+    at once one would fail.
+    """
     import dagster as dg
 
     with (home.dagster / ".starting").open("w") as lock:
@@ -68,13 +76,17 @@ def dagster_instance(home: Home) -> Iterator[dg.DagsterInstance]:
 
 
 def record_days(home: Home, made: Iterable[tuple[str, date, Mapping[str, Any]]]) -> None:
-    """Tell Dagster of days that were made outside its runs, so that the web UI shows them as they are."""
+    """Tell Dagster of days that were made outside its runs, so that the web UI shows them as they
+    are.
+    """
     prepare_dagster_home(home)
     import dagster as dg
 
     with dagster_instance(home) as instance:
         for asset, day, metadata in made:
-            instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata))
+            instance.report_runless_asset_event(
+                dg.AssetMaterialization(asset, partition=day.isoformat(), metadata=metadata)
+            )
 
 
 def check_days(home: Home, first: date, last: date) -> None:
@@ -84,8 +96,9 @@ def check_days(home: Home, first: date, last: date) -> None:
         raise CalendarError(f"--from {first} is after --to {last}")
     if first < begin or last > end:
         raise CalendarError(
-            f"{first} to {last} is not within the calendar of {home.root}, {begin} to {end}."
-            f" Land files for the missing days, or set first_day/last_day in {home.root / 'settings.toml'}."
+            f"{first} to {last} is not within the calendar of {home.root}, {begin} to {end}. Land"
+            " files for the missing days, or set first_day/last_day in"
+            f" {home.root / 'settings.toml'}."
         )
 
 
@@ -106,8 +119,11 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
     return _run(home, "day", first, last, assets)
 
 
-def run_periods(home: Home, span: Span, first: date, last: date, *, assets: Sequence[str] = ()) -> RunOutcome:
-    """Materialise the weeks or months from the one that begins on `first` to the one that begins on `last`, as `run_days` does days.
+def run_periods(
+    home: Home, span: Span, first: date, last: date, *, assets: Sequence[str] = ()
+) -> RunOutcome:
+    """Materialise the weeks or months from the one that begins on `first` to the one that begins on
+    `last`, as `run_days` does days.
 
     Raises
     ------
@@ -118,7 +134,10 @@ def run_periods(home: Home, span: Span, first: date, last: date, *, assets: Sequ
     for day in (first, last):
         if day not in offered:
             begin, end = home.calendar()
-            raise CalendarError(f"no whole {span.name} of the calendar of {home.root}, {begin} to {end}, begins on {day}")
+            raise CalendarError(
+                f"no whole {span.name} of the calendar of {home.root}, {begin} to {end}, begins on"
+                f" {day}"
+            )
     return _run(home, span.name, first, last, assets)
 
 
@@ -131,7 +150,9 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
     job = build_definitions(home).resolve_job_def(JOBS[span])
     known = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
     if unknown := sorted(set(assets) - known):
-        raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(known))}")
+        raise CalendarError(
+            f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(known))}"
+        )
     with dagster_instance(home) as instance:
         result = job.execute_in_process(
             instance=instance,
@@ -145,24 +166,37 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
-            raised = data.error and (data.error.cause or data.error)  # Dagster wraps what the asset raised in an error of its own
+            raised = data.error and (
+                data.error.cause or data.error
+            )  # Dagster wraps what the asset raised in an error of its own
             expected = data.user_failure_data and data.user_failure_data.description
-            failures.append(f"{event.step_key}: {expected or (raised and raised.message.strip()) or 'failed'}")
+            failures.append(
+                f"{event.step_key}: {expected or (raised and raised.message.strip()) or 'failed'}"
+            )
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
             if not check.passed:
                 broken = check.metadata.get("broken")
                 found = failures if check.blocking else warnings
-                found.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {broken.value if broken else 'failed'}")
-    return RunOutcome(result.run_id, result.success and not failures, tuple(failures), tuple(warnings))
+                found.append(
+                    f"check {check.check_name} of {check.asset_key.to_user_string()}:"
+                    f" {broken.value if broken else 'failed'}"
+                )
+    return RunOutcome(
+        result.run_id, result.success and not failures, tuple(failures), tuple(warnings)
+    )
 
 
-def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Sequence[str] = ()) -> list[RunOutcome]:
-    """Materialise a range of days with several processes: each takes consecutive days of consecutive assets, as soon as it may.
+def run_workers(
+    home: Home, first: date, last: date, workers: int, *, assets: Sequence[str] = ()
+) -> list[RunOutcome]:
+    """Materialise a range of days with several processes: each takes consecutive days of
+    consecutive assets, as soon as it may.
 
-    Days may be begun when all days up to the last of them are made of the assets before; and of assets whose days are made in order, when
-    the days before are made too. So each day finds what it would find in `run_days`, and the ledger is, to the hash, the same. When
-    something fails, what is going on is finished and nothing else begun.
+    Days may be begun when all days up to the last of them are made of the assets before; and of
+    assets whose days are made in order, when the days before are made too. So each day finds what
+    it would find in `run_days`, and the ledger is, to the hash, the same. When something fails,
+    what is going on is finished and nothing else begun.
 
     Raises
     ------
@@ -178,15 +212,22 @@ def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Se
     check_days(home, first, last)
     if not home.lake:
         raise WarehouseError(
-            f"{home.warehouse}: one file takes one writer; several workers need a lake (setting `warehouse`), docs/lake.md"
+            f"{home.warehouse}: one file takes one writer; several workers need a lake (setting"
+            " `warehouse`), docs/lake.md"
         )
     prepare_dagster_home(home)
     from pipelines.definitions import ASSETS
 
     wanted = [asset for asset in ASSETS if not assets or asset.name in assets]
     if unknown := sorted(set(assets) - {asset.name for asset in wanted}):
-        raise CalendarError(f"no asset is called {', '.join(unknown)}; there is {', '.join(sorted(asset.name for asset in ASSETS))}")
-    groups = [(in_order, [asset.name for asset in group]) for in_order, group in groupby(wanted, key=lambda asset: asset.in_order)]
+        raise CalendarError(
+            f"no asset is called {', '.join(unknown)}; there is"
+            f" {', '.join(sorted(asset.name for asset in ASSETS))}"
+        )
+    groups = [
+        (in_order, [asset.name for asset in group])
+        for in_order, group in groupby(wanted, key=lambda asset: asset.in_order)
+    ]
     ranges = _shares(first, last, workers)
     waiting = [(group, share) for group in range(len(groups)) for share in range(len(ranges))]
     running: dict[Future[RunOutcome], tuple[int, int]] = {}
@@ -199,14 +240,20 @@ def run_workers(home: Home, first: date, last: date, workers: int, *, assets: Se
 
     def killed(group: int, share: int) -> RunOutcome:
         (begin, end), names = ranges[share], ", ".join(groups[group][1])
-        return RunOutcome("", False, (f"{names}, {begin} to {end}: the worker was killed; start it again",))
+        return RunOutcome(
+            "", False, (f"{names}, {begin} to {end}: the worker was killed; start it again",)
+        )
 
-    with ProcessPoolExecutor(workers, get_context("spawn"), _begin_worker, (home, min(workers, len(ranges)))) as pool:
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), _begin_worker, (home, min(workers, len(ranges)))
+    ) as pool:
         while waiting or running:
             for task in [task for task in waiting if may_begin(*task)]:
                 waiting.remove(task)
                 try:
-                    running[pool.submit(run_days, home, *ranges[task[1]], assets=groups[task[0]][1])] = task
+                    running[
+                        pool.submit(run_days, home, *ranges[task[1]], assets=groups[task[0]][1])
+                    ] = task
                 except BrokenProcessPool:
                     outcomes[task] = killed(*task)
             for done in wait(running, return_when=FIRST_COMPLETED).done:
@@ -238,4 +285,6 @@ def _shares(first: date, last: date, workers: int) -> list[tuple[date, date]]:
     days = (last - first).days + 1
     sizes = [days // workers + (n < days % workers) for n in range(min(workers, days))]
     begins = [first + timedelta(days=sum(sizes[:n])) for n in range(len(sizes))]
-    return [(begin, begin + timedelta(days=size - 1)) for begin, size in zip(begins, sizes, strict=True)]
+    return [
+        (begin, begin + timedelta(days=size - 1)) for begin, size in zip(begins, sizes, strict=True)
+    ]

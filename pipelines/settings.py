@@ -1,7 +1,8 @@
 """Where things are, and the handful of settings a home may have.
 
-A home is one folder with everything of one platform: `landing/`, `warehouse.duckdb` (or the address of a lake), its own `policies/` if
-it has any, and an optional `settings.toml`. The default home is `assets_data/`; `EARNINGS_HOME` or `earnings --home` names another.
+A home is one folder with everything of one platform: `landing/`, `warehouse.duckdb` (or the address
+of a lake), its own `policies/` if it has any, and an optional `settings.toml`. The default home is
+`assets_data/`; `EARNINGS_HOME` or `earnings --home` names another.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ class CalendarError(ExpectedError, ValueError):
 
 _FILE = re.compile(r"duckdb:(?P<file>.+)")
 _LAKE = re.compile(r"ducklake:postgres:(?P<dsn>.+)\?data=(?P<data>[^?]+)")
-_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/@]*):(?P<in_uri>[^@]*)(?=@)|\bpassword\s*=\s*(?P<named>'[^']*'|[^\s&]*)[\s&]?")
+_PASSWORD = re.compile(
+    r"(?<=://)(?P<user>[^:/@]*):(?P<in_uri>[^@]*)(?=@)|\bpassword\s*=\s*(?P<named>'[^']*'|[^\s&]*)[\s&]?"
+)
 
 
 @dataclass(frozen=True)
 class LakeAddress:
-    """Where a lake is: its catalogue in PostgreSQL (libpq's words, never with a password), its files, and the password if one was given."""
+    """Where a lake is: its catalogue in PostgreSQL (libpq's words, never with a password), its
+    files, and the password if one was given.
+    """
 
     dsn: str
     data: str
@@ -52,17 +57,34 @@ class LakeAddress:
 
 
 class Spark(BaseModel):
-    """Section `[spark]` of `settings.toml`: who runs the sums of the score for days that one machine should not add up, and with what."""
+    """Section `[spark]` of `settings.toml`: who runs the sums of the score for days that one
+    machine should not add up, and with what.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    from_events: Annotated[int, Field(ge=0)] = Field(200_000_000, description="`auto`: events in the window from which Spark adds up")
-    days: tuple[date, ...] = Field((), description="`auto`: days that Spark adds up whatever their size")
-    master: str = Field("local[*]", description="Spark master; `local[*]` is this machine, all cores")
-    driver_memory: Annotated[str, Field(pattern=r"^[0-9]+[kmgt]$")] = Field("4g", description="memory of the driver; locally that is all")
-    shuffle_partitions: Annotated[int, Field(ge=1)] = Field(64, description="parts that the events are sorted into; more for bigger days")
-    folder: Path | None = Field(None, description="where rows and sums are handed over; for a cluster, one that its workers see")
-    options: dict[str, str] = Field({}, description="any other Spark option, e.g. `spark.executor.memory`")
+    from_events: Annotated[int, Field(ge=0)] = Field(
+        200_000_000, description="`auto`: events in the window from which Spark adds up"
+    )
+    days: tuple[date, ...] = Field(
+        (), description="`auto`: days that Spark adds up whatever their size"
+    )
+    master: str = Field(
+        "local[*]", description="Spark master; `local[*]` is this machine, all cores"
+    )
+    driver_memory: Annotated[str, Field(pattern=r"^[0-9]+[kmgt]$")] = Field(
+        "4g", description="memory of the driver; locally that is all"
+    )
+    shuffle_partitions: Annotated[int, Field(ge=1)] = Field(
+        64, description="parts that the events are sorted into; more for bigger days"
+    )
+    folder: Path | None = Field(
+        None,
+        description="where rows and sums are handed over; for a cluster, one that its workers see",
+    )
+    options: dict[str, str] = Field(
+        {}, description="any other Spark option, e.g. `spark.executor.memory`"
+    )
 
 
 class Settings(BaseModel):
@@ -71,31 +93,60 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: str = Field("hardened", description="name of the policy that pays")
-    first_day: date | None = Field(None, description="first day of the calendar; left out: the earliest day in landing/")
+    first_day: date | None = Field(
+        None, description="first day of the calendar; left out: the earliest day in landing/"
+    )
     last_day: date | Literal["open"] | None = Field(
-        None, description="last day; `open`: yesterday, for a platform that goes on; left out: the latest day in landing/"
+        None,
+        description=(
+            "last day; `open`: yesterday, for a platform that goes on; left out: the latest day in"
+            " landing/"
+        ),
     )
     warehouse: Annotated[str, Field(pattern=f"^({_FILE.pattern}|{_LAKE.pattern})$")] = Field(
         "duckdb:warehouse.duckdb",
-        description="`duckdb:<file>`, or `ducklake:postgres:<libpq dsn>?data=<folder or s3://...>`; `${NAME}`: from the environment",
+        description=(
+            "`duckdb:<file>`, or `ducklake:postgres:<libpq dsn>?data=<folder or s3://...>`;"
+            " `${NAME}`: from the environment"
+        ),
     )
-    snapshot_days: Annotated[int, Field(ge=1)] = Field(90, description="a lake's states older than that are forgotten by `earnings prune`")
-    quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(0.04, description="share of bad rows from which a day is refused")
-    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(30.0, description="how long to wait for another writer, or a lake's server")
+    snapshot_days: Annotated[int, Field(ge=1)] = Field(
+        90, description="a lake's states older than that are forgotten by `earnings prune`"
+    )
+    quarantine_limit: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.04, description="share of bad rows from which a day is refused"
+    )
+    lock_timeout_seconds: Annotated[float, Field(ge=0)] = Field(
+        30.0, description="how long to wait for another writer, or a lake's server"
+    )
     threads: Annotated[int, Field(ge=1)] | None = Field(
         None, description="DuckDB threads of a process; left out: one a core, shared by workers"
     )
     memory_limit: Annotated[str, Field(pattern=r"^[0-9.]+ *[KMGT]i?B$")] | None = Field(
-        None, description="DuckDB memory limit of a process, e.g. `4GB`; left out: 80 % of the machine's, shared by the workers of a run"
+        None,
+        description=(
+            "DuckDB memory limit of a process, e.g. `4GB`; left out: 80 % of the machine's, shared"
+            " by the workers of a run"
+        ),
     )
-    chunked_from: Annotated[int, Field(ge=0)] = Field(5_000_000, description="ad pools with more videos are split in chunks, from disk")
+    chunked_from: Annotated[int, Field(ge=0)] = Field(
+        5_000_000, description="ad pools with more videos are split in chunks, from disk"
+    )
     chunk_rows: Annotated[int, Field(ge=1)] = Field(1_000_000, description="rows in memory then")
     ruled_up_to: Annotated[int, Field(ge=0)] = Field(
-        20_000_000, description="ad pools under rules over groups are split in memory; with more videos than that, refused"
+        20_000_000,
+        description=(
+            "ad pools under rules over groups are split in memory; with more videos than that,"
+            " refused"
+        ),
     )
-    score_engine: Literal["duckdb", "spark", "auto"] = Field("duckdb", description="what adds up the events of the quality score")
+    score_engine: Literal["duckdb", "spark", "auto"] = Field(
+        "duckdb", description="what adds up the events of the quality score"
+    )
     spark: Spark = Field(Spark(), description="section of its own")
-    publish: bool = Field(True, description="keep a read-only copy for notebooks and BI beside the warehouse")
+    publish: bool = Field(
+        True, description="keep a read-only copy for notebooks and BI beside the warehouse"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Settings:
@@ -141,18 +192,23 @@ class Home:
         Raises
         ------
         SettingsError
-            It is neither, holds a password in plain text, or names an environment variable that is not set.
+            It is neither, holds a password in plain text, or names an environment variable that is
+            not set.
         """
         address = self._address
         if _FILE.fullmatch(address):
             return None
         if not (found := _LAKE.fullmatch(address)):
-            raise SettingsError("EARNINGS_WAREHOUSE: neither duckdb:<file> nor ducklake:postgres:<libpq dsn>?data=<folder or s3://...>")
+            raise SettingsError(
+                "EARNINGS_WAREHOUSE: neither duckdb:<file> nor ducklake:postgres:<libpq"
+                " dsn>?data=<folder or s3://...>"
+            )
         written, dsn = _without_password(found["dsn"])
         if written and not re.fullmatch(r"\$\{\w+\}", written):
             raise SettingsError(
-                "warehouse: a password must not stand in the address. Write password=${NAME} and set NAME in the environment, or use"
-                " PGPASSWORD, PGPASSFILE or a service file of libpq."
+                "warehouse: a password must not stand in the address. Write password=${NAME} and"
+                " set NAME in the environment, or use PGPASSWORD, PGPASSFILE or a service file of"
+                " libpq."
             )
         inside, dsn = _without_password(_from_environment(dsn))
         data = _from_environment(found["data"])
@@ -160,7 +216,8 @@ class Home:
             folder = (self.root / data).resolve()
             if self.root.is_relative_to(folder) or folder.is_relative_to(self.landing):
                 raise SettingsError(
-                    f"warehouse: {folder}: a lake needs a folder of its own, for `earnings prune` deletes what it does not know"
+                    f"warehouse: {folder}: a lake needs a folder of its own, for `earnings prune`"
+                    " deletes what it does not know"
                 )
             data = str(folder)
         password = _from_environment(written) if written else inside
@@ -192,12 +249,17 @@ class Home:
         except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path}: {error}") from error
         except ValidationError as error:
-            reasons = [f"{path}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
+            reasons = [
+                f"{path}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}"
+                for e in error.errors()
+            ]
             raise SettingsError("\n".join(reasons)) from error
 
     @property
     def policies(self) -> PolicyBook:
-        """Versions of the policy that pays, from the home's own `policies/` or else the ones that ship."""
+        """Versions of the policy that pays, from the home's own `policies/` or else the ones that
+        ship.
+        """
         own = self.root / "policies"
         folder = own if own.is_dir() else PROJECT / "assets_data" / "policies"
         return PolicyBook.read(folder, os.environ.get("EARNINGS_POLICY") or self.settings.policy)
@@ -207,13 +269,21 @@ class Home:
         folder = self.landing / table
         if not folder.is_dir():
             return []
-        return sorted(day for path in folder.iterdir() if path.is_dir() and (day := _as_day(path.name)))
+        return sorted(
+            day for path in folder.iterdir() if path.is_dir() and (day := _as_day(path.name))
+        )
 
     def unread(self) -> list[Path]:
-        """What lies in `landing/` and belongs to no table: a misspelt folder would otherwise be noticed by nobody."""
+        """What lies in `landing/` and belongs to no table: a misspelt folder would otherwise be
+        noticed by nobody.
+        """
         if not self.landing.is_dir():
             return []
-        return sorted(p for p in self.landing.iterdir() if p.name not in LANDING and not p.name.startswith("."))
+        return sorted(
+            p
+            for p in self.landing.iterdir()
+            if p.name not in LANDING and not p.name.startswith(".")
+        )
 
     def landed(self) -> list[date]:
         """Days for which any daily table has a landing folder, in order."""
@@ -222,7 +292,8 @@ class Home:
     def calendar(self) -> tuple[date, date]:
         """First and last day that can be run.
 
-        The settings decide; where they are silent the days in `landing/` do, and with an empty landing folder it is yesterday.
+        The settings decide; where they are silent the days in `landing/` do, and with an empty
+        landing folder it is yesterday.
         """
         yesterday = datetime.now(UTC).date() - timedelta(days=1)
         days = self.landed() or [yesterday]
@@ -242,7 +313,9 @@ class Home:
         return ranges
 
     def day_before(self, day: date) -> date | None:
-        """The latest earlier day of the calendar for which any daily table has a landing folder; None for the first."""
+        """The latest earlier day of the calendar for which any daily table has a landing folder;
+        None for the first.
+        """
         first, _ = self.calendar()
         return max((d for d in self.landed() if first <= d < day), default=None)
 
@@ -265,7 +338,9 @@ def _without_password(dsn: str) -> tuple[str | None, str]:
 def _from_environment(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise SettingsError(f"warehouse: the environment has no {match[1]}, which the address names")
+            raise SettingsError(
+                f"warehouse: the environment has no {match[1]}, which the address names"
+            )
         return os.environ[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", value, text)
@@ -276,4 +351,6 @@ def _as_day(name: str) -> date | None:
         day = date.fromisoformat(name)
     except ValueError:
         return None
-    return day if name == day.isoformat() else None  # 20260305 and 2026-W10-4 would name a folder that nobody reads
+    return (
+        day if name == day.isoformat() else None
+    )  # 20260305 and 2026-W10-4 would name a folder that nobody reads

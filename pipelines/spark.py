@@ -1,7 +1,8 @@
 """The sums of the quality score on Spark, for days of events that one machine should not add up.
 
-Belongs here: what Spark reads, handing its sums back to DuckDB, and the one session of a process. Does not: any formula. Spark runs
-the part of `queries/video_quality.sql` that reads events, transpiled, and it ends in integers; DuckDB makes the scores of them.
+Belongs here: what Spark reads, handing its sums back to DuckDB, and the one session of a process.
+Does not: any formula. Spark runs the part of `queries/video_quality.sql` that reads events,
+transpiled, and it ends in integers; DuckDB makes the scores of them.
 """
 
 from __future__ import annotations
@@ -30,11 +31,24 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _READ = {
-    "viewer_events": ("day", "video_id", "viewer_id", "watch_ms", "liked", "commented", "shared", "followed", "repeated"),
+    "viewer_events": (
+        "day",
+        "video_id",
+        "viewer_id",
+        "watch_ms",
+        "liked",
+        "commented",
+        "shared",
+        "followed",
+        "repeated",
+    ),
     "viewers": ("day", "viewer_id", "verified", "trust"),
     "videos": ("day", "video_id", "creator_id", "length_ms", "compliant", "s_plus", "s_tox"),
 }
-_READ_UIR = {"viewer_groups": ("day", "viewer_id", "group_id", "arm"), "group_weights": ("day", "group_id", "weight")}
+_READ_UIR = {
+    "viewer_groups": ("day", "viewer_id", "group_id", "arm"),
+    "group_weights": ("day", "group_id", "weight"),
+}
 
 
 class SparkError(ExpectedError, RuntimeError):
@@ -51,14 +65,18 @@ class _Source:
 
 
 @contextmanager
-def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, home: Home) -> Iterator[duckdb.DuckDBPyRelation]:
+def score_on_spark(
+    con: duckdb.DuckDBPyConnection, day: date, policy: Policy, home: Home
+) -> Iterator[duckdb.DuckDBPyRelation]:
     """Like `scoring.score_videos`, bit for bit, with the sums over events made by Spark.
 
-    Of a lake Spark reads the Parquet files where they lie. What they do not hold as the connection sees it (rows in the catalogue, files
-    with deleted rows) DuckDB writes to `spark.folder` for it, and so it does with all that the score reads where the warehouse is a file,
-    which Spark cannot read. Deletes are not taken off in Spark, because small ones are in the catalogue only and those of an
-    open transaction nowhere, while DuckDB knows them all; files with deletes are few, for a day is replaced whole. Spark's sums come back
-    through the folder; nothing is left in it. Inside a transaction all of it is of that transaction's state.
+    Of a lake Spark reads the Parquet files where they lie. What they do not hold as the connection
+    sees it (rows in the catalogue, files with deleted rows) DuckDB writes to `spark.folder` for it,
+    and so it does with all that the score reads where the warehouse is a file, which Spark cannot
+    read. Deletes are not taken off in Spark, because small ones are in the catalogue only and those
+    of an open transaction nowhere, while DuckDB knows them all; files with deletes are few, for a
+    day is replaced whole. Spark's sums come back through the folder; nothing is left in it. Inside
+    a transaction all of it is of that transaction's state.
 
     Raises
     ------
@@ -71,10 +89,14 @@ def score_on_spark(con: duckdb.DuckDBPyConnection, day: date, policy: Policy, ho
         parts = ", ".join(as_text(part) for part in sorted((folder / "tier").glob("*.parquet")))
         con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet([{parts}])")
         try:
-            con.execute(f"CREATE OR REPLACE TEMP TABLE scored AS {scores.sql}", dict(scores.parameters))
+            con.execute(
+                f"CREATE OR REPLACE TEMP TABLE scored AS {scores.sql}", dict(scores.parameters)
+            )
             yield con.sql("FROM scored")
         finally:
-            with suppress(duckdb.Error):  # a transaction that failed takes nothing more, and what went wrong is to be heard
+            with suppress(
+                duckdb.Error
+            ):  # a transaction that failed takes nothing more, and what went wrong is to be heard
                 con.execute("DROP TABLE IF EXISTS scored; DROP VIEW tier")
 
 
@@ -85,7 +107,10 @@ def _folder(home: Home, day: date) -> Iterator[Path]:
         parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{day}-", dir=parent))
     except OSError as error:
-        raise SparkError(f"{parent}: cannot be written: {error.strerror}. Set `folder` in section [spark] of settings.toml.") from error
+        raise SparkError(
+            f"{parent}: cannot be written: {error.strerror}. Set `folder` in section [spark] of"
+            " settings.toml."
+        ) from error
     folder.chmod(0o755)  # workers of a cluster may run as somebody else
     try:
         yield folder
@@ -93,8 +118,12 @@ def _folder(home: Home, day: date) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _sources(con: duckdb.DuckDBPyConnection, folder: Path, day: date, policy: Policy) -> dict[str, _Source]:
-    """The loaded rows, which leaves out quarantined ones and duplicates: events of the window, snapshots up to the day."""
+def _sources(
+    con: duckdb.DuckDBPyConnection, folder: Path, day: date, policy: Policy
+) -> dict[str, _Source]:
+    """The loaded rows, which leaves out quarantined ones and duplicates: events of the window,
+    snapshots up to the day.
+    """
     first = score_query(day, policy).parameters["first_day"]
     lake = is_lake(con)
     sources = {}
@@ -103,25 +132,36 @@ def _sources(con: duckdb.DuckDBPyConnection, folder: Path, day: date, policy: Po
         condition = f"{since}day <= DATE '{day}'"
         files, elsewhere = whole_files(con, table, columns, condition) if lake else ((), None)
         if elsewhere != 0 or not files:
-            _hand_over(con, folder / table, f"SELECT {', '.join(columns)} FROM {table} WHERE {_elsewhere(condition, files)}")
+            _hand_over(
+                con,
+                folder / table,
+                f"SELECT {', '.join(columns)} FROM {table} WHERE {_elsewhere(condition, files)}",
+            )
             files = [*files, str(folder / table)]
         sources[table] = _Source(columns, condition, [_for_spark(path) for path in files])
     return sources
 
 
 def _elsewhere(condition: str, files: Sequence[str]) -> str:
-    return f"{condition} AND filename NOT IN ({', '.join(map(as_text, files))})" if files else condition
+    return (
+        f"{condition} AND filename NOT IN ({', '.join(map(as_text, files))})"
+        if files
+        else condition
+    )
 
 
 def _hand_over(con: duckdb.DuckDBPyConnection, folder: Path, rows: str) -> None:
     try:
         con.execute(f"COPY ({rows}) TO {as_text(folder)} (FORMAT parquet, PER_THREAD_OUTPUT true)")
     except duckdb.IOException as error:
-        raise SparkError(f"{folder}: the events cannot be handed over to Spark: {str(error).splitlines()[0]}") from error
+        raise SparkError(
+            f"{folder}: the events cannot be handed over to Spark: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _for_spark(path: str) -> str:
-    """A path as Hadoop reads it, which takes some letters for patterns and knows S3 under another name.
+    """A path as Hadoop reads it, which takes some letters for patterns and knows S3 under another
+    name.
 
     >>> _for_spark("/home/a [b]/x.parquet"), _for_spark("s3://bucket/x.parquet")
     ('file:///home/a \\\\[b\\\\]/x.parquet', 's3a://bucket/x.parquet')
@@ -136,7 +176,9 @@ def _add_up(settings: Settings, folder: Path, sums: Query, sources: dict[str, _S
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    (sql,) = sqlglot.transpile(sums.sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE)
+    (sql,) = sqlglot.transpile(
+        sums.sql, read="duckdb", write="spark", unsupported_level=sqlglot.ErrorLevel.RAISE
+    )
     try:
         for table, source in sources.items():
             rows = spark.read.parquet(*source.paths).select(*source.columns).where(source.condition)
@@ -145,12 +187,14 @@ def _add_up(settings: Settings, folder: Path, sums: Query, sources: dict[str, _S
     except (PySparkException, Py4JError) as error:
         reason = str(error).strip().splitlines()[0]
         raise SparkError(
-            f"Spark failed: {reason}. Nothing was written. Its own log says more; docs/operations.md lists its settings."
+            f"Spark failed: {reason}. Nothing was written. Its own log says more;"
+            " docs/operations.md lists its settings."
         ) from error
 
 
 def session(settings: Settings) -> SparkSession:
-    """This process's Spark session, started when it is first needed and kept: a JVM takes seconds to start and warm up.
+    """This process's Spark session, started when it is first needed and kept: a JVM takes seconds
+    to start and warm up.
 
     Raises
     ------
@@ -162,10 +206,14 @@ def session(settings: Settings) -> SparkSession:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
     except ImportError as error:
-        raise SparkError(f'{error.name} is not installed. Install it (make spark), or set score_engine = "duckdb".') from error
+        raise SparkError(
+            f"{error.name} is not installed. Install it (make spark), or set score_engine ="
+            ' "duckdb".'
+        ) from error
     if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
         raise SparkError(
-            'Spark needs Java 17 or 21, and there is no `java`. Install it (Debian: default-jre-headless), or set score_engine = "duckdb".'
+            "Spark needs Java 17 or 21, and there is no `java`. Install it (Debian:"
+            ' default-jre-headless), or set score_engine = "duckdb".'
         )
     chosen = settings.spark
     options = {
@@ -175,7 +223,8 @@ def session(settings: Settings) -> SparkSession:
         "spark.sql.shuffle.partitions": str(chosen.shuffle_partitions),
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.ansi.enabled": "true",  # an overflow is an error, not another number
-        # Viewers too many to send to everybody are looked up in a table of each part, not found by sorting all events by viewer.
+        # Viewers too many to send to everybody are looked up in a table of each part, not found by
+        # sorting all events by viewer.
         "spark.sql.adaptive.maxShuffledHashJoinLocalMapThreshold": "64m",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
@@ -189,4 +238,7 @@ def session(settings: Settings) -> SparkSession:
     try:
         return builder.getOrCreate()
     except (PySparkException, OSError) as error:
-        raise SparkError(f"Spark does not start with master {chosen.master!r}: {str(error).strip().splitlines()[0]}") from error
+        raise SparkError(
+            f"Spark does not start with master {chosen.master!r}:"
+            f" {str(error).strip().splitlines()[0]}"
+        ) from error

@@ -1,4 +1,6 @@
-"""What is there: days, weeks and months, money, quarantine, and what is missing or stale. Reads only."""
+"""What is there: days, weeks and months, money, quarantine, and what is missing or stale. Reads
+only.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from pipelines.warehouse import Connection, Warehouse, closed_through
 
 State = Literal["closed", "complete", "partial", "stale", "landed"]
 
-# The asset graph without snapshots and yesterday; a test holds it against Dagster's. The weights of a day were committed before it:
-# nothing of the day makes them stale, and a day before the first commit has none.
+# The asset graph without snapshots and yesterday; a test holds it against Dagster's. The weights of
+# a day were committed before it: nothing of the day makes them stale, and a day before the first
+# commit has none.
 MADE_FROM = {
     "viewer_groups": (),
     "group_utility": ("viewer_events", "viewer_groups"),
@@ -28,7 +31,8 @@ MADE_FROM = {
     "ledger_entries": ("pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
     "creator_earnings": ("ledger_entries",),
 }
-# The same for assets of weeks and months: the daily tables that all their days need. Their span is that of the table.
+# The same for assets of weeks and months: the daily tables that all their days need. Their span is
+# that of the table.
 PERIODIC: dict[str, tuple[str, ...]] = {
     "donation_market": ("viewer_events", "gifts", "videos", "donation_splits"),
     "reward_schedule": ("video_quality", "pulse_payouts", "ad_payouts"),
@@ -61,7 +65,9 @@ class DayStatus:
 
 @dataclass(frozen=True)
 class PeriodStatus:
-    """One week or month of one asset. `due`: its days are made and it is not; `waiting`: a landed day of it is not made yet."""
+    """One week or month of one asset. `due`: its days are made and it is not; `waiting`: a landed
+    day of it is not made yet.
+    """
 
     asset: str
     first: date
@@ -84,26 +90,41 @@ def day_statuses(home: Home) -> list[DayStatus]:
 def days_of(con: Connection, home: Home) -> list[DayStatus]:
     """`day_statuses` on a connection that is open already."""
     written: dict[date, dict[str, Any]] = {}
-    for table, day, changed, made in con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall():
+    for table, day, changed, made in con.execute(
+        "SELECT table_name, day, changed, made FROM written_days"
+    ).fetchall():
         written.setdefault(day, {})[table] = (changed, made)
     loads = _by_day(
         con,
-        """SELECT day, sum(duplicates)::BIGINT AS duplicates, sum(quarantined)::BIGINT AS quarantined,
+        """SELECT day, sum(duplicates)::BIGINT AS duplicates,
+            sum(quarantined)::BIGINT AS quarantined,
            sum(loaded) FILTER (table_name = 'viewer_events')::BIGINT AS events FROM landing_files
            WHERE table_name IN ('viewer_events', 'gifts', 'ad_revenue') GROUP BY day""",
     )
     money = _by_day(
         con,
-        """SELECT day, -sum(amount_micros) FILTER (starts_with(account, 'revenue:'))::BIGINT AS gross,
+        """SELECT day, -sum(amount_micros) FILTER (starts_with(account,
+            'revenue:'))::BIGINT AS gross,
            sum(amount_micros) FILTER (starts_with(account, 'creator:'))::BIGINT AS creators,
            sum(amount_micros) FILTER (account = 'platform')::BIGINT AS platform,
            sum(amount_micros) FILTER (starts_with(account, 'carry:'))::BIGINT AS carry
            FROM ledger_entries WHERE part <> 'statement' GROUP BY day""",
     )
-    paid = _by_day(con, "SELECT day, count(*) AS n, any_value(policy_hash) AS policy FROM creator_earnings GROUP BY day")
-    revisions = _by_day(con, "SELECT day, max(revision) AS revision FROM ledger_transactions WHERE kind = 'payout' GROUP BY day")
+    paid = _by_day(
+        con,
+        "SELECT day, count(*) AS n, any_value(policy_hash) AS policy FROM creator_earnings GROUP"
+        " BY day",
+    )
+    revisions = _by_day(
+        con,
+        "SELECT day, max(revision) AS revision FROM ledger_transactions WHERE kind = 'payout' GROUP"
+        " BY day",
+    )
     waiting = waiting_files(con, home.landing)
-    notes = {day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now" for day, files in waiting.items()}
+    notes = {
+        day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now"
+        for day, files in waiting.items()
+    }
     notes |= _broken_carries(con, home) | moved_floors(con)
     closed = closed_through(con)
     return [
@@ -133,23 +154,46 @@ def period_statuses(home: Home) -> list[PeriodStatus]:
         for first in span.within(*home.calendar()):
             last, made = span.last(first), written.get((asset, span.last(first)))
             days = [day for day in home.landed() if first <= day <= last]
-            missing = [day for day in days if any((source, day) not in written for source in sources)]
-            changed = [(s, day) for s in sources for day in days if (s, day) in written and made and written[s, day][0] > made[1]]
+            missing = [
+                day for day in days if any((source, day) not in written for source in sources)
+            ]
+            changed = [
+                (s, day)
+                for s in sources
+                for day in days
+                if (s, day) in written and made and written[s, day][0] > made[1]
+            ]
             again = f"earnings run --asset {asset} --from {first} --to {last}"
             if missing:
-                found.append(PeriodStatus(asset, first, last, "waiting", f"earnings run --from {missing[0]} --to {days[-1]}"))
+                found.append(
+                    PeriodStatus(
+                        asset,
+                        first,
+                        last,
+                        "waiting",
+                        f"earnings run --from {missing[0]} --to {days[-1]}",
+                    )
+                )
             elif changed:
                 table, day = changed[0]
-                found.append(PeriodStatus(asset, first, last, "stale", f"changed: {table} of {day}; {again}"))
+                found.append(
+                    PeriodStatus(asset, first, last, "stale", f"changed: {table} of {day}; {again}")
+                )
             elif days:
-                found.append(PeriodStatus(asset, first, last, "made" if made else "due", "" if made else again))
+                found.append(
+                    PeriodStatus(
+                        asset, first, last, "made" if made else "due", "" if made else again
+                    )
+                )
     return found
 
 
 def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple[date, date]]:
-    """First days of the first and last of the periods to make after the days from `first` to `last`, as runs of consecutive ones.
+    """First days of the first and last of the periods to make after the days from `first` to
+    `last`, as runs of consecutive ones.
 
-    These are the whole periods of the calendar whose last landed day is among those days and whose landed days are all made.
+    These are the whole periods of the calendar whose last landed day is among those days and whose
+    landed days are all made.
     """
     made = {d.day for d in day_statuses(home) if d.state not in ("landed", "partial")}
     runs: list[tuple[date, date]] = []
@@ -170,10 +214,14 @@ def quarantine(home: Home) -> list[dict[str, Any]]:
         return []
     with Warehouse(home).open(read_only=True) as con:
         cursor = con.execute(
-            """SELECT day, table_name, reason, count(*) AS rows, arg_min(file, (file, line)) || ':' || arg_min(line, (file, line)) AS first
+            """SELECT day, table_name, reason, count(*) AS rows, arg_min(file, (file,
+                line)) || ':' || arg_min(line, (file, line)) AS first
                FROM quarantine GROUP BY ALL ORDER BY day, table_name, rows DESC, reason"""
         )
-        return [{"day": str(d), "table": t, "reason": r, "rows": n, "first": f} for d, t, r, n, f in cursor.fetchall()]
+        return [
+            {"day": str(d), "table": t, "reason": r, "rows": n, "first": f}
+            for d, t, r, n, f in cursor.fetchall()
+        ]
 
 
 def _status(
@@ -193,7 +241,10 @@ def _status(
     elif missing:
         state, note = "partial", f"lacks {', '.join(missing)}"
     elif newer := [
-        f"{s} since {t} was made" for t, sources in MADE_FROM.items() for s in sources if s in written and written[s][0] > written[t][1]
+        f"{s} since {t} was made"
+        for t, sources in MADE_FROM.items()
+        for s in sources
+        if s in written and written[s][0] > written[t][1]
     ]:
         state, note = "stale", f"changed: {', '.join(newer)}"
     elif stale:
@@ -222,7 +273,8 @@ def _status(
 def _broken_carries(con: Connection, home: Home) -> dict[date, str]:
     """Days whose carried-in money is not what the day before carries out now."""
     rows = con.execute(
-        "SELECT day, sum(carry_in_micros)::BIGINT, sum(carry_out_micros)::BIGINT FROM ad_pools GROUP BY day ORDER BY day"
+        "SELECT day, sum(carry_in_micros)::BIGINT, sum(carry_out_micros)::BIGINT FROM ad_pools"
+        " GROUP BY day ORDER BY day"
     ).fetchall()
     carried_out = {day: out for day, _, out in rows}
     broken = {}
@@ -230,7 +282,9 @@ def _broken_carries(con: Connection, home: Home) -> dict[date, str]:
         before = home.day_before(day)
         expected = carried_out.get(before, 0) if before else 0
         if carried_in != expected:
-            broken[day] = f"took {carried_in} micros over from {before}, which carries {expected} now"
+            broken[day] = (
+                f"took {carried_in} micros over from {before}, which carries {expected} now"
+            )
     return broken
 
 

@@ -1,7 +1,9 @@
-"""Versions of the grouping of viewers: made from a snapshot of them, kept, and applied to whoever is there on a day.
+"""Versions of the grouping of viewers: made from a snapshot of them, kept, and applied to whoever
+is there on a day.
 
-What belongs here: features of viewers in and out of the warehouse. The clustering itself is `solvers.viewer_groups`; when a new version
-is due is decided by the asset (`assets/audience.py`), and what a group's weight is in `epochs.py`.
+What belongs here: features of viewers in and out of the warehouse. The clustering itself is
+`solvers.viewer_groups`; when a new version is due is decided by the asset (`assets/audience.py`),
+and what a group's weight is in `epochs.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ import pyarrow as pa
 from pipelines.policy import Epochs
 from pipelines.queries import query
 from pipelines.warehouse import Connection
-from solvers.viewer_groups import Coordinate, Features, ViewerGroups, group_viewers, inertia_by_count, nearest
+from solvers.viewer_groups import (
+    Coordinate,
+    Features,
+    ViewerGroups,
+    group_viewers,
+    inertia_by_count,
+    nearest,
+)
 
 NUMBERS, CATEGORIES = ("tenure_days",), ("region", "device", "activity")
 SAMPLE = 10_000
@@ -44,25 +53,57 @@ class Grouping:
         if not rows:
             return None
         coordinates = tuple(Coordinate(**c) for c in json.loads(rows[0][3]))
-        return cls(rows[0][0], tuple(r[1] for r in rows), tuple(tuple(r[2]) for r in rows), coordinates, json.loads(rows[0][4]))
+        return cls(
+            rows[0][0],
+            tuple(r[1] for r in rows),
+            tuple(tuple(r[2]) for r in rows),
+            coordinates,
+            json.loads(rows[0][4]),
+        )
 
     def assign(self, con: Connection, day: date, *, changed_on: date | None = None) -> None:
-        """Fill the temporary table `assigned` (viewer_id, group_id): all viewers known on `day`, or those whose row is of `changed_on`."""
-        con.execute(f"CREATE OR REPLACE TEMP TABLE known AS {query('known_viewers')}", {"day": day, "changed_on": changed_on})
+        """Fill the temporary table `assigned` (viewer_id, group_id): all viewers known on `day`, or
+        those whose row is of `changed_on`.
+        """
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE known AS {query('known_viewers')}",
+            {"day": day, "changed_on": changed_on},
+        )
         columns = ", ".join((*CATEGORIES, *NUMBERS))
         kinds = con.execute(f"SELECT DISTINCT {columns} FROM known ORDER BY ALL").to_arrow_table()
-        found = nearest(self.coordinates, self.centres, _features(kinds)) if kinds.num_rows else np.zeros(0, dtype=np.intp)
-        con.register("kinds", kinds.append_column("group_id", pa.array(np.array(self.groups, dtype=object)[found], pa.string())))
-        same = " AND ".join(f"known.{c} IS NOT DISTINCT FROM kinds.{c}" for c in (*CATEGORIES, *NUMBERS))
-        con.execute(f"CREATE OR REPLACE TEMP TABLE assigned AS SELECT viewer_id, group_id FROM known JOIN kinds ON {same}")
+        found = (
+            nearest(self.coordinates, self.centres, _features(kinds))
+            if kinds.num_rows
+            else np.zeros(0, dtype=np.intp)
+        )
+        con.register(
+            "kinds",
+            kinds.append_column(
+                "group_id", pa.array(np.array(self.groups, dtype=object)[found], pa.string())
+            ),
+        )
+        same = " AND ".join(
+            f"known.{c} IS NOT DISTINCT FROM kinds.{c}" for c in (*CATEGORIES, *NUMBERS)
+        )
+        con.execute(
+            "CREATE OR REPLACE TEMP TABLE assigned AS SELECT viewer_id, group_id FROM known JOIN"
+            f" kinds ON {same}"
+        )
         con.unregister("kinds")
 
 
 def make_version(con: Connection, version: date, seen_on: date, epochs: Epochs) -> pa.Table:
-    """Rows of `group_centres` for a version made from the viewers known on `seen_on`; none without viewers."""
-    con.execute(f"CREATE OR REPLACE TEMP TABLE known AS {query('known_viewers')}", {"day": seen_on, "changed_on": None})
+    """Rows of `group_centres` for a version made from the viewers known on `seen_on`; none without
+    viewers.
+    """
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE known AS {query('known_viewers')}",
+        {"day": seen_on, "changed_on": None},
+    )
     (viewers,) = con.execute("SELECT count(*) FROM known").fetchall()[0]
-    sample = con.execute(f"SELECT * EXCLUDE (viewer_id) FROM known ORDER BY md5(viewer_id), viewer_id LIMIT {SAMPLE}").to_arrow_table()
+    sample = con.execute(
+        f"SELECT * EXCLUDE (viewer_id) FROM known ORDER BY md5(viewer_id), viewer_id LIMIT {SAMPLE}"
+    ).to_arrow_table()
     if not viewers:
         return pa.Table.from_pylist([], schema=_CENTRES)
     features = _features(sample)
@@ -76,25 +117,45 @@ def make_version(con: Connection, version: date, seen_on: date, epochs: Epochs) 
     }
     rows = [
         {**shared, "group_id": f"{version}/{n:03}", "size": size, "centre": centre}
-        for n, (size, centre) in enumerate(zip(made.sizes.tolist(), made.centres.tolist(), strict=True))
+        for n, (size, centre) in enumerate(
+            zip(made.sizes.tolist(), made.centres.tolist(), strict=True)
+        )
     ]
     return pa.Table.from_pylist(rows, schema=_CENTRES)
 
 
 def _evidence(features: Features, made: ViewerGroups, epochs: Epochs) -> dict[str, Any]:
-    """How much of the viewers' variety each number of groups leaves inside groups: what to look at before changing L."""
-    counts = sorted({1, max(1, epochs.groups // 4), max(1, epochs.groups // 2), epochs.groups, 2 * epochs.groups})
+    """How much of the viewers' variety each number of groups leaves inside groups: what to look at
+    before changing L.
+    """
+    counts = sorted(
+        {
+            1,
+            max(1, epochs.groups // 4),
+            max(1, epochs.groups // 2),
+            epochs.groups,
+            2 * epochs.groups,
+        }
+    )
     return {
         "groups": len(made.sizes),
         "sizes": made.sizes.tolist(),
         "features": sorted({c.feature for c in made.coordinates}),
         "inertia": made.inertia,
-        "inertia_left_by_number_of_groups": {str(k): round(v, 4) for k, v in inertia_by_count(features, counts, seed=epochs.seed).items()},
+        "inertia_left_by_number_of_groups": {
+            str(k): round(v, 4)
+            for k, v in inertia_by_count(features, counts, seed=epochs.seed).items()
+        },
     }
 
 
 def _features(rows: pa.Table) -> Features:
-    numbers = {name: np.array([np.nan if v is None else v for v in rows[name].to_pylist()], dtype=np.float64) for name in NUMBERS}
+    numbers = {
+        name: np.array(
+            [np.nan if v is None else v for v in rows[name].to_pylist()], dtype=np.float64
+        )
+        for name in NUMBERS
+    }
     return numbers | {name: np.array(rows[name].to_pylist(), dtype=object) for name in CATEGORIES}
 
 

@@ -1,7 +1,9 @@
-"""The warehouse: tables that are written a day at a time, opened late and closed always, with one way to write a day.
+"""The warehouse: tables that are written a day at a time, opened late and closed always, with one
+way to write a day.
 
-What belongs here: connections, the write primitive, working through days. Where the tables are kept is in `stores.py` and `lake.py`, what
-a table looks like in `schema.py`, what must hold of it in `invariants.py`; what goes into it is decided by the assets.
+What belongs here: connections, the write primitive, working through days. Where the tables are kept
+is in `stores.py` and `lake.py`, what a table looks like in `schema.py`, what must hold of it in
+`invariants.py`; what goes into it is decided by the assets.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ class ClosedDayError(ExpectedError, RuntimeError):
 
 
 class MissingDayError(ExpectedError, LookupError):
-    """A day that should be in the warehouse is not: names the table, the day and the command that makes it."""
+    """A day that should be in the warehouse is not: names the table, the day and the command that
+    makes it.
+    """
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,18 @@ class DayWriter:
     written: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
 
-    def replace(self, table: str, rows: duckdb.DuckDBPyRelation | pa.Table | str, parameters: Mapping[str, Any] | None = None) -> int:
-        """Make `rows` (SQL with its parameters, a relation or an Arrow table) the table's day, by column name; returns how many there are.
+    def replace(
+        self,
+        table: str,
+        rows: duckdb.DuckDBPyRelation | pa.Table | str,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Make `rows` (SQL with its parameters, a relation or an Arrow table) the table's day, by
+        column name; returns how many there are.
 
-        SQL goes into the table as it is computed. A relation made by `con.sql(..., params=...)` does not: DuckDB computes it at once, and
-        keeps all of it in memory that its limit does not know.
+        SQL goes into the table as it is computed. A relation made by `con.sql(..., params=...)`
+        does not: DuckDB computes it at once, and keeps all of it in memory that its limit does not
+        know.
 
         Raises
         ------
@@ -82,16 +93,26 @@ class DayWriter:
         if isinstance(rows, str):
             source = f"({rows}\n)"
         else:
-            self.con.register("incoming_rows", rows)  # unlike a view that is created, it is in no store
+            self.con.register(
+                "incoming_rows", rows
+            )  # unlike a view that is created, it is in no store
             source = "incoming_rows"
-        given = {column[0] for column in self.con.execute(f"FROM {source} LIMIT 0", parameters).description or ()}
+        given = {
+            column[0]
+            for column in self.con.execute(f"FROM {source} LIMIT 0", parameters).description or ()
+        }
         if missing := columns - given:
             raise ValueError(f"{table} {self.day}: rows lack {', '.join(sorted(missing))}")
         if unknown := given - columns:
-            raise ValueError(f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table does not")
+            raise ValueError(
+                f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table"
+                " does not"
+            )
         before = _digest(self.con, table, self.day)
         self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
-        inserted = self.con.execute(f"INSERT INTO {table} BY NAME FROM {source}", parameters).fetchone()
+        inserted = self.con.execute(
+            f"INSERT INTO {table} BY NAME FROM {source}", parameters
+        ).fetchone()
         if not isinstance(rows, str):
             self.con.unregister("incoming_rows")
         after = _digest(self.con, table, self.day)
@@ -101,10 +122,15 @@ class DayWriter:
         return after[0]
 
     def mark(self, table: str, *, rows: int, changed: bool) -> None:
-        """Note that the table's day is written; only one that is not as it was before makes what was made from it stale."""
+        """Note that the table's day is written; only one that is not as it was before makes what
+        was made from it stale.
+        """
         self.written.add(table)
         which = [table, self.day]
-        sql = "SELECT max(changed) FILTER (table_name = ? AND day = ?), coalesce(max(made), 0) + 1 FROM written_days"
+        sql = (
+            "SELECT max(changed) FILTER (table_name = ? AND day = ?), coalesce(max(made), 0) + 1"
+            " FROM written_days"
+        )
         before, now = self.con.execute(sql, which).fetchall()[0]
         if changed or before is None:
             self.changed.add(table)
@@ -112,7 +138,10 @@ class DayWriter:
         if before is not None:
             self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
         made_at = datetime.now(UTC).replace(tzinfo=None)
-        self.con.execute("INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?)", [*which, rows, last_change, now, made_at, CODE_VERSION])
+        self.con.execute(
+            "INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [*which, rows, last_change, now, made_at, CODE_VERSION],
+        )
 
 
 @dataclass(frozen=True)
@@ -136,14 +165,16 @@ class Warehouse:
 
     @contextmanager
     def open(self, *, read_only: bool = False, past: Past | None = None) -> Iterator[Connection]:
-        """A connection; all tables exist, and nobody else writes. Waits for others up to the home's `lock_timeout_seconds`.
+        """A connection; all tables exist, and nobody else writes. Waits for others up to the home's
+        `lock_timeout_seconds`.
 
         Raises
         ------
         WarehouseLockedError
             Others still write after that time; names them.
         WarehouseError
-            It cannot be opened for another reason: no permission, no warehouse, tables of no version that is known.
+            It cannot be opened for another reason: no permission, no warehouse, tables of no
+            version that is known.
         MigrationError
             Its tables are newer than this software, or cannot be brought to it.
         """
@@ -155,12 +186,16 @@ class Warehouse:
                     yield con
 
     def kept_open(self) -> AbstractContextManager[None]:
-        """For a process that opens it again and again: while this lasts, that is quick where the store allows it."""
+        """For a process that opens it again and again: while this lasts, that is quick where the
+        store allows it.
+        """
         return self.store.kept_open()
 
     @contextmanager
     def by_day(self) -> Iterator[ByDay]:
-        """For work that claims one day after another, so that others can write other days at the same time where the store allows it."""
+        """For work that claims one day after another, so that others can write other days at the
+        same time where the store allows it.
+        """
         days = ByDay(self)
         try:
             yield days
@@ -178,7 +213,9 @@ class Warehouse:
             con.execute(f"SET TimeZone = 'UTC'; SET preserve_insertion_order = true; {QUIET}")
             if not is_current(con):
                 if read_only and not past:
-                    con.close()  # made by an earlier version, or by a process that was killed before it had tables
+                    # made by an earlier version, or by a process that was killed before it had
+                    # tables
+                    con.close()
                     with self.open():
                         pass
                     con = self._connect(read_only, past)
@@ -195,9 +232,10 @@ class Warehouse:
         for table in TABLES.values():
             if odd := {c.name for c in table.columns} ^ found.get(table.name, set()):
                 raise WarehouseError(
-                    f"{self.store}: table {table.name} was made by another version of this software (it differs in"
-                    f" {', '.join(sorted(odd))}). Nothing was changed. As long as no statement was issued, move the file away and run the"
-                    " days again from landing/; afterwards go on with the version that made it."
+                    f"{self.store}: table {table.name} was made by another version of this software"
+                    f" (it differs in {', '.join(sorted(odd))}). Nothing was changed. As long as no"
+                    " statement was issued, move the file away and run the days again from"
+                    " landing/; afterwards go on with the version that made it."
                 )
 
     def _connect(self, read_only: bool, past: Past | None) -> Connection:
@@ -205,10 +243,12 @@ class Warehouse:
 
     @contextmanager
     def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
-        """One transaction: everything that is replaced inside becomes visible together, or not at all.
+        """One transaction: everything that is replaced inside becomes visible together, or not at
+        all.
 
-        Before the commit the invariants of every table written are checked on that day; a violation rolls back. So does a
-        change of a closed day, except in tables of advice: no amount of that day follows from them.
+        Before the commit the invariants of every table written are checked on that day; a violation
+        rolls back. So does a change of a closed day, except in tables of advice: no amount of that
+        day follows from them.
 
         Raises
         ------
@@ -222,31 +262,44 @@ class Warehouse:
                 changed = sorted(name for name in writer.changed if TABLES[name].kind != "advice")
                 if changed and closed and day <= closed:
                     raise ClosedDayError(
-                        f"{day} is closed: statements were issued through {closed}. Its {', '.join(changed)} would change."
-                        f" Nothing was written. To correct it in the open period: earnings restate --day {day} --reason '...'"
+                        f"{day} is closed: statements were issued through {closed}. Its"
+                        f" {', '.join(changed)} would change. Nothing was written. To correct it in"
+                        f" the open period: earnings restate --day {day} --reason '...'"
                     )
             self.store.before_commit(con, f"{day} {', '.join(sorted(writer.written))}", None)
 
     @contextmanager
     def rewrite_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
-        """Like `write_day`, inside a transaction of the caller's, and for closed days too: for restatements only."""
+        """Like `write_day`, inside a transaction of the caller's, and for closed days too: for
+        restatements only.
+        """
         writer = DayWriter(con, day)
         yield writer
-        enforce(con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit)
+        enforce(
+            con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit
+        )
 
     @contextmanager
-    def transaction(self, con: Connection, note: str, *, closing: date | None = None) -> Iterator[None]:
-        """Everything inside is committed together, or nothing; `note` says what it is, `closing` which days it closes."""
+    def transaction(
+        self, con: Connection, note: str, *, closing: date | None = None
+    ) -> Iterator[None]:
+        """Everything inside is committed together, or nothing; `note` says what it is, `closing`
+        which days it closes.
+        """
         with transaction(con):
             yield
             self.store.before_commit(con, note, closing)
 
     def publish(self) -> Path | None:
-        """Let readers see what was committed, unless the home's settings say no; the file they read, if it is one."""
+        """Let readers see what was committed, unless the home's settings say no; the file they
+        read, if it is one.
+        """
         return self.store.publish() if self.home.settings.publish else None
 
     def prune(self, *, dry_run: bool) -> Sequence[str]:
-        """Forget what the store keeps of earlier states beyond what the settings say; in words what was done, or would be."""
+        """Forget what the store keeps of earlier states beyond what the settings say; in words what
+        was done, or would be.
+        """
         if not dry_run:
             delete_spilled(self.home)
         if not self.store.many_writers or not self.exists():
@@ -256,7 +309,9 @@ class Warehouse:
 
 
 class ByDay:
-    """Does one day's work after another on a connection that is opened when it is needed, and again when it was lost."""
+    """Does one day's work after another on a connection that is opened when it is needed, and again
+    when it was lost.
+    """
 
     def __init__(self, house: Warehouse) -> None:
         self._house = house
@@ -264,7 +319,8 @@ class ByDay:
         self._con: Connection | None = None
 
     def work(self, claim: Claim, job: Callable[[Connection], _T]) -> _T:
-        """Do it while nobody else writes what is claimed; again from the start if another commit or a lost server undid it.
+        """Do it while nobody else writes what is claimed; again from the start if another commit or
+        a lost server undid it.
 
         Raises
         ------
@@ -291,7 +347,9 @@ class ByDay:
             except duckdb.Error as error:
                 if not self._house.store.many_writers:
                     raise
-                raise DisturbedError(f"{self._house.store}: lost while it was opened: {' '.join(str(error).split())}") from error
+                raise DisturbedError(
+                    f"{self._house.store}: lost while it was opened: {' '.join(str(error).split())}"
+                ) from error
         return self._con
 
     def close(self) -> None:
@@ -309,7 +367,9 @@ def transaction(con: Connection) -> Iterator[None]:
             yield
             con.commit()
         except BaseException:
-            with suppress(duckdb.Error):  # none is open any more: the commit itself failed, or the server is gone
+            with suppress(
+                duckdb.Error
+            ):  # none is open any more: the commit itself failed, or the server is gone
                 con.rollback()
             raise
 
@@ -322,22 +382,29 @@ def _room_to_write() -> Iterator[None]:
         if "Could not write file" not in str(error):
             raise
         raise WarehouseError(
-            f"the warehouse cannot be written: {str(error).splitlines()[0]}. What was committed before stays, and nothing else was"
-            " written: make room and start again."
+            f"the warehouse cannot be written: {str(error).splitlines()[0]}. What was committed"
+            " before stays, and nothing else was written: make room and start again."
         ) from error
 
 
 def _columns(con: Connection) -> dict[str, set[str]]:
     """Columns of every table there is."""
     found: dict[str, set[str]] = {}
-    sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name = current_database()"
+    sql = (
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name"
+        " = current_database()"
+    )
     for table, column in con.execute(sql).fetchall():
         found.setdefault(table, set()).add(column)
     return found
 
 
-def in_batches(con: Connection, sql: str, parameters: dict[str, Any] | None = None, *, rows: int = 1 << 18) -> Iterator[pa.RecordBatch]:
-    """The rows of a query, so many at a time and never all at once; ask nothing else of the connection meanwhile."""
+def in_batches(
+    con: Connection, sql: str, parameters: dict[str, Any] | None = None, *, rows: int = 1 << 18
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a query, so many at a time and never all at once; ask nothing else of the
+    connection meanwhile.
+    """
     try:
         yield from con.execute(sql, parameters).to_arrow_reader(rows)
     except OSError as error:  # what DuckDB finds while it streams, Arrow says in its own words
@@ -346,7 +413,9 @@ def in_batches(con: Connection, sql: str, parameters: dict[str, Any] | None = No
 
 def closed_through(con: Connection) -> date | None:
     """The last day for which statements were issued."""
-    (closed,) = con.execute("SELECT max(day) FROM ledger_transactions WHERE kind = 'statement'").fetchall()[0]
+    (closed,) = con.execute(
+        "SELECT max(day) FROM ledger_transactions WHERE kind = 'statement'"
+    ).fetchall()[0]
     return closed  # type: ignore[no-any-return]
 
 
@@ -362,12 +431,17 @@ def is_written(con: Connection, table: str, day: date) -> bool:
     return not unwritten(con, [table], [day])
 
 
-def unwritten(con: Connection, tables: Sequence[str], days: Sequence[date]) -> list[tuple[date, str]]:
-    """Days that were never written, each with its table: by day, then in the order of `tables`. One query, for in a lake it is queries
-    that cost, not rows."""
+def unwritten(
+    con: Connection, tables: Sequence[str], days: Sequence[date]
+) -> list[tuple[date, str]]:
+    """Days that were never written, each with its table: by day, then in the order of `tables`. One
+    query, for in a lake it is queries that cost, not rows.
+    """
     if not tables or not days:
         return []
-    found = con.execute("SELECT day, table_name FROM written_days WHERE day BETWEEN ? AND ?", [min(days), max(days)]).fetchall()
+    found = con.execute(
+        "SELECT day, table_name FROM written_days WHERE day BETWEEN ? AND ?", [min(days), max(days)]
+    ).fetchall()
     there = set(found)
     return [(day, table) for day in days for table in tables if (day, table) not in there]
 
@@ -375,16 +449,24 @@ def unwritten(con: Connection, tables: Sequence[str], days: Sequence[date]) -> l
 def require_days(con: Connection, tables: Sequence[str], days: Sequence[date]) -> None:
     """Raise MissingDayError if a day of one of the tables was never written."""
     for day, table in unwritten(con, tables, days):
-        raise MissingDayError(f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day} --to {day}")
+        raise MissingDayError(
+            f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day}"
+            f" --to {day}"
+        )
 
 
 def _digest(con: Connection, table: str, day: date) -> tuple[int, int | None, int | None]:
     """How many rows there are, and two numbers that are equal for equal rows in any order.
 
-    Counts first: before every query that names all columns of a table that never had a row, a lake asks its catalogue twice a column.
+    Counts first: before every query that names all columns of a table that never had a row, a lake
+    asks its catalogue twice a column.
     """
     if not count(con, table, day):
         return 0, None, None
-    found = con.execute(f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE day = ?", [day]).fetchone()
+    found = con.execute(
+        f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE"
+        " day = ?",
+        [day],
+    ).fetchone()
     assert found is not None
     return found[0], found[1], found[2]

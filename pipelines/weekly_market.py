@@ -1,6 +1,8 @@
-"""A week of the platform as a donation market: what is counted, what `solvers.market_study` makes of it, and the rows that say so.
+"""A week of the platform as a donation market: what is counted, what `solvers.market_study` makes
+of it, and the rows that say so.
 
-What belongs here: reading the week and naming what was found. Which day is paid by it is decided in `market_floor.py`.
+What belongs here: reading the week and naming what was found. Which day is paid by it is decided in
+`market_floor.py`.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class WeeklyMarket:
-    """Rows of the week's tables, and the study they come from; None where there was nothing to study."""
+    """Rows of the week's tables, and the study they come from; None where there was nothing to
+    study.
+    """
 
     market: dict[str, Any]
     places: list[dict[str, Any]]
@@ -36,12 +40,20 @@ class WeeklyMarket:
 
     def tables(self) -> dict[str, pa.Table]:
         """The rows as Arrow, without the day and the policy's hash."""
-        rows = {"donation_market": [self.market], "donation_market_places": self.places, "donation_market_profile": self.profile}
+        rows = {
+            "donation_market": [self.market],
+            "donation_market_places": self.places,
+            "donation_market_profile": self.profile,
+        }
         return {name: pa.Table.from_pylist(rows[name], schema=arrow_columns(name)) for name in rows}
 
     def numbers(self) -> dict[str, float]:
         """What the web UI plots week by week."""
-        return {name: value for name, value in self.market.items() if isinstance(value, float) and np.isfinite(value)}
+        return {
+            name: value
+            for name, value in self.market.items()
+            if isinstance(value, float) and np.isfinite(value)
+        }
 
     def plots(self) -> dg.MarkdownMetadataValue:
         """Creators by time of day, and what each split leaves the platform."""
@@ -51,7 +63,14 @@ class WeeklyMarket:
         def draw(axes: Any) -> None:
             hours = np.arange(96) / 4
             times = [place for place in self.places if place["attribute"] == "time"]
-            axes[0].plot(hours, [place["creators"] for place in times], ".", color="C7", markersize=3, label="seen")
+            axes[0].plot(
+                hours,
+                [place["creators"] for place in times],
+                ".",
+                color="C7",
+                markersize=3,
+                label="seen",
+            )
             axes[0].plot(hours, study.serving_today, label="model, today's split")
             axes[0].plot(hours, study.serving_best, label="model, best split")
             axes[0].set(xlabel="hour (UTC)", ylabel="creators who serve")
@@ -62,22 +81,30 @@ class WeeklyMarket:
             for axis in axes:
                 axis.legend(fontsize=7)
 
-        return picture(draw, "Creators by time of day, and what each split leaves the platform", columns=2)
+        return picture(
+            draw, "Creators by time of day, and what each split leaves the platform", columns=2
+        )
 
 
-def study_week(con: Connection, first: date, last: date, days: Sequence[date], market: Market) -> WeeklyMarket:
+def study_week(
+    con: Connection, first: date, last: date, days: Sequence[date], market: Market
+) -> WeeklyMarket:
     """Study the landed days of a week.
 
-    The attribute is the time of day, in 96 quarter hours (UTC). A creator serves a quarter hour in which somebody watched one of the
-    creator's videos. Categories are counted too; there is no distance between them, so they have no equilibrium.
+    The attribute is the time of day, in 96 quarter hours (UTC). A creator serves a quarter hour in
+    which somebody watched one of the creator's videos. Categories are counted too; there is no
+    distance between them, so they have no equilibrium.
     """
     parameters = {"first_day": first, "last_day": last, "days": len(days)}
     places = con.execute(query("market_places"), parameters).to_arrow_table().to_pylist()
     (everything,) = [place for place in places if place["attribute"] == "all"]
     times = [place for place in places if place["attribute"] == "time"]
-    viewers, serving, coins = (np.array([place[name] for place in times]) for name in ("viewers", "creators", "coins"))
+    viewers, serving, coins = (
+        np.array([place[name] for place in times]) for name in ("viewers", "creators", "coins")
+    )
     revenue, payout = con.execute(
-        """SELECT coalesce(sum(revenue_micros), 0)::BIGINT, coalesce(sum(payout_micros), 0)::BIGINT FROM donation_splits
+        """SELECT coalesce(sum(revenue_micros), 0)::BIGINT, coalesce(sum(payout_micros),
+            0)::BIGINT FROM donation_splits
            WHERE day BETWEEN ? AND ?""",
         [first, last],
     ).fetchall()[0]
@@ -87,8 +114,14 @@ def study_week(con: Connection, first: date, last: date, days: Sequence[date], m
     row |= {"days": len(days), "locations": market.locations, "alpha_today": today}
     try:
         if today is None or not 0 < today < 1:
-            raise ValueError("no coins were gifted" if today is None else f"creators keep {today:.0%} of the coins")
-        row["served"] = market.window or max(1, round(float(serving.sum()) / everything["creators"]))
+            raise ValueError(
+                "no coins were gifted"
+                if today is None
+                else f"creators keep {today:.0%} of the coins"
+            )
+        row["served"] = market.window or max(
+            1, round(float(serving.sum()) / everything["creators"])
+        )
         study = study_market(
             viewers,
             serving,
@@ -101,8 +134,14 @@ def study_week(con: Connection, first: date, last: date, days: Sequence[date], m
         )
     except (ValueError, ArithmeticError) as error:
         return WeeklyMarket(row | {"note": f"no market: {error}"}, places, [], None)
-    for place, preferred, now, then in zip(times, study.preferences, study.serving_today, study.serving_best, strict=True):
-        place |= {"preferred": float(preferred), "serving_today": float(now), "serving_best": float(then)}
+    for place, preferred, now, then in zip(
+        times, study.preferences, study.serving_today, study.serving_best, strict=True
+    ):
+        place |= {
+            "preferred": float(preferred),
+            "serving_today": float(now),
+            "serving_best": float(then),
+        }
     return WeeklyMarket(row | _found(study), places, _profile(study), study)
 
 
@@ -134,11 +173,21 @@ def _found(study: MarketStudy) -> dict[str, Any]:
     for axis, name in enumerate(("opportunity_cost", "deviation_cost")):
         tried = (fit.opportunity_costs, fit.deviation_costs)[axis]
         fits = np.flatnonzero(fit.plausible.any(axis=1 - axis))
-        around = np.concatenate([[0.0], tried, [np.inf]])  # the next ones tried on both sides are excluded, what lies between is not
-        row |= {name: float(tried[study.pair[axis]]), f"{name}_low": float(around[fits[0]]), f"{name}_high": float(around[fits[-1] + 2])}
+        around = np.concatenate(
+            [[0.0], tried, [np.inf]]
+        )  # the next ones tried on both sides are excluded, what lies between is not
+        row |= {
+            name: float(tried[study.pair[axis]]),
+            f"{name}_low": float(around[fits[0]]),
+            f"{name}_high": float(around[fits[-1] + 2]),
+        }
     row["revenue_floor"] = round(1 - row["alpha_high"], DIGITS)
     found = fit.identification()
-    why = f" The donation function is the document's, because {study.estimate.why_not}." if study.estimate.why_not else ""
+    why = (
+        f" The donation function is the document's, because {study.estimate.why_not}."
+        if study.estimate.why_not
+        else ""
+    )
     row["note"] = f"{found[0].upper()}{found[1:]}.{why}"
     return row
 

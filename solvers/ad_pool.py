@@ -1,7 +1,9 @@
-"""Split one advertising pool among videos: fairness and efficiency, floors and caps, one multiplier.
+"""Split one advertising pool among videos: fairness and efficiency, floors and caps, one
+multiplier.
 
-Belongs here: the two objectives of docs/formulas.md section 2 and the search for their multiplier. Does not: how a share is measured, when
-a pool is carried to the next day, and whole micros (`solvers.apportion`).
+Belongs here: the two objectives of docs/formulas.md section 2 and the search for their multiplier.
+Does not: how a share is measured, when a pool is carried to the next day, and whole micros
+(`solvers.apportion`).
 """
 
 from __future__ import annotations
@@ -32,12 +34,16 @@ class PoolAllocation:
 
     Attributes
     ----------
-    payout : (n,) array, in the unit of the pool; sums to the pool
-    multiplier : worth of the last unit of the *normalised* pool, nu in the equations of `allocate_pool` (0 where money is left over
-        for videos without views, and for an empty pool; infinite where a floor of 0 is forced on a video with views)
-    residual : largest violation of the optimality conditions by `payout`, relative: |sum - pool|/pool, bounds broken / pool, and
+    payout : (n,) array, in the unit of the pool; sums to the pool multiplier : worth of the last
+    unit of the *normalised* pool, nu in the equations of `allocate_pool` (0 where money is left
+    over
+        for videos without views, and for an empty pool; infinite where a floor of 0 is forced on a
+        video with views)
+    residual : largest violation of the optimality conditions by `payout`, relative: |sum -
+    pool|/pool, bounds broken / pool, and
         |gradient - nu| / max(gradient, nu) wherever no bound explains the difference
-    passes : sweeps over n rows that the search took; a step over the part of the rows that is still open counts as that part
+    passes : sweeps over n rows that the search took; a step over the part of the rows that is still
+    open counts as that part
     """
 
     payout: Floats
@@ -59,25 +65,26 @@ def allocate_pool(
 ) -> PoolAllocation:
     r"""Split `pool` among n videos by share, weighing fairness against efficiency.
 
-    With :math:`s_v` the share normalised to sum 1, :math:`w_v = s_v^\alpha` and :math:`y_v = p_v / P`,
+    With :math:`s_v` the share normalised to sum 1, :math:`w_v = s_v^\alpha` and :math:`y_v = p_v /
+    P`,
 
     .. math:: \max_p \; \lambda_f \sum_v w_v \log p_v + \lambda_e \sum_v s_v p_v / P \qquad \text{("linear")}
 
     .. math:: \max_p \; \sum_v a_v \log p_v, \quad a_v = \lambda_f w_v / \textstyle\sum_u w_u + \lambda_e s_v \qquad \text{("blend")}
 
-    both subject to :math:`\sum_v p_v = P` and :math:`\text{floor}_v \le p_v \le \text{cap}_v`. Solutions:
-    :math:`y_v = \text{clip}(\lambda_f w_v / (\nu - \lambda_e s_v))` (at the cap where :math:`\nu \le \lambda_e s_v`) and
-    :math:`y_v = \text{clip}(a_v / \nu)`. "blend" has both special cases of the document: lambda_eff alone pays P s, lambda_fair
-    alone pays in proportion to w. "linear" is the document's own; with lambda_fair = 0 it is a linear program.
+    both subject to :math:`\sum_v p_v = P` and :math:`\text{floor}_v \le p_v \le \text{cap}_v`.
+    Solutions: :math:`y_v = \text{clip}(\lambda_f w_v / (\nu - \lambda_e s_v))` (at the cap where
+    :math:`\nu \le \lambda_e s_v`) and :math:`y_v = \text{clip}(a_v / \nu)`. "blend" has both
+    special cases of the document: lambda_eff alone pays P s, lambda_fair alone pays in proportion
+    to w. "linear" is the document's own; with lambda_fair = 0 it is a linear program.
 
     Parameters
     ----------
-    pool : money to give out, any unit, at least 0
-    share : (n,) effective impressions or any multiple of them, at least 0
-    alpha : fairness exponent, in (0, 1]
-    lambda_fair, lambda_eff : weights of the two goals, at least 0, not both 0; they need not sum to 1
-    objective : "blend" or "linear"
-    floor, cap : bounds in money, one number or (n,); None is no bound, and a cap may be infinite
+    pool : money to give out, any unit, at least 0 share : (n,) effective impressions or any
+    multiple of them, at least 0 alpha : fairness exponent, in (0, 1] lambda_fair, lambda_eff :
+    weights of the two goals, at least 0, not both 0; they need not sum to 1 objective : "blend" or
+    "linear" floor, cap : bounds in money, one number or (n,); None is no bound, and a cap may be
+    infinite
 
     Returns
     -------
@@ -92,12 +99,14 @@ def allocate_pool(
 
     Notes
     -----
-    Rows with cap 0 leave the problem before anything is normalised. Rows without share get their floor, and share as equally as their
-    bounds allow only what no other row can absorb (so if every share is 0, that is the whole pool). With lambda_fair = 0, "linear"
-    fills the largest share to its cap first; equal shares at the margin are paid as equally as their bounds allow, the limit for
-    lambda_fair -> 0.
+    Rows with cap 0 leave the problem before anything is normalised. Rows without share get their
+    floor, and share as equally as their bounds allow only what no other row can absorb (so if every
+    share is 0, that is the whole pool). With lambda_fair = 0, "linear" fills the largest share to
+    its cap first; equal shares at the margin are paid as equally as their bounds allow, the limit
+    for lambda_fair -> 0.
 
-    Source: the ad revenue document, section 3 (the program and its two special cases); docs/formulas.md section 2 (blend, edges).
+    Source: the ad revenue document, section 3 (the program and its two special cases);
+    docs/formulas.md section 2 (blend, edges).
 
     Examples
     --------
@@ -107,7 +116,14 @@ def allocate_pool(
     [16.67, 33.33, 50.0]
     """
     pool, shares, lo, hi = _checked(
-        pool, share, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective, floor=floor, cap=cap
+        pool,
+        share,
+        alpha=alpha,
+        lambda_fair=lambda_fair,
+        lambda_eff=lambda_eff,
+        objective=objective,
+        floor=floor,
+        cap=cap,
     )
     n = shares.size
     floors, caps = _sum_near(lo, pool), _sum_near(hi, pool)
@@ -129,7 +145,9 @@ def allocate_pool(
     if floors >= pool * (1 - _ROUNDING):
         with np.errstate(divide="ignore"):
             prices = a[earns] / (lo[earns] / pool) + b * s[earns]
-        return _result(lo.copy(), float(prices.max(initial=0.0)), (pool, s, a, b, lo, hi), passes, forced=True)
+        return _result(
+            lo.copy(), float(prices.max(initial=0.0)), (pool, s, a, b, lo, hi), passes, forced=True
+        )
     if caps <= pool * (1 + _ROUNDING):
         prices = a[earns] / (hi[earns] / pool) + b * s[earns]
         nu = 0.0 if idle.any() or not earns.any() else float(prices.min())
@@ -151,16 +169,25 @@ def allocate_pool(
         room = math.fsum(np.append(-lo, pool))
     every = bool(earns.all())
     a_, s_, lo_, hi_ = (x if every else x[earns] for x in (a, s, lo, hi))
-    found = _search(pool * a_, b, s_, lo_, hi_, room=room) if a.any() else _greedy(b, s_, lo_, hi_, room)
+    found = (
+        _search(pool * a_, b, s_, lo_, hi_, room=room)
+        if a.any()
+        else _greedy(b, s_, lo_, hi_, room)
+    )
     payout[earns] = found.payout
-    return _result(payout, found.multiplier, (pool, s, a, b, lo, hi), passes + found.passes * a_.size / n)
+    return _result(
+        payout, found.multiplier, (pool, s, a, b, lo, hi), passes + found.passes * a_.size / n
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------- checks and terms
+# --------------------------------------------------------------------------------------------------
 
 
-def checked_pool(pool: float, alpha: float, lambda_fair: float, lambda_eff: float, objective: str) -> float:
-    """The pool as a float; ValueError names the number that is outside its range. For pools in memory and in chunks.
+def checked_pool(
+    pool: float, alpha: float, lambda_fair: float, lambda_eff: float, objective: str
+) -> float:
+    """The pool as a float; ValueError names the number that is outside its range. For pools in
+    memory and in chunks.
 
     >>> checked_pool(100, alpha=0.5, lambda_fair=0.5, lambda_eff=0.5, objective="blend")
     100.0
@@ -220,8 +247,12 @@ def _sum_near(values: Floats, target: float) -> float:
     return math.fsum(values) if abs(total - target) <= 1e-9 * target else total
 
 
-def _terms(share: Floats, alpha: float, lambda_fair: float, lambda_eff: float, objective: str) -> tuple[Floats, Floats, float]:
-    """Normalised share s, weight a of the logarithm, and b, the weight of the linear term s p / pool."""
+def _terms(
+    share: Floats, alpha: float, lambda_fair: float, lambda_eff: float, objective: str
+) -> tuple[Floats, Floats, float]:
+    """Normalised share s, weight a of the logarithm, and b, the weight of the linear term s p /
+    pool.
+    """
     top = float(share.max())
     if top == 0:
         return share, np.zeros_like(share), 0.0
@@ -233,7 +264,7 @@ def _terms(share: Floats, alpha: float, lambda_fair: float, lambda_eff: float, o
     return s, (lambda_fair / w.sum()) * w + lambda_eff * s, 0.0
 
 
-# --------------------------------------------------------------------------------------------------- search for the multiplier
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,11 +275,12 @@ class _Found:
 
 
 def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, *, room: float) -> _Found:
-    """Payouts p = clip(a / (nu - b s), lo, hi) with sum(p - lo) = room; needs a > 0 and 0 < room < sum(hi - lo).
+    """Payouts p = clip(a / (nu - b s), lo, hi) with sum(p - lo) = room; needs a > 0 and 0 < room <
+    sum(hi - lo).
 
-    Works in d = nu - b s_ref: nu itself agrees with b s_ref in nearly all digits when b is large. The reference is the largest
-    share. Where the caps hold that one down and d + b s_ref cancels, the search is run again about the largest share that the
-    digits left cannot place at a bound.
+    Works in d = nu - b s_ref: nu itself agrees with b s_ref in nearly all digits when b is large.
+    The reference is the largest share. Where the caps hold that one down and d + b s_ref cancels,
+    the search is run again about the largest share that the digits left cannot place at a bound.
     """
     reference, passes = float(s.max()), 0.0
     probes: list[float] = []
@@ -258,7 +290,11 @@ def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, *, room: flo
         passes += used
         if d > 0:
             break
-        settled, least, largest = least == largest, least - 8 * _EPS * abs(least), largest + 8 * _EPS * abs(largest)
+        settled, least, largest = (
+            least == largest,
+            least - 8 * _EPS * abs(least),
+            largest + 8 * _EPS * abs(largest),
+        )
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             unsettled = (a / hi - c <= largest) & ~(a / lo - c < least)
         highest = float(s[unsettled].max(initial=0.0))
@@ -281,15 +317,21 @@ def _search(a: Floats, b: float, s: Floats, lo: Floats, hi: Floats, *, room: flo
     return _Found(payout, d + b * reference, passes + 2)
 
 
-def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: float, probes: list[float]) -> tuple[float, ...]:
-    """The d with sum(clip(a / (d + c), lo, hi) - lo) = room, a bracket around it, and the passes used.
+def _bracketed_newton(
+    a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: float, probes: list[float]
+) -> tuple[float, ...]:
+    """The d with sum(clip(a / (d + c), lo, hi) - lo) = room, a bracket around it, and the passes
+    used.
 
-    The sum falls in d; its kinks are where a row leaves its cap and where it reaches its floor. Between kinks 1 / sum(a / (d + c)) is
-    concave, so Newton's method on it never jumps over the root, and for c = 0 it is exact. A row is dropped as soon as the
-    bracket shows at which bound it ends. Where Newton does not bring the gap down by a factor of 4, medians of the kinks still open
-    take over, each of which halves them; the more often Newton fails, the more of them. `probes` are tried first, last one first.
+    The sum falls in d; its kinks are where a row leaves its cap and where it reaches its floor.
+    Between kinks 1 / sum(a / (d + c)) is concave, so Newton's method on it never jumps over the
+    root, and for c = 0 it is exact. A row is dropped as soon as the bracket shows at which bound it
+    ends. Where Newton does not bring the gap down by a factor of 4, medians of the kinks still open
+    take over, each of which halves them; the more often Newton fails, the more of them. `probes`
+    are tried first, last one first.
 
-    Below 0 the reference is capped and digits cancel: there, where Newton leaves a bracket without kinks, the bracket is the answer.
+    Below 0 the reference is capped and digits cancel: there, where Newton leaves a bracket without
+    kinks, the bracket is the answer.
     """
     n, passes = a.size, 1.0
     with np.errstate(divide="ignore", over="ignore"):
@@ -311,8 +353,14 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: flo
         all_free = bool(free.all())
         distance = d + (c if all_free else c[free])
         p = (a if all_free else a[free]) / distance
-        want = room - float((most[capped] - lo[capped]).sum()) + float((lo if all_free else lo[free]).sum())
-        nearest = float(distance.min(initial=math.inf))  # taken out of the slope sum(p / distance), which would overflow
+        want = (
+            room
+            - float((most[capped] - lo[capped]).sum())
+            + float((lo if all_free else lo[free]).sum())
+        )
+        nearest = float(
+            distance.min(initial=math.inf)
+        )  # taken out of the slope sum(p / distance), which would overflow
         have, bend = float(p.sum()), float((p * (nearest / distance)).sum())
         gap = have - want
         if abs(gap) <= _ROUNDING * room:
@@ -324,7 +372,9 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: flo
         if kinks and np.count_nonzero(keep) < 0.75 * a.size:
             at_cap = leaves_cap >= right
             room -= float((most[at_cap] - lo[at_cap]).sum())
-            a, c, lo, most, leaves_cap, meets_floor = (x[keep] for x in (a, c, lo, most, leaves_cap, meets_floor))
+            a, c, lo, most, leaves_cap, meets_floor = (
+                x[keep] for x in (a, c, lo, most, leaves_cap, meets_floor)
+            )
 
         # --- next point
         if kinks:
@@ -354,7 +404,10 @@ def _bracketed_newton(a: Floats, c: Floats, lo: Floats, hi: Floats, *, room: flo
             break
         d = following
     else:
-        raise ArithmeticError(f"the multiplier search did not settle in {_MAX_STEPS} steps: between {left!r} and {right!r}")
+        raise ArithmeticError(
+            f"the multiplier search did not settle in {_MAX_STEPS} steps: between {left!r} and"
+            f" {right!r}"
+        )
     return d, d, d, passes
 
 
@@ -370,7 +423,9 @@ def _equal(lo: Floats, hi: Floats, room: float) -> _Found:
 
 
 def _greedy(b: float, s: Floats, lo: Floats, hi: Floats, room: float) -> _Found:
-    """The linear program: the largest shares to their caps, the last level of equal shares paid as equally as its bounds allow."""
+    """The linear program: the largest shares to their caps, the last level of equal shares paid as
+    equally as its bounds allow.
+    """
     order = np.argsort(-s, kind="stable")
     filled = np.cumsum(np.minimum(hi - lo, room)[order])
     level = float(s[order[min(int(np.searchsorted(filled, room)), s.size - 1)]])
@@ -388,7 +443,7 @@ def _greedy(b: float, s: Floats, lo: Floats, hi: Floats, room: float) -> _Found:
     return _Found(payout, b * level, passes)
 
 
-# ------------------------------------------------------------------------------------------------------ optimality conditions
+# --------------------------------------------------------------------------------------------------
 
 
 def _result(

@@ -1,7 +1,8 @@
-"""Turn real amounts into whole micros that add up to the total: largest remainder on exact arithmetic.
+"""Turn real amounts into whole micros that add up to the total: largest remainder on exact
+arithmetic.
 
-Belongs here: rounding that keeps a sum, integer bounds and independence of row order. Does not: what the amounts mean, or
-which account takes them.
+Belongs here: rounding that keeps a sum, integer bounds and independence of row order. Does not:
+what the amounts mean, or which account takes them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _LARGEST_TOTAL = 9_200_000_000_000_000_000
 _BELOW_INT64 = 2.0**63 - 1024
 _SPLITTER = float(2**27 + 1)
 _QUOTA_ERROR = 2.0**-96
-"""Bound on the relative error of a quota in double-double arithmetic, with room to spare (products and sums lose below 2^-100)."""
+"""Bound on the relative error of a quota in double-double arithmetic, with room to spare (products
+and sums lose below 2^-100).
+"""
 _REMAINDER_ERROR = 2.0**-51
 
 
@@ -40,19 +43,21 @@ def apportion(
 ) -> Ints:
     r"""Whole numbers in proportion to `amounts` that sum to exactly `total`.
 
-    With the exact rational quotas :math:`q_v = \text{total} \cdot \text{amount}_v / \sum_u \text{amount}_u`, the result solves
+    With the exact rational quotas :math:`q_v = \text{total} \cdot \text{amount}_v / \sum_u
+    \text{amount}_u`, the result solves
 
     .. math:: \min_x \sum_v (x_v - q_v)^2 \quad \text{s.t. } \sum_v x_v = \text{total}, \; \text{floor}_v \le x_v \le \text{cap}_v,
               \; x_v \text{ whole}
 
-    which without bounds is the method of largest remainders: every row gets the whole part of its quota, and the units left go to the
-    largest remainders. A float is the dyadic rational that it stores, so nothing is rounded before the comparison.
+    which without bounds is the method of largest remainders: every row gets the whole part of its
+    quota, and the units left go to the largest remainders. A float is the dyadic rational that it
+    stores, so nothing is rounded before the comparison.
 
     Parameters
     ----------
-    amounts : (n,) floats or integers, finite and at least 0; all zero counts as all equal
-    total : whole number to give out, from 0 to 9.2e18
-    keys : (n,) one id per row; equal remainders are ordered by a hash (blake2b) of the id, so that the outcome does not depend on
+    amounts : (n,) floats or integers, finite and at least 0; all zero counts as all equal total :
+    whole number to give out, from 0 to 9.2e18 keys : (n,) one id per row; equal remainders are
+    ordered by a hash (blake2b) of the id, so that the outcome does not depend on
         the order of rows. None hashes the position instead.
     floor, cap : whole bounds, one number or (n,); None is no bound
 
@@ -65,15 +70,17 @@ def apportion(
     InfeasibleError
         floors above the total, caps below it, a floor above its cap, or money and no row
     ValueError
-        an amount that is NaN, infinite or negative (names the row), a total that is negative, too large or not whole, bounds that are
-        not whole
+        an amount that is NaN, infinite or negative (names the row), a total that is negative, too
+        large or not whole, bounds that are not whole
 
     Notes
     -----
-    Quotas are found in double-double arithmetic. Only rows whose quota is too close to a whole number, or whose remainder is too
-    close to the last one served, are computed with Python's integers, once per distinct amount.
+    Quotas are found in double-double arithmetic. Only rows whose quota is too close to a whole
+    number, or whose remainder is too close to the last one served, are computed with Python's
+    integers, once per distinct amount.
 
-    Source: docs/formulas.md section 4 (integers by largest remainder, ties by a hash of the id, bounds never broken by rounding).
+    Source: docs/formulas.md section 4 (integers by largest remainder, ties by a hash of the id,
+    bounds never broken by rounding).
 
     Examples
     --------
@@ -95,7 +102,8 @@ def apportion(
     rule = _quota_rule(values, total)
     whole, remainder = _quotas(values, rule)
 
-    # --- the shift that the bounds call for (0 without bounds): as large as it can be without giving out too much
+    # --- the shift that the bounds call for (0 without bounds): as large as it can be without
+    # giving out too much
     shift = _shift(whole, lo, hi, total)
     given = _shifted(whole, shift, lo, hi)
 
@@ -108,7 +116,7 @@ def apportion(
     return given
 
 
-# --------------------------------------------------------------------------------------------------------------------- checks
+# --------------------------------------------------------------------------------------------------
 
 
 def _checked(amounts: npt.ArrayLike, total: int) -> tuple[Amounts, int]:
@@ -132,28 +140,46 @@ def _checked(amounts: npt.ArrayLike, total: int) -> tuple[Amounts, int]:
         bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         row = int(np.argmax(bad))
-        raise ValueError(f"amounts must be finite and at least 0: row {row} is {values[row].item()!r}")
-    if values.dtype.kind == "f" and values.size and values.max() < 2.0**62 and np.array_equal(values, np.floor(values)):
+        raise ValueError(
+            f"amounts must be finite and at least 0: row {row} is {values[row].item()!r}"
+        )
+    if (
+        values.dtype.kind == "f"
+        and values.size
+        and values.max() < 2.0**62
+        and np.array_equal(values, np.floor(values))
+    ):
         values = values.astype(np.int64)
     return values, total
 
 
-def _bounds(floor: npt.ArrayLike | None, cap: npt.ArrayLike | None, n: int, total: int) -> tuple[Ints, Ints]:
-    lo, hi = (_whole_bound(x, name, n, default) for x, name, default in ((floor, "floor", 0), (cap, "cap", total)))
+def _bounds(
+    floor: npt.ArrayLike | None, cap: npt.ArrayLike | None, n: int, total: int
+) -> tuple[Ints, Ints]:
+    lo, hi = (
+        _whole_bound(x, name, n, default)
+        for x, name, default in ((floor, "floor", 0), (cap, "cap", total))
+    )
     if np.any(bad := (lo < 0) | (lo > hi)):
         row = int(np.argmax(bad))
-        raise InfeasibleError(f"the floor of row {row}, {int(lo[row])}, is negative or above its cap, {int(hi[row])}")
+        raise InfeasibleError(
+            f"the floor of row {row}, {int(lo[row])}, is negative or above its cap, {int(hi[row])}"
+        )
     if (least := _sum(lo)) > total:
         raise InfeasibleError(f"the floors add up to {least}, more than the total of {total}")
     hi = np.minimum(hi, total)
     if (most := _sum(hi)) < total:
-        raise InfeasibleError(f"the caps of {n} rows add up to {most}, less than the total of {total}")
+        raise InfeasibleError(
+            f"the caps of {n} rows add up to {most}, less than the total of {total}"
+        )
     return lo, hi
 
 
 def _whole_bound(bound: npt.ArrayLike | None, name: str, n: int, default: int) -> Ints:
     values = np.asarray(default if bound is None else bound)
-    if values.dtype.kind == "f" and np.all((values == np.floor(values)) & (np.abs(values) < 2.0**62)):
+    if values.dtype.kind == "f" and np.all(
+        (values == np.floor(values)) & (np.abs(values) < 2.0**62)
+    ):
         values = values.astype(np.int64)
     if values.dtype.kind not in "iu":
         raise ValueError(f"{name} must be whole numbers")
@@ -167,7 +193,7 @@ def _sum(values: Ints) -> int:
     return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
-# --------------------------------------------------------------------------------------------------------------------- quotas
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -185,7 +211,9 @@ class _QuotaRule:
             wholes, rests = np.divmod(values.astype(np.int64) * p, q)
             return wholes.tolist(), rests.tolist()
         unit = 1 << self.bits
-        pairs = [divmod(top * (unit // bottom) * p, q) for top, bottom in map(_as_ratio, values.tolist())]
+        pairs = [
+            divmod(top * (unit // bottom) * p, q) for top, bottom in map(_as_ratio, values.tolist())
+        ]
         return [whole for whole, _ in pairs], [rest for _, rest in pairs]
 
 
@@ -205,7 +233,11 @@ def _quota_rule(values: Amounts, total: int) -> _QuotaRule:
     # halves of 27 bits, so that their sums stay exact in the doubles of bincount
     upper = np.bincount(place, weights=whole_mantissa >> 27)
     lower = np.bincount(place, weights=whole_mantissa & (2**27 - 1))
-    total_mantissa = sum(((int(u) << 27) + int(v)) << i for i, (u, v) in enumerate(zip(upper, lower, strict=True)) if u or v)
+    total_mantissa = sum(
+        ((int(u) << 27) + int(v)) << i
+        for i, (u, v) in enumerate(zip(upper, lower, strict=True))
+        if u or v
+    )
     bits = max(0, 53 - lowest)
     return _QuotaRule(bits, Fraction(total, total_mantissa << max(0, lowest - 53)), False)
 
@@ -254,7 +286,7 @@ def _product_error(x: Floats, y: float, product: Floats) -> Floats:
     return x_low * y_low - (((product - x_high * y_high) - x_low * y_high) - x_high * y_low)
 
 
-# --------------------------------------------------------------------------------------------------------- bounds and last units
+# --------------------------------------------------------------------------------------------------
 
 
 def _shifted(whole: Ints, shift: int, lo: Ints, hi: Ints) -> Ints:
@@ -271,14 +303,25 @@ def _shift(whole: Ints, lo: Ints, hi: Ints, total: int) -> int:
     low, high = -total, total
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _sum(_shifted(whole, middle, lo, hi)) <= total else (low, middle)
+        low, high = (
+            (middle, high) if _sum(_shifted(whole, middle, lo, hi)) <= total else (low, middle)
+        )
     return low
 
 
 def _largest(
-    remainder: Floats, able: Rows, units: int, *, error: float, values: Amounts, rule: _QuotaRule, ids: npt.NDArray[np.object_] | None
+    remainder: Floats,
+    able: Rows,
+    units: int,
+    *,
+    error: float,
+    values: Amounts,
+    rule: _QuotaRule,
+    ids: npt.NDArray[np.object_] | None,
 ) -> Rows:
-    """The `units` rows of `able` with the largest remainders; `error` is how far apart two equal ones can look."""
+    """The `units` rows of `able` with the largest remainders; `error` is how far apart two equal
+    ones can look.
+    """
     ahead = remainder[able]
     ahead -= np.partition(ahead, able.size - units)[able.size - units]
     sure = able[ahead > error]

@@ -1,7 +1,7 @@
 """Whole units under rules over groups: a rounding that keeps every group's bounds.
 
-Belongs here: moving single units between groups after `solvers.apportion` rounded as if there were no rules. Does not: the real-valued
-optimum (`solvers.ad_rules`).
+Belongs here: moving single units between groups after `solvers.apportion` rounded as if there were
+no rules. Does not: the real-valued optimum (`solvers.ad_rules`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ Ints = npt.NDArray[np.int64]
 class GroupBounds:
     """What the members of a group get together, in whole units: least and most, None for no bound.
 
-    `members` are marked, (n,) of bool, or numbered in ascending order: a grouping of all rows is then no larger than the rows are.
+    `members` are marked, (n,) of bool, or numbered in ascending order: a grouping of all rows is
+    then no larger than the rows are.
     """
 
     name: str
@@ -33,13 +34,20 @@ class GroupBounds:
 
 
 def apportion_with_rules(
-    amounts: npt.ArrayLike, total: int, rules: Sequence[GroupBounds], *, keys: Sequence[str], floor: int = 0, cap: int | None = None
+    amounts: npt.ArrayLike,
+    total: int,
+    rules: Sequence[GroupBounds],
+    *,
+    keys: Sequence[str],
+    floor: int = 0,
+    cap: int | None = None,
 ) -> Ints:
     r"""Round `amounts` to integers that sum to `total` and keep the bounds of every group.
 
-    Rows that belong to the same groups form a cell. Starting from the largest remainder, the fewest units
-    :math:`\min \sum_c |d_c|` are moved between cells, :math:`\sum_c d_c = 0`, so that every rule holds; each cell is then rounded by
-    largest remainder to its new total. Where the amounts keep the rules, so few have to move that no row is off by more than a few units.
+    Rows that belong to the same groups form a cell. Starting from the largest remainder, the fewest
+    units :math:`\min \sum_c |d_c|` are moved between cells, :math:`\sum_c d_c = 0`, so that every
+    rule holds; each cell is then rounded by largest remainder to its new total. Where the amounts
+    keep the rules, so few have to move that no row is off by more than a few units.
 
     Parameters
     ----------
@@ -73,16 +81,30 @@ def apportion_with_rules(
     have = np.add.reduceat(paid[order], starts).astype(object)
     size = np.bincount(cell)
     ceiling = total if cap is None else min(cap, total)
-    moves = _moves([(rule, np.unique(cell[rule.members])) for rule in rules], have, size * floor - have, size * ceiling - have, paid)
+    moves = _moves(
+        [(rule, np.unique(cell[rule.members])) for rule in rules],
+        have,
+        size * floor - have,
+        size * ceiling - have,
+        paid,
+    )
     for c in np.flatnonzero(moves):
         rows = order[starts[c] : starts[c] + size[c]]
-        paid[rows] = apportion(amounts[rows], int(have[c]) + int(moves[c]), keys=ids[rows].tolist(), floor=floor, cap=cap)
+        paid[rows] = apportion(
+            amounts[rows],
+            int(have[c]) + int(moves[c]),
+            keys=ids[rows].tolist(),
+            floor=floor,
+            cap=cap,
+        )
     assert all(_kept(paid, rule) for rule in rules)
     return paid
 
 
 def _cells(groups: Sequence[npt.NDArray[np.bool_] | npt.NDArray[np.intp]], n: int) -> Ints:
-    """Rows of the same groups have the same number; those that are in an earlier group than others come after them."""
+    """Rows of the same groups have the same number; those that are in an earlier group than others
+    come after them.
+    """
     cell, cells = np.zeros(n, dtype=np.int64), 1
     for members in reversed(groups):
         found, which = np.unique(cell[members], return_inverse=True)
@@ -96,8 +118,12 @@ def _kept(paid: Ints, rule: GroupBounds) -> bool:
     return (rule.least is None or got >= rule.least) and (rule.most is None or got <= rule.most)
 
 
-def _moves(rules: list[tuple[GroupBounds, Ints]], have: Any, least: Any, most: Any, paid: Ints) -> Ints:
-    """The fewest units to move into (or out of) each cell. They are few, so that the solver's doubles hold them exactly."""
+def _moves(
+    rules: list[tuple[GroupBounds, Ints]], have: Any, least: Any, most: Any, paid: Ints
+) -> Ints:
+    """The fewest units to move into (or out of) each cell. They are few, so that the solver's
+    doubles hold them exactly.
+    """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csc_array
 
@@ -112,14 +138,23 @@ def _moves(rules: list[tuple[GroupBounds, Ints]], have: Any, least: Any, most: A
     place = np.concatenate(columns)
     row = np.repeat(np.arange(len(columns)), [column.size for column in columns])
     signs = np.repeat([1.0, -1.0], place.size)
-    moved = csc_array((signs, (np.tile(row, 2), np.concatenate([place, n + place]))), shape=(len(columns), 2 * n))
+    moved = csc_array(
+        (signs, (np.tile(row, 2), np.concatenate([place, n + place]))), shape=(len(columns), 2 * n)
+    )
     found = milp(
         np.ones(2 * n),
         integrality=np.ones(2 * n),
-        bounds=Bounds(0, np.concatenate([np.minimum(most.astype(float), reach), np.minimum(-least.astype(float), reach)])),
+        bounds=Bounds(
+            0,
+            np.concatenate(
+                [np.minimum(most.astype(float), reach), np.minimum(-least.astype(float), reach)]
+            ),
+        ),
         constraints=LinearConstraint(moved, np.array(low), np.array(high)),
     )
     if found.x is None:
-        raise InfeasibleError(f"no whole amounts keep all of: {', '.join(repr(rule.name) for rule, _ in rules)}")
+        raise InfeasibleError(
+            f"no whole amounts keep all of: {', '.join(repr(rule.name) for rule, _ in rules)}"
+        )
     up, down = np.rint(found.x).astype(np.int64).reshape(2, n)
     return np.asarray(up - down, dtype=np.int64)

@@ -1,7 +1,8 @@
 """Take an amount apart: how much of it each factor explains, in parts that add up to the last unit.
 
-Belongs here: exact Shapley values of a few factors, and whole parts of a whole amount. Does not: which factors a payout has and what
-"without a factor" means for it (`pipelines.ledger.explanation`).
+Belongs here: exact Shapley values of a few factors, and whole parts of a whole amount. Does not:
+which factors a payout has and what "without a factor" means for it
+(`pipelines.ledger.explanation`).
 """
 
 from __future__ import annotations
@@ -26,15 +27,16 @@ def shapley(value: Callable[[Mask], npt.ArrayLike], players: int) -> Floats:
 
     .. math:: \phi_i = \sum_{S \not\ni i} \frac{|S|! \, (k - |S| - 1)!}{k!} \, (v(S \cup \{i\}) - v(S))
 
-    Switch the players on one after another, from nobody to all: what player i adds depends on who is on already. :math:`\phi_i` is
-    that addition averaged over all k! orders, each counted once. So the parts do not depend on an order in which anybody lists
-    the players ("order-free"), they add up to v(all) - v(nobody), equal players get equal parts, and one that never changes
-    anything gets 0. No other rule does all this and adds up over sums of games.
+    Switch the players on one after another, from nobody to all: what player i adds depends on who
+    is on already. :math:`\phi_i` is that addition averaged over all k! orders, each counted once.
+    So the parts do not depend on an order in which anybody lists the players ("order-free"), they
+    add up to v(all) - v(nobody), equal players get equal parts, and one that never changes anything
+    gets 0. No other rule does all this and adds up over sums of games.
 
     Parameters
     ----------
-    value : v of many coalitions at once; gets every subset as a row of a (2**k, k) boolean array and returns (2**k,) numbers
-    players : k, from 0 to 20
+    value : v of many coalitions at once; gets every subset as a row of a (2**k, k) boolean array
+    and returns (2**k,) numbers players : k, from 0 to 20
 
     Returns
     -------
@@ -63,7 +65,10 @@ def shapley(value: Callable[[Mask], npt.ArrayLike], players: int) -> Floats:
         raise ValueError(f"value must return {index.size} numbers, not shape {worth.shape}")
     if not np.isfinite(worth).all():
         row = int(np.argmin(np.isfinite(worth)))
-        raise ValueError(f"the value of coalition {np.flatnonzero(coalitions[row]).tolist()} is {float(worth[row])!r}")
+        raise ValueError(
+            f"the value of coalition {np.flatnonzero(coalitions[row]).tolist()} is"
+            f" {float(worth[row])!r}"
+        )
     size = coalitions.sum(axis=1)
     weight = np.array([1.0 / (players * math.comb(players - 1, s)) for s in range(players)])
     parts = np.empty(players)
@@ -76,10 +81,11 @@ def shapley(value: Callable[[Mask], npt.ArrayLike], players: int) -> Floats:
 def whole_parts(parts: npt.ArrayLike, total: int) -> Ints:
     r"""Whole numbers next to `parts` that sum to `total`: largest remainder on signed parts.
 
-    Every part is rounded down, :math:`\lfloor x_i \rfloor`; the units still missing go to the largest :math:`x_i - \lfloor x_i
-    \rfloor`, earlier parts first among equals. So each result is one of the two whole numbers around its part, and a whole part, 0
-    above all, stays what it is. A total that differs from the sum by a unit or more cannot be met like this: give that
-    difference a name of its own (an explanation calls it rounding).
+    Every part is rounded down, :math:`\lfloor x_i \rfloor`; the units still missing go to the
+    largest :math:`x_i - \lfloor x_i \rfloor`, earlier parts first among equals. So each result is
+    one of the two whole numbers around its part, and a whole part, 0 above all, stays what it is. A
+    total that differs from the sum by a unit or more cannot be met like this: give that difference
+    a name of its own (an explanation calls it rounding).
 
     Parameters
     ----------
@@ -93,7 +99,8 @@ def whole_parts(parts: npt.ArrayLike, total: int) -> Ints:
     Raises
     ------
     ValueError
-        a part that is not finite or too large, or a total that rounding each part up or down cannot reach
+        a part that is not finite or too large, or a total that rounding each part up or down cannot
+        reach
 
     Examples
     --------
@@ -108,6 +115,8 @@ def whole_parts(parts: npt.ArrayLike, total: int) -> Ints:
     whole = down.astype(np.int64)
     units = total - sum(whole.tolist())
     if not 0 <= units <= np.count_nonzero(remainder):
-        raise ValueError(f"parts that sum to {math.fsum(values)!r} cannot be rounded to sum to {total}")
+        raise ValueError(
+            f"parts that sum to {math.fsum(values)!r} cannot be rounded to sum to {total}"
+        )
     whole[np.argsort(-remainder, kind="stable")[:units]] += 1
     return whole

@@ -1,7 +1,9 @@
-"""Bonuses on top of pay by the unit: the step function of output that buys most of it, for creators who are paid for output already.
+"""Bonuses on top of pay by the unit: the step function of output that buys most of it, for creators
+who are paid for output already.
 
-Belongs here: the schedule, whole money, and what a higher price or a shared pot would buy instead. `reward_schedule` is the case in
-which creators are paid nothing else; where the types come from is in `creator_types`.
+Belongs here: the schedule, whole money, and what a higher price or a shared pot would buy instead.
+`reward_schedule` is the case in which creators are paid nothing else; where the types come from is
+in `creator_types`.
 """
 
 from __future__ import annotations
@@ -31,14 +33,13 @@ class BonusSchedule:
 
     Attributes
     ----------
-    output, bonus : (m,) output x_k of type k and its bonus R(x_k)
-    unpaid_output : (m,) what type k produces without any bonus
-    gross_product, bought : sum of mass times output, and what of it the bonuses bought
-    spend : sum of mass times bonus, at most the budget
-    multiplier : output that one more unit of budget buys (infinite for budget 0)
-    blocks : first type of each ironed block; types of one block share one output
-    budget_residual : |spend - budget| / budget
-    incentive_residual : what a type can gain by moving to another level or to none, at most, relative to the largest bonus
+    output, bonus : (m,) output x_k of type k and its bonus R(x_k) unpaid_output : (m,) what type k
+    produces without any bonus gross_product, bought : sum of mass times output, and what of it the
+    bonuses bought spend : sum of mass times bonus, at most the budget multiplier : output that one
+    more unit of budget buys (infinite for budget 0) blocks : first type of each ironed block; types
+    of one block share one output budget_residual : |spend - budget| / budget incentive_residual :
+    what a type can gain by moving to another level or to none, at most, relative to the largest
+    bonus
     """
 
     output: Floats
@@ -55,7 +56,8 @@ class BonusSchedule:
 
 @dataclass(frozen=True, eq=False)
 class WholeBonuses:
-    """A published schedule in integers, and the level (m,) every type picks: 0 is none, n the n-th threshold.
+    """A published schedule in integers, and the level (m,) every type picks: 0 is none, n the n-th
+    threshold.
 
     `incentive_residual` as in `BonusSchedule`; `spend` is exact.
     """
@@ -75,28 +77,35 @@ class WholeBonuses:
 
 @dataclass(frozen=True, eq=False)
 class OnTop:
-    """What another way of spending the same money on top of the price buys: output (m,), payment (m,) on top, total output."""
+    """What another way of spending the same money on top of the price buys: output (m,), payment
+    (m,) on top, total output.
+    """
 
     output: Floats
     payment: Floats
     gross_product: float
 
 
-def schedule_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float) -> BonusSchedule:
-    r"""The bonus for output that maximises total output within the budget, for creators who are paid `price` a unit anyway.
+def schedule_on_top(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float
+) -> BonusSchedule:
+    r"""The bonus for output that maximises total output within the budget, for creators who are
+    paid `price` a unit anyway.
 
-    Type k of mass :math:`f_k` picks x to maximise :math:`p x + R(x) - h_k c(x)`; without a bonus that is :math:`c'(x^0_k) = p / h_k`.
-    What it loses by being moved is :math:`L_k(x) = h_k (c(y) - c(x^0_k)) - p (y - x^0_k)` with :math:`y = \max(x, x^0_k)`. The cheapest
-    bonus for rising outputs is :math:`R_k = R_{k-1} + L_k(x_k) - L_k(x_{k-1})`, so with tail sums :math:`F_k`
+    Type k of mass :math:`f_k` picks x to maximise :math:`p x + R(x) - h_k c(x)`; without a bonus
+    that is :math:`c'(x^0_k) = p / h_k`. What it loses by being moved is :math:`L_k(x) = h_k (c(y) -
+    c(x^0_k)) - p (y - x^0_k)` with :math:`y = \max(x, x^0_k)`. The cheapest bonus for rising
+    outputs is :math:`R_k = R_{k-1} + L_k(x_k) - L_k(x_{k-1})`, so with tail sums :math:`F_k`
 
     .. math:: \max \sum_k f_k x_k \quad \text{s.t.} \quad \sum_k F_k (L_k(x_k) - L_k(x_{k-1})) \le B, \quad x_1 \le \dots \le x_m.
 
-    In the marginal cost :math:`s = c'(x)` the derivative of the spend telescopes over a block a..b of equal outputs, whatever the cost:
+    In the marginal cost :math:`s = c'(x)` the derivative of the spend telescopes over a block a..b
+    of equal outputs, whatever the cost:
 
     .. math:: F_a (h_a s - p)_+ - F_{b+1} (h_{b+1} s - p)_+ = \theta (F_a - F_{b+1}), \qquad \theta = 1 / \lambda,
 
-    which has a closed form; adjacent violators are pooled, and :math:`\theta` is where the budget is spent. With p = 0 this is
-    `optimal_schedule`.
+    which has a closed form; adjacent violators are pooled, and :math:`\theta` is where the budget
+    is spent. With p = 0 this is `optimal_schedule`.
 
     Parameters
     ----------
@@ -155,13 +164,21 @@ def schedule_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: floa
 
 
 def whole_bonuses(
-    schedule: BonusSchedule, mass: npt.ArrayLike, difficulty: npt.ArrayLike, cost: PowerCost, price: float, *, units: int = 1
+    schedule: BonusSchedule,
+    mass: npt.ArrayLike,
+    difficulty: npt.ArrayLike,
+    cost: PowerCost,
+    price: float,
+    *,
+    units: int = 1,
 ) -> WholeBonuses:
-    """The schedule in whole money and whole `units` of output, so that no type comes to prefer another level or none.
+    """The schedule in whole money and whole `units` of output, so that no type comes to prefer
+    another level or none.
 
-    Bonuses are rounded down. Level by level, the threshold is the largest whole one at which the type it is meant for still takes it:
-    L_k(x_k) = L_k(x_{k-1}) + R_k - R_{k-1}, rounded down. A level that the next harder type would then take too is left out, and its
-    types stay on the one before.
+    Bonuses are rounded down. Level by level, the threshold is the largest whole one at which the
+    type it is meant for still takes it: L_k(x_k) = L_k(x_{k-1}) + R_k - R_{k-1}, rounded down. A
+    level that the next harder type would then take too is left out, and its types stay on the one
+    before.
 
     Parameters
     ----------
@@ -183,7 +200,9 @@ def whole_bonuses(
     """
     f, h = _checked(mass, difficulty, 0.0, cost, price)
     if (f != np.floor(f)).any():
-        raise ValueError(f"bonuses are paid to whole creators: mass has {float(f[f != np.floor(f)][0])!r}")
+        raise ValueError(
+            f"bonuses are paid to whole creators: mass has {float(f[f != np.floor(f)][0])!r}"
+        )
     if max(float(schedule.bonus[-1]), float(schedule.output[-1]) * units) >= 2.0**62:
         raise ValueError("a bonus or a threshold does not fit into a 64-bit integer")
     thresholds: list[int] = []
@@ -194,22 +213,36 @@ def whole_bonuses(
         before, paid = (thresholds[-1], bonuses[-1]) if thresholds else (0, 0)
         bonus = math.floor(float(schedule.bonus[start]) * (1 + 4 * np.finfo(np.float64).eps))
         if bonus > paid:
-            threshold = math.floor(_reach(h[start], before / units, bonus - paid, price, cost) * units)
-            tempted = start > 0 and _step(h[start - 1], before / units, threshold / units, price, cost) < bonus - paid
+            threshold = math.floor(
+                _reach(h[start], before / units, bonus - paid, price, cost) * units
+            )
+            tempted = (
+                start > 0
+                and _step(h[start - 1], before / units, threshold / units, price, cost)
+                < bonus - paid
+            )
             if threshold > before and not tempted:
                 thresholds.append(threshold)
                 bonuses.append(bonus)
         level[start:end] = len(thresholds)
-    spend = sum(int(count) * (bonuses[at - 1] if at else 0) for count, at in zip(f.tolist(), level.tolist(), strict=True))
+    spend = sum(
+        int(count) * (bonuses[at - 1] if at else 0)
+        for count, at in zip(f.tolist(), level.tolist(), strict=True)
+    )
     published, paid_out = np.array(thresholds, dtype=np.int64), np.array(bonuses, dtype=np.int64)
     x, r = np.append(0.0, published / units), np.append(0.0, paid_out)
     unpaid = cost.inverse_derivative(price / h)
     residual = _temptation(x[level], r[level], x, r, h, price, cost)
-    return WholeBonuses(published, paid_out, level, spend, float(f @ np.maximum(x[level], unpaid)), residual)
+    return WholeBonuses(
+        published, paid_out, level, spend, float(f @ np.maximum(x[level], unpaid)), residual
+    )
 
 
-def price_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float) -> OnTop:
-    r"""The same money as a higher price for every unit: :math:`\delta \sum f_k x_k = B`, where :math:`h_k c'(x_k) = p + \delta`.
+def price_on_top(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float
+) -> OnTop:
+    r"""The same money as a higher price for every unit: :math:`\delta \sum f_k x_k = B`, where
+    :math:`h_k c'(x_k) = p + \delta`.
 
     Arguments and errors as `schedule_on_top`.
 
@@ -229,11 +262,15 @@ def price_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, 
     return OnTop(x, rise * x, float(f @ x))
 
 
-def pot_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float) -> OnTop:
-    r"""The same money as a pot shared by output, in the equilibrium of creators who know each other.
+def pot_on_top(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float
+) -> OnTop:
+    r"""The same money as a pot shared by output, in the equilibrium of creators who know each
+    other.
 
-    With :math:`S = \sum f_k x_k`, :math:`p + B (S - x_k) / S^2 = h_k c'(x_k)`. The shares x/S fall as S grows, so there is one equilibrium.
-    Arguments and errors as `schedule_on_top`; masses count whole creators.
+    With :math:`S = \sum f_k x_k`, :math:`p + B (S - x_k) / S^2 = h_k c'(x_k)`. The shares x/S fall
+    as S grows, so there is one equilibrium. Arguments and errors as `schedule_on_top`; masses count
+    whole creators.
 
     Raises
     ------
@@ -248,9 +285,13 @@ def pot_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, co
     """
     f, h = _checked(mass, difficulty, budget, cost, price)
     if (f != np.floor(f)).any():
-        raise ValueError(f"the pot is shared by whole creators: mass has {float(f[f != np.floor(f)][0])!r}")
+        raise ValueError(
+            f"the pot is shared by whole creators: mass has {float(f[f != np.floor(f)][0])!r}"
+        )
     if f.sum() < 2:
-        raise InfeasibleError("a single creator has no equilibrium: any output above 0 takes the whole pot")
+        raise InfeasibleError(
+            "a single creator has no equilibrium: any output above 0 takes the whole pot"
+        )
     if budget == 0:
         unpaid = cost.inverse_derivative(price / h)
         return OnTop(unpaid, np.zeros(f.size), float(f @ unpaid))
@@ -270,14 +311,23 @@ def pot_on_top(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, co
     return OnTop(y * total, y * budget, total)
 
 
-def _checked(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float) -> tuple[Floats, Floats]:
+def _checked(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: PowerCost, price: float
+) -> tuple[Floats, Floats]:
     f, h = (np.atleast_1d(np.asarray(column, dtype=np.float64)) for column in (mass, difficulty))
     if f.ndim != 1 or f.shape != h.shape or f.size == 0:
-        raise ValueError(f"mass and difficulty must have one shape (m,) with m >= 1, not {f.shape} and {h.shape}")
+        raise ValueError(
+            f"mass and difficulty must have one shape (m,) with m >= 1, not {f.shape} and {h.shape}"
+        )
     for name, column, bad, rule in (
         ("mass", f, ~((f > 0) & (f < np.inf)), "finite and above 0"),
         ("difficulty", h, ~((h > 0) & (h < np.inf)), "finite and above 0"),
-        ("difficulty", h, np.append(False, h[1:] >= h[:-1]), "strictly falling, the most able type last"),
+        (
+            "difficulty",
+            h,
+            np.append(False, h[1:] >= h[:-1]),
+            "strictly falling, the most able type last",
+        ),
     ):
         if bad.any():
             row = int(np.argmax(bad))
@@ -286,11 +336,16 @@ def _checked(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost
         if not 0 <= value < math.inf:
             raise ValueError(f"{name} must be finite and at least 0, not {value!r}")
     if not cost.k > 1:
-        raise ValueError(f"the exponent of the cost must be above 1, not {cost.k!r}: at a linear cost any price buys nothing or everything")
+        raise ValueError(
+            f"the exponent of the cost must be above 1, not {cost.k!r}: at a linear cost any price"
+            " buys nothing or everything"
+        )
     return f, h
 
 
-def _levels(tail: Floats, hard: Floats, price: float, theta: float, cost: PowerCost) -> tuple[npt.NDArray[np.intp], Floats]:
+def _levels(
+    tail: Floats, hard: Floats, price: float, theta: float, cost: PowerCost
+) -> tuple[npt.NDArray[np.intp], Floats]:
     """First type and output of every block at one theta: adjacent violators pooled."""
     tails, hards = tail.tolist(), hard.tolist()
     size = len(tails) - 1
@@ -307,8 +362,12 @@ def _levels(tail: Floats, hard: Floats, price: float, theta: float, cost: PowerC
     return np.array(starts, dtype=np.intp), cost.inverse_derivative(np.array(slopes))
 
 
-def _block(tail: list[float], hard: list[float], price: float, theta: float, start: int, end: int) -> float:
-    """Marginal cost of the block of types start..end-1: below where type `end` would go by itself, or beyond."""
+def _block(
+    tail: list[float], hard: list[float], price: float, theta: float, start: int, end: int
+) -> float:
+    """Marginal cost of the block of types start..end-1: below where type `end` would go by itself,
+    or beyond.
+    """
     before, after = tail[start], tail[end]
     slope = (price + theta * (before - after) / before) / hard[start]
     if after == 0 or slope * hard[end] <= price:
@@ -317,10 +376,11 @@ def _block(tail: list[float], hard: list[float], price: float, theta: float, sta
 
 
 def _loss(h: Floats | float, x: Floats | float, price: float, cost: PowerCost) -> Floats:
-    """L: what producing at least x costs a type of difficulty h, beyond what it earns by the price, above its own best output.
+    """L: what producing at least x costs a type of difficulty h, beyond what it earns by the price,
+    above its own best output.
 
-    With own output o and d = x/o - 1 > 0 this is h o^k ((1 + d)^k - 1 - k d), of order d^2: summed as a series where d is small, for
-    there the difference would lose all its digits.
+    With own output o and d = x/o - 1 > 0 this is h o^k ((1 + d)^k - 1 - k d), of order d^2: summed
+    as a series where d is small, for there the difference would lose all its digits.
     """
     if price == 0:
         return np.asarray(h * cost.value(np.asarray(x)))
@@ -340,12 +400,16 @@ def _bonuses(h: Floats, x: Floats, price: float, cost: PowerCost) -> Floats:
     return np.cumsum(_loss(h, x, price, cost) - _loss(h, before, price, cost))
 
 
-def _spend(tail: Floats, h: Floats, price: float, cost: PowerCost, starts: npt.NDArray[np.intp], x: Floats) -> float:
+def _spend(
+    tail: Floats, h: Floats, price: float, cost: PowerCost, starts: npt.NDArray[np.intp], x: Floats
+) -> float:
     return float(tail[starts] @ np.diff(_bonuses(h[starts], x, price, cost), prepend=0.0))
 
 
 def _reach(h: float, before: float, money: float, price: float, cost: PowerCost) -> float:
-    """Largest output to which `money` moves a type of difficulty h that is at `before` or at its own best output."""
+    """Largest output to which `money` moves a type of difficulty h that is at `before` or at its
+    own best output.
+    """
     own = max(before, float(cost.inverse_derivative(np.asarray(price / h))))
     return _crossing(lambda x: _step(h, before, x, price, cost) - money, own)
 
@@ -355,7 +419,9 @@ def _step(h: float, before: float, after: float, price: float, cost: PowerCost) 
     return float(_loss(h, after, price, cost) - _loss(h, before, price, cost))
 
 
-def _temptation(own_x: Floats, own_r: Floats, x: Floats, r: Floats, h: Floats, price: float, cost: PowerCost) -> float:
+def _temptation(
+    own_x: Floats, own_r: Floats, x: Floats, r: Floats, h: Floats, price: float, cost: PowerCost
+) -> float:
     """Largest gain of a type by any of the published levels or none, relative to the largest bonus."""
     own = own_r - _loss(h, own_x, price, cost)
     gain = 0.0

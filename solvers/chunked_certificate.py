@@ -1,6 +1,8 @@
-"""Judge the split of a pool that does not fit in memory: the certificate of `solvers.certificate.certify_pool`, from sums over chunks.
+"""Judge the split of a pool that does not fit in memory: the certificate of
+`solvers.certificate.certify_pool`, from sums over chunks.
 
-Belongs here: the bound on what any other split could gain. Does not: rules over groups, which need the whole pool at once.
+Belongs here: the bound on what any other split could gain. Does not: rules over groups, which need
+the whole pool at once.
 """
 
 from __future__ import annotations
@@ -40,9 +42,10 @@ def certify_chunks(
 
     .. math:: f^* - f(y) \le \sum_v \max_{lo \le z \le hi} (g_v - \nu)(z - y_v) + \nu (1 - \sum_v y_v)
 
-    Finding the best :math:`\nu` would mean sorting all gradients. Here it is the mean gradient of the rows between their bounds, weighted
-    by what they are paid, or their largest, whichever proves more. Both are the multiplier itself where the split is optimal; the gap
-    of a split that is far from it is an upper bound, and not the least one.
+    Finding the best :math:`\nu` would mean sorting all gradients. Here it is the mean gradient of
+    the rows between their bounds, weighted by what they are paid, or their largest, whichever
+    proves more. Both are the multiplier itself where the split is optimal; the gap of a split that
+    is far from it is an upper bound, and not the least one.
 
     Parameters
     ----------
@@ -65,17 +68,31 @@ def certify_chunks(
     """
     if not (math.isfinite(pool) and pool >= 0):
         raise ValueError(f"pool must be finite and at least 0, not {pool!r}")
-    terms, rows = PoolTerms.of(chunks, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective)
+    terms, rows = PoolTerms.of(
+        chunks, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective
+    )
     if pool == 0 or rows == 0:
         most = max((float(np.abs(payout(chunk)).max(initial=0.0)) for chunk in chunks), default=0.0)
-        return Certificate(math.inf if (most if pool == 0 else pool) > 0 else 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, {}, 1.0)
+        return Certificate(
+            math.inf if (most if pool == 0 else pool) > 0 else 0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            0.0,
+            {},
+            1.0,
+        )
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         return _judge(payout, float(pool), chunks, terms, rows)
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """The rows of a chunk in parts of the pool: payouts, bounds, weights of the logarithm and of the linear term."""
+    """The rows of a chunk in parts of the pool: payouts, bounds, weights of the logarithm and of
+    the linear term.
+    """
 
     y: Floats
     lo: Floats
@@ -98,33 +115,69 @@ class _Part:
 
     @property
     def gradient(self) -> Floats:
-        return np.where(self.a > 0, np.where(self.y > 0, self.a / self.y, math.inf), 0.0) + self.gain
+        return (
+            np.where(self.a > 0, np.where(self.y > 0, self.a / self.y, math.inf), 0.0) + self.gain
+        )
 
 
-def _judge(payout: Callable[[PoolChunk], Floats], pool: float, chunks: Iterable[PoolChunk], terms: PoolTerms, rows: int) -> Certificate:
+def _judge(
+    payout: Callable[[PoolChunk], Floats],
+    pool: float,
+    chunks: Iterable[PoolChunk],
+    terms: PoolTerms,
+    rows: int,
+) -> Certificate:
     def parts() -> Iterator[_Part]:
         for chunk in chunks:
             share, lo, hi = columns(chunk)
             s, a = terms(share, hi)
-            yield _Part(payout(chunk) / pool, lo / pool, np.minimum(hi / pool, 1.0), a, terms.gain * s)
+            yield _Part(
+                payout(chunk) / pool, lo / pool, np.minimum(hi / pool, 1.0), a, terms.gain * s
+            )
 
     # --- is it allowed
-    paid, floors, caps, weights, broken, gains, mean = ExactSum(), ExactSum(), ExactSum(), ExactSum(), 0.0, 0.0, 1 / rows
+    paid, floors, caps, weights, broken, gains, mean = (
+        ExactSum(),
+        ExactSum(),
+        ExactSum(),
+        ExactSum(),
+        0.0,
+        0.0,
+        1 / rows,
+    )
     for part in parts():
-        for total, column in ((paid, part.y), (floors, part.lo), (caps, part.hi), (weights, part.a)):
+        for total, column in (
+            (paid, part.y),
+            (floors, part.lo),
+            (caps, part.hi),
+            (weights, part.a),
+        ):
             total.add(column)
-        broken = max(broken, float(((part.lo - part.y) / np.maximum(part.lo, mean)).max(initial=0.0)))
-        broken = max(broken, float(((part.y - part.hi) / np.maximum(part.hi, mean)).max(initial=0.0)))
+        broken = max(
+            broken, float(((part.lo - part.y) / np.maximum(part.lo, mean)).max(initial=0.0))
+        )
+        broken = max(
+            broken, float(((part.y - part.hi) / np.maximum(part.hi, mean)).max(initial=0.0))
+        )
         gains = max(gains, float(part.gain.max(initial=0.0)))
     missing, room, excess = float(1 - paid.exact), float(1 - floors.exact), float(caps.exact - 1)
     scale = float(weights) + gains or 1.0
 
-    # --- the multiplier: the mean of free rows, or what parts those at their floors from those at their caps
-    worth, free_paid, dearest, highest, lowest = ExactSum(), ExactSum(), -math.inf, -math.inf, math.inf
+    # --- the multiplier: the mean of free rows, or what parts those at their floors from those at
+    # their caps
+    worth, free_paid, dearest, highest, lowest = (
+        ExactSum(),
+        ExactSum(),
+        -math.inf,
+        -math.inf,
+        math.inf,
+    )
     for whole in parts():
         part, judged = whole.within(room, excess)
         gradient, space = part.gradient, 1e-9 * (part.hi - part.lo)
-        free = judged & (part.y > part.lo + space) & (part.y < part.hi - space) & np.isfinite(gradient)
+        free = (
+            judged & (part.y > part.lo + space) & (part.y < part.hi - space) & np.isfinite(gradient)
+        )
         worth.add((part.a + part.gain * part.y)[free])
         free_paid.add(part.y[free])
         dearest = max(dearest, float(gradient[free].max(initial=-math.inf)))
@@ -142,9 +195,13 @@ def _judge(payout: Callable[[PoolChunk], Floats], pool: float, chunks: Iterable[
         gradient = part.gradient
         r = np.where(judged, gradient - nu, 0.0)
         products = part.products(r)
-        off = np.abs(r) / np.maximum(np.where(part.a > 0, np.maximum(np.abs(gradient), abs(nu)), scale), _TINY)
+        off = np.abs(r) / np.maximum(
+            np.where(part.a > 0, np.maximum(np.abs(gradient), abs(nu)), scale), _TINY
+        )
         off[np.isinf(gradient) & judged] = 1.0
-        far = np.where(r > 0, part.hi - part.y, part.y - part.lo) / np.maximum(np.abs(part.y), _TINY)
+        far = np.where(r > 0, part.hi - part.y, part.y - part.lo) / np.maximum(
+            np.abs(part.y), _TINY
+        )
         stationarity = max(stationarity, float(off[(far > off) & (r != 0)].max(initial=0.0)))
         complementarity = max(complementarity, float(products[far <= off].max(initial=0.0)))
         endless |= bool(np.isinf(products).any())
@@ -158,7 +215,11 @@ def _judge(payout: Callable[[PoolChunk], Floats], pool: float, chunks: Iterable[
         primal_residual=max(0.0, abs(missing), broken),
         stationarity_residual=stationarity,
         complementarity_residual=complementarity / scale,
-        gap=math.inf if endless else float(gap.exact + abs(Fraction(nu) * Fraction(missing))) / scale,
+        gap=(
+            math.inf
+            if endless
+            else float(gap.exact + abs(Fraction(nu) * Fraction(missing))) / scale
+        ),
         value=-math.inf if endless else float(value),
         upper_bound=_lagrangian(parts, room, excess, nu),
         multiplier=nu,
@@ -167,7 +228,9 @@ def _judge(payout: Callable[[PoolChunk], Floats], pool: float, chunks: Iterable[
     )
 
 
-def _cheapest(parts: Callable[[], Iterator[_Part]], room: float, excess: float, prices: list[float]) -> float:
+def _cheapest(
+    parts: Callable[[], Iterator[_Part]], room: float, excess: float, prices: list[float]
+) -> float:
     """The price that leaves the smallest gap."""
     gaps = [ExactSum() for _ in prices]
     for whole in parts():
@@ -178,8 +241,12 @@ def _cheapest(parts: Callable[[], Iterator[_Part]], room: float, excess: float, 
     return min(zip([gap.exact for gap in gaps], prices, strict=True))[1]
 
 
-def _lagrangian(parts: Callable[[], Iterator[_Part]], room: float, excess: float, nu: float) -> float:
-    """The least value found of the Lagrangian dual along nu: Newton's steps on the reciprocal of what the rows ask for."""
+def _lagrangian(
+    parts: Callable[[], Iterator[_Part]], room: float, excess: float, nu: float
+) -> float:
+    """The least value found of the Lagrangian dual along nu: Newton's steps on the reciprocal of
+    what the rows ask for.
+    """
     best = math.inf
     for _ in range(8):
         worth, slope, asked = ExactSum(), ExactSum(), ExactSum()
@@ -187,9 +254,22 @@ def _lagrangian(parts: Callable[[], Iterator[_Part]], room: float, excess: float
             part, _ = whole.within(room, excess)
             distance = nu - part.gain
             z = np.clip(
-                np.where(distance > 0, part.a / distance, np.where((part.a > 0) | (distance < 0), part.hi, part.lo)), part.lo, part.hi
+                np.where(
+                    distance > 0,
+                    part.a / distance,
+                    np.where((part.a > 0) | (distance < 0), part.hi, part.lo),
+                ),
+                part.lo,
+                part.hi,
             )
-            worth.add(np.where(part.a > 0, part.a * np.log(np.maximum(np.where(part.a > 0, z, 1.0), _TINY)), 0.0) - distance * z)
+            worth.add(
+                np.where(
+                    part.a > 0,
+                    part.a * np.log(np.maximum(np.where(part.a > 0, z, 1.0), _TINY)),
+                    0.0,
+                )
+                - distance * z
+            )
             free = (part.lo < z) & (z < part.hi) & (part.a > 0)
             slope.add(z[free] ** 2 / part.a[free])
             asked.add(z)

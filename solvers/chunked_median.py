@@ -1,4 +1,6 @@
-"""The median of numbers that do not fit in memory, exactly, by counting their leading digits in four passes over chunks."""
+"""The median of numbers that do not fit in memory, exactly, by counting their leading digits in
+four passes over chunks.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +17,13 @@ _DIGIT = 16
 def median_of_chunks(chunks: Iterable[Numbers]) -> float:
     """The median of all chunks, to the bit what `numpy.median` says of them in one array.
 
-    Numbers of one sign are ordered as their bits are, so each pass narrows both middle numbers down by 16 bits.
+    Numbers of one sign are ordered as their bits are, so each pass narrows both middle numbers down
+    by 16 bits.
 
     Parameters
     ----------
-    chunks : (n,) arrays, all of doubles or all of int64, at least 0; can be iterated over again and again, and gives the same each time
+    chunks : (n,) arrays, all of doubles or all of int64, at least 0; can be iterated over again and
+    again, and gives the same each time
 
     Raises
     ------
@@ -32,7 +36,10 @@ def median_of_chunks(chunks: Iterable[Numbers]) -> float:
     2.5
     """
     if iter(chunks) is chunks:
-        raise ValueError("chunks must be iterable again and again; this is an iterator, which ends after one pass")
+        raise ValueError(
+            "chunks must be iterable again and again; this is an iterator, which ends after one"
+            " pass"
+        )
     found: list[int] = [0, 0]
     rows, ranks = 0, list[int]()
     kind: type[np.float64 | np.int64] = np.int64
@@ -41,11 +48,22 @@ def median_of_chunks(chunks: Iterable[Numbers]) -> float:
         for chunk in chunks:
             kind = np.float64 if chunk.dtype.kind == "f" else np.int64
             if not (chunk >= 0).all():
-                raise ValueError(f"numbers must be at least 0, not {chunk[~(chunk >= 0)][0].item()!r}")
-            bits = np.ascontiguousarray(chunk + kind(0)).view(np.uint64)  # + 0.0: minus zero becomes zero
+                raise ValueError(
+                    f"numbers must be at least 0, not {chunk[~(chunk >= 0)][0].item()!r}"
+                )
+            bits = np.ascontiguousarray(chunk + kind(0)).view(
+                np.uint64
+            )  # + 0.0: minus zero becomes zero
             for which, prefix in enumerate(found):
-                inside = bits if shift + _DIGIT == 64 else bits[bits >> np.uint64(shift + _DIGIT) == prefix]
-                counts[which] += np.bincount((inside >> np.uint64(shift) & np.uint64(0xFFFF)).astype(np.intp), minlength=1 << _DIGIT)
+                inside = (
+                    bits
+                    if shift + _DIGIT == 64
+                    else bits[bits >> np.uint64(shift + _DIGIT) == prefix]
+                )
+                counts[which] += np.bincount(
+                    (inside >> np.uint64(shift) & np.uint64(0xFFFF)).astype(np.intp),
+                    minlength=1 << _DIGIT,
+                )
         if not ranks:
             rows = int(counts[0].sum())
             if not rows:

@@ -1,7 +1,9 @@
-"""An ad pool that does not fit in memory: the same split as `solvers.ad_pool`, from sums over chunks of its rows.
+"""An ad pool that does not fit in memory: the same split as `solvers.ad_pool`, from sums over
+chunks of its rows.
 
-Belongs here: the search for the multiplier when a step may only look at one chunk after the other, and what a row is paid once it is
-found. Does not: rules over groups, whole micros (`solvers.chunked_apportion`), or where chunks come from.
+Belongs here: the search for the multiplier when a step may only look at one chunk after the other,
+and what a row is paid once it is found. Does not: rules over groups, whole micros
+(`solvers.chunked_apportion`), or where chunks come from.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ class PoolChunk:
 
 @dataclass(frozen=True)
 class PoolTerms:
-    """What turns a row's share into the terms of the objective, a log y + b s y: the pool's own sums and the policy's knobs."""
+    """What turns a row's share into the terms of the objective, a log y + b s y: the pool's own
+    sums and the policy's knobs.
+    """
 
     alpha: float
     lambda_fair: float
@@ -52,9 +56,17 @@ class PoolTerms:
 
     @classmethod
     def of(
-        cls, chunks: Iterable[PoolChunk], *, alpha: float, lambda_fair: float, lambda_eff: float, objective: Objective
+        cls,
+        chunks: Iterable[PoolChunk],
+        *,
+        alpha: float,
+        lambda_fair: float,
+        lambda_eff: float,
+        objective: Objective,
     ) -> tuple[PoolTerms, int]:
-        """The terms of a pool, which takes two passes, and how many rows it has. Rows with cap 0 leave before anything is normalised."""
+        """The terms of a pool, which takes two passes, and how many rows it has. Rows with cap 0
+        leave before anything is normalised.
+        """
         largest, rows = 0.0, 0
         for share, _, hi in map(columns, chunks):
             largest = max(largest, float(np.where(hi > 0, share, 0.0).max(initial=0.0)))
@@ -66,7 +78,10 @@ class PoolTerms:
                 shares.add(relative)
                 if objective == "blend":
                     weights.add(relative**alpha)
-        return cls(alpha, lambda_fair, lambda_eff, objective, largest, float(shares), float(weights)), rows
+        return (
+            cls(alpha, lambda_fair, lambda_eff, objective, largest, float(shares), float(weights)),
+            rows,
+        )
 
     @property
     def gain(self) -> float:
@@ -86,7 +101,9 @@ class PoolTerms:
 
 @dataclass(frozen=True)
 class _Clip:
-    """p = clip(factor a / (d + b (reference - s)), lo, hi); the factor spreads over the free rows what rounding left."""
+    """p = clip(factor a / (d + b (reference - s)), lo, hi); the factor spreads over the free rows
+    what rounding left.
+    """
 
     d: float
     reference: float
@@ -126,7 +143,9 @@ class ChunkedAllocation:
     _level: float = math.inf
 
     def payout(self, chunk: PoolChunk) -> Floats:
-        """(n,) money of the chunk's rows; depends on nothing but the rows and the pool they belong to."""
+        """(n,) money of the chunk's rows; depends on nothing but the rows and the pool they belong
+        to.
+        """
         share, lo, hi = columns(chunk)
         s, a = self._terms(share, hi)
         b = self._terms.gain
@@ -138,10 +157,19 @@ class ChunkedAllocation:
                 return (lo if self._kind == "floors" else hi).copy()
             case "left over":
                 payout, clipped = np.where(earns, hi, lo), (hi > 0) & ~earns
-                rows, b = _Rows(np.ones(share.size), np.ones(share.size), lo, hi).where(clipped), 0.0
+                rows, b = (
+                    _Rows(np.ones(share.size), np.ones(share.size), lo, hi).where(clipped),
+                    0.0,
+                )
             case "program":
-                payout, clipped = np.where(earns & (s > self._level), hi, lo), earns & (s == self._level)
-                rows, b = _Rows(np.ones(share.size), np.ones(share.size), lo, hi).where(clipped), 0.0
+                payout, clipped = (
+                    np.where(earns & (s > self._level), hi, lo),
+                    earns & (s == self._level),
+                )
+                rows, b = (
+                    _Rows(np.ones(share.size), np.ones(share.size), lo, hi).where(clipped),
+                    0.0,
+                )
                 if self._clip is None:
                     payout[clipped] = rows.hi
             case "search":
@@ -161,11 +189,13 @@ def allocate_chunks(
     lambda_eff: float = 0.5,
     objective: Objective = "blend",
 ) -> ChunkedAllocation:
-    r"""Split `pool` among the rows of all chunks: the problem of `solvers.ad_pool.allocate_pool`, for pools larger than memory.
+    r"""Split `pool` among the rows of all chunks: the problem of `solvers.ad_pool.allocate_pool`,
+    for pools larger than memory.
 
-    The multiplier is the root of :math:`\sum_v \text{clip}(a_v / (\nu - b s_v), lo_v, hi_v) = P`, and a step of the search needs
-    no more than sums over the rows. A few dozen numbers are kept between passes, and one chunk is in memory at a time. Sums are
-    exact, so the result depends neither on the order of the rows nor on the size of the chunks, in no bit.
+    The multiplier is the root of :math:`\sum_v \text{clip}(a_v / (\nu - b s_v), lo_v, hi_v) = P`,
+    and a step of the search needs no more than sums over the rows. A few dozen numbers are kept
+    between passes, and one chunk is in memory at a time. Sums are exact, so the result depends
+    neither on the order of the rows nor on the size of the chunks, in no bit.
 
     Parameters
     ----------
@@ -182,13 +212,15 @@ def allocate_chunks(
     InfeasibleError
         sum of floors above the pool, sum of caps below it, a floor above its cap, a negative floor
     ValueError
-        anything else that is not a number of the kind asked for; names the row, counted through all chunks
+        anything else that is not a number of the kind asked for; names the row, counted through all
+        chunks
 
     Notes
     -----
-    In memory, rows that the bracket has decided leave the search, and medians of kinks guard it. Here none leave, and bisection does:
-    8 passes for the default policy, 15 to 40 with floors and caps, up to 80 for the linear program (lambda_fair = 0).
-    Payouts agree with the other path's to the last digits of a double, which is less than a micro.
+    In memory, rows that the bracket has decided leave the search, and medians of kinks guard it.
+    Here none leave, and bisection does: 8 passes for the default policy, 15 to 40 with floors and
+    caps, up to 80 for the linear program (lambda_fair = 0). Payouts agree with the other path's to
+    the last digits of a double, which is less than a micro.
 
     Source: the ad revenue document, section 3; docs/formulas.md section 2.
 
@@ -200,19 +232,29 @@ def allocate_chunks(
     [[14.29, 28.57], [57.14]]
     """
     pool, floors, caps, rows = _checked(pool, chunks, alpha, lambda_fair, lambda_eff, objective)
-    terms, _ = PoolTerms.of(chunks, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective)
+    terms, _ = PoolTerms.of(
+        chunks, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective
+    )
     if floors > pool * (1 + _ROUNDING):
-        raise InfeasibleError(f"the floors add up to {float(floors)!r}, more than the pool of {pool!r}")
+        raise InfeasibleError(
+            f"the floors add up to {float(floors)!r}, more than the pool of {pool!r}"
+        )
     if caps < pool * (1 - _ROUNDING):
         raise InfeasibleError(f"the caps add up to {float(caps)!r}, less than the pool of {pool!r}")
     if pool == 0 or rows == 0:
         return ChunkedAllocation(0.0, 0.0, 3, rows, pool, terms, "nothing")
     counted = _Counted(chunks)
 
-    def finished(multiplier: float, kind: Literal["floors", "caps", "left over", "program", "search"], **rule: object) -> ChunkedAllocation:
+    def finished(
+        multiplier: float,
+        kind: Literal["floors", "caps", "left over", "program", "search"],
+        **rule: object,
+    ) -> ChunkedAllocation:
         found = ChunkedAllocation(multiplier, 0.0, 0, rows, pool, terms, kind, **rule)  # type: ignore[arg-type]
         residual = _residual(found, counted, forced=kind in ("floors", "caps"))
-        return ChunkedAllocation(multiplier, residual, 3 + counted.passes, rows, pool, terms, kind, **rule)  # type: ignore[arg-type]
+        return ChunkedAllocation(
+            multiplier, residual, 3 + counted.passes, rows, pool, terms, kind, **rule
+        )  # type: ignore[arg-type]
 
     # --- the feasible set is one point
     b, b_share = terms.gain, _Extremes()
@@ -227,11 +269,16 @@ def allocate_chunks(
             with_share = math.inf
         without.add(np.where(np.isinf(most), 0.0, most))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            b_share.look(a[earns] / (lo[earns] / pool) + b * s[earns], a[earns] / (hi[earns] / pool) + b * s[earns])
+            b_share.look(
+                a[earns] / (lo[earns] / pool) + b * s[earns],
+                a[earns] / (hi[earns] / pool) + b * s[earns],
+            )
     if floors >= pool * (1 - _ROUNDING):
         return finished(b_share.largest_at_floor, "floors")
     if caps <= pool * (1 + _ROUNDING):
-        return finished(0.0 if any_idle or math.isinf(b_share.least_at_cap) else b_share.least_at_cap, "caps")
+        return finished(
+            0.0 if any_idle or math.isinf(b_share.least_at_cap) else b_share.least_at_cap, "caps"
+        )
 
     # --- money that only rows without share can take
     left_over = -math.inf if with_share else float(Fraction(pool) - without.exact)
@@ -242,7 +289,9 @@ def allocate_chunks(
         def idle() -> Iterator[_Rows]:
             for share, lo, hi in counted.columns():
                 s, a = terms(share, hi)
-                yield _Rows(np.ones(share.size), np.ones(share.size), lo, hi).where((hi > 0) & (a <= 0) & (b * s <= 0))
+                yield _Rows(np.ones(share.size), np.ones(share.size), lo, hi).where(
+                    (hi > 0) & (a <= 0) & (b * s <= 0)
+                )
 
         return finished(0.0, "left over", _clip=_search(idle, 0.0, left_over))
 
@@ -261,12 +310,14 @@ def allocate_chunks(
     return finished(b * level, "program", _level=level, _clip=equal)
 
 
-# ------------------------------------------------------------------------------------------------------------------ rows and checks
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Rows that the search divides money among: weights of the logarithm in money, normalised shares, bounds."""
+    """Rows that the search divides money among: weights of the logarithm in money, normalised
+    shares, bounds.
+    """
 
     a: Floats
     s: Floats
@@ -274,7 +325,9 @@ class _Rows:
     hi: Floats
 
     def where(self, kept: Mask) -> _Rows:
-        return self if kept.all() else _Rows(self.a[kept], self.s[kept], self.lo[kept], self.hi[kept])
+        return (
+            self if kept.all() else _Rows(self.a[kept], self.s[kept], self.lo[kept], self.hi[kept])
+        )
 
 
 class _Counted:
@@ -306,21 +359,34 @@ class _Extremes:
 def columns(chunk: PoolChunk) -> tuple[Floats, Floats, Floats]:
     """Share, floor and cap of a chunk's rows."""
     share = np.asarray(chunk.share, dtype=np.float64)
-    lo, hi = (np.broadcast_to(np.asarray(x, dtype=np.float64), share.shape) for x in (chunk.floor, chunk.cap))
+    lo, hi = (
+        np.broadcast_to(np.asarray(x, dtype=np.float64), share.shape)
+        for x in (chunk.floor, chunk.cap)
+    )
     return share, lo, hi
 
 
 def _checked(
-    pool: float, chunks: Iterable[PoolChunk], alpha: float, lambda_fair: float, lambda_eff: float, objective: str
+    pool: float,
+    chunks: Iterable[PoolChunk],
+    alpha: float,
+    lambda_fair: float,
+    lambda_eff: float,
+    objective: str,
 ) -> tuple[float, Fraction, Fraction | float, int]:
     """The pool, and the sums of floors and caps."""
     pool = checked_pool(pool, alpha, lambda_fair, lambda_eff, objective)
     if iter(chunks) is chunks:
-        raise ValueError("chunks must be iterable again and again; this is an iterator, which ends after one pass")
+        raise ValueError(
+            "chunks must be iterable again and again; this is an iterator, which ends after one"
+            " pass"
+        )
     rows, unlimited, floors, caps = 0, False, ExactSum(), ExactSum()
     for chunk in chunks:
         if np.asarray(chunk.share).ndim != 1:
-            raise ValueError(f"share must be one-dimensional, not of shape {np.asarray(chunk.share).shape}")
+            raise ValueError(
+                f"share must be one-dimensional, not of shape {np.asarray(chunk.share).shape}"
+            )
         share, lo, hi = columns(chunk)
         for bad, rule, values in (
             (~(np.isfinite(share) & (share >= 0)), "share must be finite and at least 0", share),
@@ -335,7 +401,9 @@ def _checked(
             reason = "negative" if lo[row] < 0 else f"above its cap {float(hi[row])!r}"
             raise InfeasibleError(f"the floor of row {rows + row}, {float(lo[row])!r}, is {reason}")
         if np.isinf(lo).any():
-            raise InfeasibleError(f"the floor of row {rows + int(np.argmax(np.isinf(lo)))} is infinite")
+            raise InfeasibleError(
+                f"the floor of row {rows + int(np.argmax(np.isinf(lo)))} is infinite"
+            )
         floors.add(lo)
         unlimited |= bool(np.isinf(hi).any())
         caps.add(np.where(np.isinf(hi), 0.0, hi))
@@ -343,20 +411,26 @@ def _checked(
     return pool, floors.exact, math.inf if unlimited else caps.exact, rows
 
 
-# --------------------------------------------------------------------------------------------------------- search for the multiplier
+# --------------------------------------------------------------------------------------------------
 
 _Source = Callable[[], Iterator[_Rows]]
 
 
 def _search(rows: _Source, b: float, room: float) -> _Clip:
-    """p = clip(a / (nu - b s), lo, hi) with sum(p - lo) = room; needs a > 0 and 0 < room < sum(hi - lo). See `ad_pool._search`."""
+    """p = clip(a / (nu - b s), lo, hi) with sum(p - lo) = room; needs a > 0 and 0 < room < sum(hi -
+    lo). See `ad_pool._search`.
+    """
     reference = max((float(r.s.max(initial=0.0)) for r in rows()), default=0.0)
     probes: list[float] = []
     for _ in range(_MAX_REFERENCES):
         d, least, largest = _bracketed_newton(rows, b, reference, room, probes)
         if d > 0 or b == 0:
             break
-        settled, least, largest = least == largest, least - 8 * _EPS * abs(least), largest + 8 * _EPS * abs(largest)
+        settled, least, largest = (
+            least == largest,
+            least - 8 * _EPS * abs(least),
+            largest + 8 * _EPS * abs(largest),
+        )
         highest, any_unsettled = 0.0, False
         for r in rows():
             c = b * (reference - r.s)
@@ -384,10 +458,14 @@ def _search(rows: _Source, b: float, room: float) -> _Clip:
     return clip
 
 
-def _bracketed_newton(rows: _Source, b: float, reference: float, room: float, probes: list[float]) -> tuple[float, float, float]:
-    """The d with sum(clip(a / (d + c), lo, hi) - lo) = room, c = b (reference - s), and a bracket around it.
+def _bracketed_newton(
+    rows: _Source, b: float, reference: float, room: float, probes: list[float]
+) -> tuple[float, float, float]:
+    """The d with sum(clip(a / (d + c), lo, hi) - lo) = room, c = b (reference - s), and a bracket
+    around it.
 
-    As in `ad_pool._bracketed_newton`; where Newton does not bring the gap down by a factor of 4, the bracket is halved instead.
+    As in `ad_pool._bracketed_newton`; where Newton does not bring the gap down by a factor of 4,
+    the bracket is halved instead.
     """
     lowest, unlimited, nearest, weights = math.inf, -math.inf, math.inf, ExactSum()
     for r in rows():
@@ -412,7 +490,11 @@ def _bracketed_newton(rows: _Source, b: float, reference: float, room: float, pr
         if newton and abs(gap) > best / 4:
             halvings = patience = 2 * patience
         best = min(best, abs(gap))
-        step = float(at.have / at.want * (Fraction(gap) / at.slope)) if at.slope > 0 and at.want > 0 else math.nan
+        step = (
+            float(at.have / at.want * (Fraction(gap) / at.slope))
+            if at.slope > 0 and at.want > 0
+            else math.nan
+        )
         if abs(step) <= _ROUNDING * abs(d):
             break
         following, newton = d + step, False
@@ -433,13 +515,18 @@ def _bracketed_newton(rows: _Source, b: float, reference: float, room: float, pr
             break
         d = following
     else:
-        raise ArithmeticError(f"the multiplier search did not settle in {_MAX_STEPS} steps: between {left!r} and {right!r}")
+        raise ArithmeticError(
+            f"the multiplier search did not settle in {_MAX_STEPS} steps: between {left!r} and"
+            f" {right!r}"
+        )
     return d, d, d
 
 
 @dataclass(frozen=True)
 class _At:
-    """What free rows are paid at some d and ought to be, minus the slope of that, and the kinks between d and each end of the bracket."""
+    """What free rows are paid at some d and ought to be, minus the slope of that, and the kinks
+    between d and each end of the bracket.
+    """
 
     have: Fraction
     want: Fraction
@@ -448,7 +535,9 @@ class _At:
     kinks_above: int
 
 
-def _at(rows: _Source, b: float, reference: float, room: float, d: float, bracket: tuple[float, float]) -> _At:
+def _at(
+    rows: _Source, b: float, reference: float, room: float, d: float, bracket: tuple[float, float]
+) -> _At:
     have, settled, free_floor, slope = ExactSum(), ExactSum(), ExactSum(), ExactSum()
     below = above = 0
     for r in rows():
@@ -467,7 +556,9 @@ def _at(rows: _Source, b: float, reference: float, room: float, d: float, bracke
         for kink in (leaves_cap, meets_floor):
             below += int(np.count_nonzero((bracket[0] < kink) & (kink < d)))
             above += int(np.count_nonzero((d < kink) & (kink < bracket[1])))
-    return _At(have.exact, Fraction(room) - settled.exact + free_floor.exact, slope.exact, below, above)
+    return _At(
+        have.exact, Fraction(room) - settled.exact + free_floor.exact, slope.exact, below, above
+    )
 
 
 def _middle(left: float, right: float) -> float:
@@ -477,7 +568,9 @@ def _middle(left: float, right: float) -> float:
 
 
 def _program(rows: _Source, room: float) -> tuple[float, _Clip | None]:
-    """The linear program: the share above which rows are at their caps, and what those with just that share get, None for their caps."""
+    """The linear program: the share above which rows are at their caps, and what those with just
+    that share get, None for their caps.
+    """
 
     def filled(level: float) -> Fraction:
         total = ExactSum()
@@ -485,11 +578,16 @@ def _program(rows: _Source, room: float) -> tuple[float, _Clip | None]:
             total.add(np.minimum(r.hi - r.lo, room)[r.s >= level])
         return total.exact
 
-    # --- the largest level whose rows and all above can take the money; doubles of one sign are ordered like their bits
+    # --- the largest level whose rows and all above can take the money; doubles of one sign are
+    # ordered like their bits
     below, above = 0, int(np.float64(2.0).view(np.int64))
     while above - below > 1:
         middle = (below + above) // 2
-        below, above = (middle, above) if filled(float(np.int64(middle).view(np.float64))) >= room else (below, middle)
+        below, above = (
+            (middle, above)
+            if filled(float(np.int64(middle).view(np.float64))) >= room
+            else (below, middle)
+        )
     level = float(np.int64(below).view(np.float64))
 
     paid, able = ExactSum(), ExactSum()
@@ -507,7 +605,7 @@ def _program(rows: _Source, room: float) -> tuple[float, _Clip | None]:
     return level, None if left_over >= able.exact else _search(tied, 0.0, left_over)
 
 
-# ------------------------------------------------------------------------------------------------------------- optimality conditions
+# --------------------------------------------------------------------------------------------------
 
 
 def _residual(found: ChunkedAllocation, chunks: _Counted, *, forced: bool) -> float:
@@ -519,7 +617,9 @@ def _residual(found: ChunkedAllocation, chunks: _Counted, *, forced: bool) -> fl
         s, a = terms(share, hi)
         payout = found.payout(chunk)
         total.add(payout)
-        broken = max(broken, float(np.max(lo - payout, initial=0.0)), float(np.max(payout - hi, initial=0.0)))
+        broken = max(
+            broken, float(np.max(lo - payout, initial=0.0)), float(np.max(payout - hi, initial=0.0))
+        )
         if forced:
             continue
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

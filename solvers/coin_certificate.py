@@ -1,7 +1,9 @@
-"""Judge a split of coins that somebody else made: is it allowed, and how much better could any other be?
+"""Judge a split of coins that somebody else made: is it allowed, and how much better could any
+other be?
 
-Belongs here: the problems themselves (one video's coins, the platform's coins) and bounds on their optimum that are built from the
-split alone. Does not: any solver. Nothing here knows how a split was found. Ad pools are judged in `certificate`.
+Belongs here: the problems themselves (one video's coins, the platform's coins) and bounds on their
+optimum that are built from the split alone. Does not: any solver. Nothing here knows how a split
+was found. Ad pools are judged in `certificate`.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ class CoinCertificate:
 
     Attributes
     ----------
-    feasible : (n,) whether any pair of shares keeps the video's constraints
-    primal_residual : (n,) largest violation: shares in parts of 1, payouts in parts of the video's coins; infinite for a NaN where a
+    feasible : (n,) whether any pair of shares keeps the video's constraints primal_residual : (n,)
+    largest violation: shares in parts of 1, payouts in parts of the video's coins; infinite for a
+    NaN where a
         split exists, 0 for a NaN where none does
-    value : (n,) the objective
-    upper_bound : (n,) no feasible pair of shares has a larger value; -inf where there is none
-    gap : (n,) (upper_bound - value) / (lambda_rev + lambda_util + lambda_inc), at least 0; 0 where nothing is feasible
+    value : (n,) the objective upper_bound : (n,) no feasible pair of shares has a larger value;
+    -inf where there is none gap : (n,) (upper_bound - value) / (lambda_rev + lambda_util +
+    lambda_inc), at least 0; 0 where nothing is feasible
     """
 
     feasible: Mask
@@ -64,11 +67,13 @@ def certify_coin_split(
     epsilon: npt.ArrayLike = 1.0,
     utility: Literal["log", "linear"] = "log",
 ) -> CoinCertificate:
-    r"""Judge any split of each video's coins against the concave problem of `solvers.coin_split.split_videos`.
+    r"""Judge any split of each video's coins against the concave problem of
+    `solvers.coin_split.split_videos`.
 
-    By concavity no pair of shares is worth more than the tangent plane at the given one allows, and a plane is highest at a corner of
-    the feasible polygon: upper_bound = value + max over corners of gradient @ (corner - shares). All 21 crossings of the seven lines
-    that bound the polygon are tried. At the optimum the bound is exact.
+    By concavity no pair of shares is worth more than the tangent plane at the given one allows, and
+    a plane is highest at a corner of the feasible polygon: upper_bound = value + max over corners
+    of gradient @ (corner - shares). All 21 crossings of the seven lines that bound the polygon are
+    tried. At the optimum the bound is exact.
 
     Parameters
     ----------
@@ -115,13 +120,23 @@ def certify_coin_split(
     refuse(column["epsilon"] == 0, "epsilon must be above 0", column["epsilon"])
     n_coins, p_coins, eps = column["normal"], column["premium"], column["epsilon"]
     coins, delta, width = n_coins + p_coins, column["min_gap"], column["max_gap"]
-    room, most = coins - column["revenue_floor"], column["normal_max"] * n_coins + column["premium_max"] * p_coins
+    room, most = (
+        coins - column["revenue_floor"],
+        column["normal_max"] * n_coins + column["premium_max"] * p_coins,
+    )
 
-    # --- objective rev (room - y) + util u(y) + inc (x_p - x_n - delta), a term dropped where its scale is 0
+    # --- objective rev (room - y) + util u(y) + inc (x_p - x_n - delta), a term dropped where its
+    # scale is 0
     with np.errstate(divide="ignore", invalid="ignore"):
         rev = np.where(room > 0, column["lambda_rev"] / room, 0.0)
         scale = np.log1p(most / eps) if utility == "log" else most
-        util = np.where(scale > 0, column["lambda_util"] * (1 + column["theta"] * column["quality"]) / ((1 + column["theta"]) * scale), 0.0)
+        util = np.where(
+            scale > 0,
+            column["lambda_util"]
+            * (1 + column["theta"] * column["quality"])
+            / ((1 + column["theta"]) * scale),
+            0.0,
+        )
         inc = np.where(width > delta, column["lambda_inc"] / (width - delta), 0.0)
         pay = np.maximum(x_n * n_coins + x_p * p_coins, 0.0)
         u = np.log1p(pay / eps) if utility == "log" else pay
@@ -133,7 +148,9 @@ def certify_coin_split(
         highest = np.full(x_n.size, -math.inf)
         for corner_n, corner_p in _corners(column, room):
             outside = _broken(corner_n, corner_p, column, room)
-            rise = marginal * ((corner_n - x_n) * n_coins + (corner_p - x_p) * p_coins) + inc * ((corner_p - x_p) - (corner_n - x_n))
+            rise = marginal * ((corner_n - x_n) * n_coins + (corner_p - x_p) * p_coins) + inc * (
+                (corner_p - x_p) - (corner_n - x_n)
+            )
             np.maximum(highest, np.where(outside <= _ROUNDING, rise, -math.inf), out=highest)
     missing = np.isnan(x_n) | np.isnan(x_p)
     feasible = ~(highest == -math.inf)
@@ -150,13 +167,13 @@ def certify_coin_split(
 
 @dataclass(frozen=True, eq=False)
 class PlatformCertificate:
-    """Whether a split of all coins is allowed, and what it is worth; `solvers.coin_platform.split_platform` bounds what any can be worth.
+    """Whether a split of all coins is allowed, and what it is worth;
+    `solvers.coin_platform.split_platform` bounds what any can be worth.
 
     Attributes
     ----------
-    primal_residual : largest violation: shares in parts of 1, a payout in parts of the video's coins, the total in parts of all coins
-    value : the objective
-    total : sum of the payouts
+    primal_residual : largest violation: shares in parts of 1, a payout in parts of the video's
+    coins, the total in parts of all coins value : the objective total : sum of the payouts
     """
 
     primal_residual: float
@@ -184,9 +201,11 @@ def certify_platform_split(
     payout_max: npt.ArrayLike | None = None,
     epsilon: float = 1.0,
 ) -> PlatformCertificate:
-    """Judge any split of the platform's coins against the constraints and the objective of `solvers.coin_platform.split_platform`.
+    """Judge any split of the platform's coins against the constraints and the objective of
+    `solvers.coin_platform.split_platform`.
 
-    Parameters are the shares x_n and x_p of each video, then those of `split_platform`. Raises ValueError as `certify_coin_split` does.
+    Parameters are the shares x_n and x_p of each video, then those of `split_platform`. Raises
+    ValueError as `certify_coin_split` does.
 
     Source: the donation document, section 5; docs/formulas.md section 5.
 
@@ -224,7 +243,8 @@ def certify_platform_split(
         (total - limit) / all_coins if all_coins > 0 else 0.0,
     )
     value = float(
-        (column["utility_weight"] * np.log(epsilon + np.maximum(pay, 0.0))).sum() + (column["incentive_weight"] * (x_p - x_n)).sum()
+        (column["utility_weight"] * np.log(epsilon + np.maximum(pay, 0.0))).sum()
+        + (column["incentive_weight"] * (x_p - x_n)).sum()
     )
     if total > 0:
         value += lambda_eff * float(column["efficiency_share"] @ pay) / total
@@ -234,21 +254,38 @@ def certify_platform_split(
 def _videos(
     normal_share: npt.ArrayLike, premium_share: npt.ArrayLike, **columns: npt.ArrayLike
 ) -> tuple[Floats, Floats, dict[str, Floats]]:
-    x_n, x_p = np.asarray(normal_share, dtype=np.float64), np.asarray(premium_share, dtype=np.float64)
+    x_n, x_p = (
+        np.asarray(normal_share, dtype=np.float64),
+        np.asarray(premium_share, dtype=np.float64),
+    )
     if x_n.ndim != 1 or x_n.shape != x_p.shape:
-        raise ValueError(f"normal_share and premium_share must be one-dimensional and alike, not of shapes {x_n.shape} and {x_p.shape}")
+        raise ValueError(
+            "normal_share and premium_share must be one-dimensional and alike, not of shapes"
+            f" {x_n.shape} and {x_p.shape}"
+        )
     checked = {name: column_of(values, name, x_n.size) for name, values in columns.items()}
     for name, values in checked.items():
-        refuse(~((values >= 0) & (values < math.inf)), f"{name} must be finite and at least 0", values)
+        refuse(
+            ~((values >= 0) & (values < math.inf)), f"{name} must be finite and at least 0", values
+        )
     return x_n, x_p, checked
 
 
 def _broken(x_n: Floats, x_p: Floats, column: dict[str, Floats], room: Floats) -> Floats:
     """Largest violation of the video's own constraints, NaN where the shares are."""
     coins = column["normal"] + column["premium"]
-    spent = (x_n * column["normal"] + x_p * column["premium"] - room) / np.where(coins > 0, coins, 1.0)
+    spent = (x_n * column["normal"] + x_p * column["premium"] - room) / np.where(
+        coins > 0, coins, 1.0
+    )
     gap = x_p - x_n
-    sides = (-x_n, x_n - column["normal_max"], -x_p, x_p - column["premium_max"], column["min_gap"] - gap, gap - column["max_gap"])
+    sides = (
+        -x_n,
+        x_n - column["normal_max"],
+        -x_p,
+        x_p - column["premium_max"],
+        column["min_gap"] - gap,
+        gap - column["max_gap"],
+    )
     worst = np.maximum(spent, 0.0)
     for side in sides:
         np.maximum(worst, side, out=worst)

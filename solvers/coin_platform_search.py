@@ -1,7 +1,8 @@
-"""The search over totals: branch and bound on how much is paid out in all, until no other total can be better.
+"""The search over totals: branch and bound on how much is paid out in all, until no other total can
+be better.
 
-Belongs here: which total is solved next, the bound between two solved ones, and the proof that ends the search. Does not: the split
-with one total (`solvers.coin_platform_total`).
+Belongs here: which total is solved next, the bound between two solved ones, and the proof that ends
+the search. Does not: the split with one total (`solvers.coin_platform_total`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from solvers.coin_platform_total import EPS, ROUNDING, Rows, Solved, free, pay_at, respond, solve, worth
+from solvers.coin_platform_total import (
+    EPS,
+    ROUNDING,
+    Rows,
+    Solved,
+    free,
+    pay_at,
+    respond,
+    solve,
+    worth,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,8 +39,8 @@ _MAX_SOLVES, _MAX_POLISH = 400, 12
 class _Interval:
     """Totals between two solved ones, or between 0 and one, and a bound on what they are worth.
 
-    `peak` is the total at which the bound is reached, `refined` whether the videos were looked at for it, `slow` how often in a row a cut
-    left more than half.
+    `peak` is the total at which the bound is reached, `refined` whether the videos were looked at
+    for it, `slow` how often in a row a cut left more than half.
     """
 
     below: Solved | None
@@ -62,19 +73,31 @@ def search(rows: Rows, lambda_eff: float, largest: float) -> Found:
         nothing = Solved(0.0, 0.0, 0.0, 0.0, -math.inf, 0.0, (0.0, 0.0, 0.0))
         return Found(nothing, rows.q_lo, -math.inf, span, (), 0)
     leaders = float(rows.y_hi[rows.deficit == 0].sum())
-    least = max(_LEAST_TOTAL * min(largest, leaders), _LEAST_PAY * rows.epsilon) if lambda_eff * rows.top_share > 0 else 0.0
+    least = (
+        max(_LEAST_TOTAL * min(largest, leaders), _LEAST_PAY * rows.epsilon)
+        if lambda_eff * rows.top_share > 0
+        else 0.0
+    )
     least = max(rows.least, min(least, largest))
 
-    # --- efficiency shares that do not differ: concave in the total, which is what the videos want at the price 0
+    # --- efficiency shares that do not differ: concave in the total, which is what the videos want
+    # at the price 0
     if unequal == 0:
         wanted = _wanted(rows, 0.0, 0.0)
         best, q = solve(rows, min(max(wanted, least), largest), 0.0, 0.0)
-        below = max(-best.slope_right, 0.0) * (best.total - rows.least) if best.total == least > rows.least else 0.0
+        below = (
+            max(-best.slope_right, 0.0) * (best.total - rows.least)
+            if best.total == least > rows.least
+            else 0.0
+        )
         return Found(best, q, best.value + below, span, (), 1)
 
     # --- the ends
     mean = float(rows.weight @ rows.deficit) / float(rows.weight.sum())
-    guess = float(rows.weight.sum()) / (largest + rows.size * rows.epsilon) - lambda_eff / largest * mean
+    guess = (
+        float(rows.weight.sum()) / (largest + rows.size * rows.epsilon)
+        - lambda_eff / largest * mean
+    )
     best, q = solve(rows, largest, lambda_eff, guess)
     solved, start = [best], None
     if least == rows.least < largest:
@@ -107,13 +130,20 @@ def search(rows: Rows, lambda_eff: float, largest: float) -> Found:
         if new.value > best.value:
             best, q = new, q_new
         parts = (_bounded(top.below, new), _bounded(new, top.above))
-        open_ += [replace(x, slow=top.slow + 1 if 0.5 * top.width < x.width < math.inf else 0) for x in parts]
+        open_ += [
+            replace(x, slow=top.slow + 1 if 0.5 * top.width < x.width < math.inf else 0)
+            for x in parts
+        ]
 
     rough, solves = best, len(solved)
     best, q, more = _polished(rows, best, q, lambda_eff, least, largest, 1e-14 * span)
     solved = sorted([best, *(x for x in solved if x is not rough)], key=lambda x: x.total)
     values = [-math.inf, *(x.value for x in solved), -math.inf]
-    others = [x for i, x in enumerate(solved) if x is not best and (values[i] < x.value > values[i + 2] or _uphill_end(x, least, largest))]
+    others = [
+        x
+        for i, x in enumerate(solved)
+        if x is not best and (values[i] < x.value > values[i + 2] or _uphill_end(x, least, largest))
+    ]
     local_maxima = tuple((x.total, x.value) for x in sorted(others, key=lambda x: -x.value))
     return Found(best, q, max(bound, best.value), span, local_maxima, solves + more)
 
@@ -126,24 +156,33 @@ def _bounded(below: Solved | None, above: Solved) -> _Interval:
     """The interval with the bound that the two ends give, see the notes of `split_platform`."""
     m, at = above.m_left, above.total
     if below is None:
-        return _Interval(None, above, *((above.value - m * at, 0.0) if m < 0 else (above.value, at)), True, 0)
+        return _Interval(
+            None, above, *((above.value - m * at, 0.0) if m < 0 else (above.value, at)), True, 0
+        )
     ray = (above.value + m * (below.total - at), below.total) if m < 0 else (above.value, at)
-    chord = _highest(above.total, below.total, above.value, below.value, above.m_left, below.m_right, 0.0)
+    chord = _highest(
+        above.total, below.total, above.value, below.value, above.m_left, below.m_right, 0.0
+    )
     return _Interval(below, above, *min(ray, chord), False, 0)
 
 
 def _refined(rows: Rows, interval: _Interval) -> _Interval:
-    """The same with what the videos tell: how far D bends below its chord, and a second line, on which D hardly bends.
+    """The same with what the videos tell: how far D bends below its chord, and a second line, on
+    which D hardly bends.
 
-    That line starts at the better end. The bend of a line, divided by x (1 - x), is at least that of the videos that are inside the same
-    edge at both of its ends.
+    That line starts at the better end. The bend of a line, divided by x (1 - x), is at least that
+    of the videos that are inside the same edge at both of its ends.
     """
     below, above = interval.below, interval.above
     assert below is not None
     high, low = (above.t, above.m_left), (below.t, below.m_right)
     from_low = below.value > above.value
     step = low[0] - high[0]
-    third = (high[0], low[1] + below.center * step) if from_low else (low[0], high[1] - above.center * step)
+    third = (
+        (high[0], low[1] + below.center * step)
+        if from_low
+        else (low[0], high[1] - above.center * step)
+    )
     bend = bend_third = d_third = 0.0
     for _, some in rows.chunks:
         at_high, at_low, at_third = respond(some, *high), respond(some, *low), respond(some, *third)
@@ -154,15 +193,33 @@ def _refined(rows: Rows, interval: _Interval) -> _Interval:
         d_third += worth(some, y) - third[0] * float(some.deficit @ y) - third[1] * float(y.sum())
     chord = _highest(above.total, below.total, above.value, below.value, high[1], low[1], bend)
     if from_low:
-        line = _highest(above.total, below.total, d_third + third[1] * above.total, below.value, third[1], low[1], bend_third)
+        line = _highest(
+            above.total,
+            below.total,
+            d_third + third[1] * above.total,
+            below.value,
+            third[1],
+            low[1],
+            bend_third,
+        )
     else:
-        line = _highest(above.total, below.total, above.value, d_third + third[1] * below.total, high[1], third[1], bend_third)
+        line = _highest(
+            above.total,
+            below.total,
+            above.value,
+            d_third + third[1] * below.total,
+            high[1],
+            third[1],
+            bend_third,
+        )
     bound, peak = min((interval.bound, interval.peak), chord, line)
     return replace(interval, bound=bound, peak=peak, refined=True)
 
 
 def _bend(rows: Rows, q: Floats, other: Floats, t_step: float, m_step: float) -> float:
-    """Least curvature along a line of the videos that are inside the same edge at both of its ends, where they answer q and other."""
+    """Least curvature along a line of the videos that are inside the same edge at both of its ends,
+    where they answer q and other.
+    """
     same = free(rows, q)
     same &= free(rows, other)
     same &= (q > rows.q_1) == (other > rows.q_1)
@@ -176,12 +233,19 @@ def _bend(rows: Rows, q: Floats, other: Floats, t_step: float, m_step: float) ->
 
 
 def _highest(
-    t_above: float, t_below: float, v_above: float, v_below: float, m_above: float, m_below: float, bend: float
+    t_above: float,
+    t_below: float,
+    v_above: float,
+    v_below: float,
+    m_above: float,
+    m_below: float,
+    bend: float,
 ) -> tuple[float, float]:
     """The largest value, and its total, of the chord of D less `bend` x (1 - x), plus m T.
 
     With x in [0, 1] the place of t between the ends and r the ratio of the totals less 1, that is
-    (1 - x) V_above + x V_below + x (1 - x) (bump / (1 + r x) - bend), bump = r (m_below T_below - m_above T_above).
+    (1 - x) V_above + x V_below + x (1 - x) (bump / (1 + r x) - bend), bump = r (m_below T_below -
+    m_above T_above).
     """
     r = t_above / t_below - 1
     bump = r * (m_below * t_below - m_above * t_above)
@@ -193,7 +257,11 @@ def _highest(
         bent += _roots(3 * q, -2 * (p + q), rise + p)
     value, x = min(
         max((v_above + x * rise + x * (1 - x) * max(bump, 0.0) / (1 + r * x), x) for x in plain),
-        max((v_above + x * rise + x * (1 - x) * (p - q * x), x) for x in bent) if bump > 0 else (math.inf, 0.0),
+        (
+            max((v_above + x * rise + x * (1 - x) * (p - q * x), x) for x in bent)
+            if bump > 0
+            else (math.inf, 0.0)
+        ),
     )
     return value, t_above / (1 + r * x)
 
@@ -208,19 +276,32 @@ def _roots(a: float, b: float, c: float) -> list[float]:
 
 
 def _between(rows: Rows, interval: _Interval, t: float) -> tuple[float, tuple[float, float]]:
-    """A first guess of the multiplier, on the line between the ends, and two numbers that it lies between.
+    """A first guess of the multiplier, on the line between the ends, and two numbers that it lies
+    between.
 
-    Where the multiplier is so low that no price is above those of the larger total, more is paid than that; and the other way round.
+    Where the multiplier is so low that no price is above those of the larger total, more is paid
+    than that; and the other way round.
     """
     below, above = interval.below, interval.above
     if below is None:
         return above.m_left, (-math.inf, math.inf)
     guess = above.m_left + (below.m_right - above.m_left) * (t - above.t) / (below.t - above.t)
-    return guess, (above.m_left - (t - above.t) * rows.deficit_size, below.m_right + (below.t - t) * rows.deficit_size)
+    return guess, (
+        above.m_left - (t - above.t) * rows.deficit_size,
+        below.m_right + (below.t - t) * rows.deficit_size,
+    )
 
 
-def _cut(rows: Rows, interval: _Interval, lambda_eff: float, smallest: tuple[float, float], tolerance: float) -> float | None:
-    """Where to solve next: at a maximum if there must be one inside, else where the bound is reached, not too near the ends."""
+def _cut(
+    rows: Rows,
+    interval: _Interval,
+    lambda_eff: float,
+    smallest: tuple[float, float],
+    tolerance: float,
+) -> float | None:
+    """Where to solve next: at a maximum if there must be one inside, else where the bound is
+    reached, not too near the ends.
+    """
     (least, leaders), below, above = smallest, interval.below, interval.above
     if below is None:
         if above.total <= least:
@@ -243,7 +324,8 @@ def _cut(rows: Rows, interval: _Interval, lambda_eff: float, smallest: tuple[flo
 
 
 def _stationary(rows: Rows, near: Solved, lambda_eff: float) -> float:
-    """A step towards the total where the value has slope 0: Newton's, then what the videos want at the price found there.
+    """A step towards the total where the value has slope 0: Newton's, then what the videos want at
+    the price found there.
 
     The second half lands exactly on a maximum where every video is at a corner.
     """
@@ -267,19 +349,32 @@ def _wanted(rows: Rows, t: float, m: float) -> float:
 
 
 def _polished(
-    rows: Rows, best: Solved, q: Floats, lambda_eff: float, least: float, largest: float, tolerance: float
+    rows: Rows,
+    best: Solved,
+    q: Floats,
+    lambda_eff: float,
+    least: float,
+    largest: float,
+    tolerance: float,
 ) -> tuple[Solved, Floats, int]:
-    """The maximum found, to the last digits of its total: there the value is flat, its slope is not."""
+    """The maximum found, to the last digits of its total: there the value is flat, its slope is
+    not.
+    """
     for solves in range(_MAX_POLISH):
         uphill = best.slope_right if best.slope_right > 0 else min(best.slope_left, 0.0)
-        if uphill == 0 or (uphill > 0 and best.total >= largest) or (uphill < 0 and best.total <= least):
+        if (
+            uphill == 0
+            or (uphill > 0 and best.total >= largest)
+            or (uphill < 0 and best.total <= least)
+        ):
             return best, q, solves
         total = min(max(_stationary(rows, best, lambda_eff), least), largest)
         if abs(total - best.total) <= ROUNDING * total:
             return best, q, solves
         new, q_new = solve(rows, total, lambda_eff, best.m_left if uphill < 0 else best.m_right)
         if new.value < best.value - tolerance or (
-            max(abs(new.slope_right), abs(new.slope_left)) > 0.5 * abs(uphill) and not new.slope_left >= 0 >= new.slope_right
+            max(abs(new.slope_right), abs(new.slope_left)) > 0.5 * abs(uphill)
+            and not new.slope_left >= 0 >= new.slope_right
         ):
             return best, q, solves + 1
         best, q = new, q_new

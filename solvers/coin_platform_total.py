@@ -1,7 +1,7 @@
 """The split of all coins with one given total: every video in closed form, one multiplier.
 
-Belongs here: the videos as the search over totals sees them, their answer to a price, and the price at which their pay adds up. Does
-not: which total is best (`solvers.coin_platform_search`).
+Belongs here: the videos as the search over totals sees them, their answer to a price, and the price
+at which their pay adds up. Does not: which total is best (`solvers.coin_platform_search`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ Mask = npt.NDArray[np.bool_]
 EPS = float(np.finfo(np.float64).eps)
 ROUNDING = 4 * EPS
 _NO_WEIGHT = 1e-200
-"""Stand-in for a utility weight of 0: such a video takes all where its price is not above 0, else nothing."""
+"""Stand-in for a utility weight of 0: such a video takes all where its price is not above 0, else
+nothing.
+"""
 ROWS_AT_ONCE = 10_000
 """Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the processor's cache, and with the C
 library, which hands larger ones back to the system after every operation."""
@@ -32,11 +34,13 @@ _MAX_PASSES = 400
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The videos as the search sees them: pay y between y_lo and y_hi, with edges of the chain that meet at y_1 and y_2.
+    """The videos as the search sees them: pay y between y_lo and y_hi, with edges of the chain that
+    meet at y_1 and y_2.
 
-    The first edge is worth `rise` per coin, the second nothing, the third costs `fall`; the gap itself, times its weight, is the
-    smallest of gap_0 + rise y, gap_1 and gap_2 - fall y. `deficit` is the largest efficiency share less one's own. q_lo >= q_1 >= q_2
-    >= q_hi is what the logarithm alone makes of the next coin at those four.
+    The first edge is worth `rise` per coin, the second nothing, the third costs `fall`; the gap
+    itself, times its weight, is the smallest of gap_0 + rise y, gap_1 and gap_2 - fall y. `deficit`
+    is the largest efficiency share less one's own. q_lo >= q_1 >= q_2 >= q_hi is what the logarithm
+    alone makes of the next coin at those four.
     """
 
     weight: Floats
@@ -66,22 +70,39 @@ class Rows:
         return self.weight.size
 
     def only(self, part: slice | Mask) -> Rows:
-        columns: dict[str, Any] = {name: values[part] for name, values in vars(self).items() if isinstance(values, np.ndarray)}
+        columns: dict[str, Any] = {
+            name: values[part]
+            for name, values in vars(self).items()
+            if isinstance(values, np.ndarray)
+        }
         return replace(self, **columns)
 
     @cached_property
     def chunks(self) -> tuple[tuple[slice, Rows], ...]:
         """The rows in pieces that fit the processor's cache, and where each belongs."""
-        parts = [slice(start, start + ROWS_AT_ONCE) for start in range(0, max(self.size, 1), ROWS_AT_ONCE)]
-        return tuple((part, self.only(part)) for part in parts) if len(parts) > 1 else ((parts[0], self),)
+        parts = [
+            slice(start, start + ROWS_AT_ONCE)
+            for start in range(0, max(self.size, 1), ROWS_AT_ONCE)
+        ]
+        return (
+            tuple((part, self.only(part)) for part in parts)
+            if len(parts) > 1
+            else ((parts[0], self),)
+        )
 
 
 def chain_of(v: dict[str, Floats]) -> GapChain:
-    return gap_chain(v["normal"], v["premium"], **{name: v[name] for name in ("normal_max", "premium_max", "min_gap", "max_gap")})
+    return gap_chain(
+        v["normal"],
+        v["premium"],
+        **{name: v[name] for name in ("normal_max", "premium_max", "min_gap", "max_gap")},
+    )
 
 
 def rows_of(per_video: dict[str, Floats], epsilon: float) -> Rows:
-    """The arguments of `split_platform` as rows; raises InfeasibleError where the bounds of a video contradict each other."""
+    """The arguments of `split_platform` as rows; raises InfeasibleError where the bounds of a video
+    contradict each other.
+    """
     n = per_video["normal"].size
     columns = {field.name: np.empty(n) for field in fields(Rows) if field.type == "Floats"}
     for start in range(0, max(n, 1), ROWS_AT_ONCE):
@@ -90,29 +111,39 @@ def rows_of(per_video: dict[str, Floats], epsilon: float) -> Rows:
         chain, c = chain_of(v), v["incentive_weight"]
 
         # --- bounds on the pay, refused where they contradict each other
-        lo, hi = np.maximum(chain.pay_least, v["payout_min"]), np.minimum(chain.pay_third, v["payout_max"])
+        lo, hi = (
+            np.maximum(chain.pay_least, v["payout_min"]),
+            np.minimum(chain.pay_third, v["payout_max"]),
+        )
         wrong = v["min_gap"] > chain.first
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InfeasibleError(
-                f"min_gap of row {start + row}, {float(v['min_gap'][row])!r}, is above "
-                f"max_gap {float(v['max_gap'][row])!r} or premium_max {float(v['premium_max'][row])!r}"
+                f"min_gap of row {start + row}, {float(v['min_gap'][row])!r}, is above max_gap"
+                f" {float(v['max_gap'][row])!r} or premium_max {float(v['premium_max'][row])!r}"
             )
         wrong = lo > hi + ROUNDING * (v["normal"] + v["premium"])
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InfeasibleError(
-                f"row {start + row} must be paid at least {float(lo[row])!r} and at most {float(hi[row])!r}: its shares allow "
-                f"{float(chain.pay_least[row])!r} to {float(chain.pay_third[row])!r}, payout_min and payout_max "
-                f"{float(v['payout_min'][row])!r} to {float(v['payout_max'][row])!r}"
+                f"row {start + row} must be paid at least {float(lo[row])!r} and at most"
+                f" {float(hi[row])!r}: its shares allow {float(chain.pay_least[row])!r} to"
+                f" {float(chain.pay_third[row])!r}, payout_min and payout_max"
+                f" {float(v['payout_min'][row])!r} to {float(v['payout_max'][row])!r}"
             )
         lo = np.minimum(lo, hi)
 
-        # --- the three edges; without incentive there is one, and without coins of a kind that kind has none
+        # --- the three edges; without incentive there is one, and without coins of a kind that kind
+        # has none
         has_n, has_p, cares = v["normal"] > 0, v["premium"] > 0, c > 0
-        rise, fall = np.where(has_p & cares, c / v["premium"], 0.0), np.where(has_n & cares, c / v["normal"], 0.0)
+        rise, fall = (
+            np.where(has_p & cares, c / v["premium"], 0.0),
+            np.where(has_n & cares, c / v["normal"], 0.0),
+        )
         weight, top = np.maximum(v["utility_weight"], _NO_WEIGHT), chain.premium_top
-        y_1, y_2 = (np.where(cares, np.clip(y, lo, hi), lo) for y in (chain.pay_first, chain.pay_second))
+        y_1, y_2 = (
+            np.where(cares, np.clip(y, lo, hi), lo) for y in (chain.pay_first, chain.pay_second)
+        )
         for name, values in {
             "weight": weight,
             "deficit": v["efficiency_share"],
@@ -144,13 +175,15 @@ def rows_of(per_video: dict[str, Floats], epsilon: float) -> Rows:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ answers to a price
+# --------------------------------------------------------------------------------------------------
 
 
 def respond(rows: Rows, t: float, m: float, out: Floats | None = None) -> Floats:
-    """Every video's answer to the price m + t deficit of a coin, as what its logarithm is then worth per coin: q = b / (epsilon + y).
+    """Every video's answer to the price m + t deficit of a coin, as what its logarithm is then
+    worth per coin: q = b / (epsilon + y).
 
-    On the edges q is the price less `rise`, the price, and the price plus `fall`; at a corner it is the corner's q, exactly.
+    On the edges q is the price less `rise`, the price, and the price plus `fall`; at a corner it is
+    the corner's q, exactly.
     """
     price = rows.deficit * t
     price += m
@@ -201,7 +234,9 @@ def worth(rows: Rows, y: Floats) -> float:
 
 
 def slopes(rows: Rows, q: Floats) -> tuple[Floats, Floats]:
-    """What the last coin of every video was worth to the concave part of the objective, and what the next one would be."""
+    """What the last coin of every video was worth to the concave part of the objective, and what
+    the next one would be.
+    """
     last = q + np.where(q >= rows.q_1, rows.rise, np.where(q >= rows.q_2, 0.0, -rows.fall))
     following = q + np.where(q > rows.q_1, rows.rise, np.where(q > rows.q_2, 0.0, -rows.fall))
     return np.where(q < rows.q_lo, last, math.inf), np.where(q > rows.q_hi, following, -math.inf)
@@ -218,16 +253,17 @@ def _price_range(rows: Rows, q: Floats, t: float) -> tuple[float, float]:
     return least, largest
 
 
-# ---------------------------------------------------------------------------------------------------------------------- one total
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
     """The best split with one total.
 
-    `value` leaves out the constant lambda_eff max(s), `deficit` is the sum of deficit times pay. The multiplier of the total is unique
-    unless every video is at a corner; `m_left` is the largest, `m_right` the least. `spread` is the sum of (1, deficit, deficit^2) times
-    the response to the price.
+    `value` leaves out the constant lambda_eff max(s), `deficit` is the sum of deficit times pay.
+    The multiplier of the total is unique unless every video is at a corner; `m_left` is the
+    largest, `m_right` the least. `spread` is the sum of (1, deficit, deficit^2) times the response
+    to the price.
     """
 
     total: float
@@ -254,9 +290,15 @@ class Solved:
 
 
 def solve(
-    rows: Rows, total: float, lambda_eff: float, guess: float, bracket: tuple[float, float] = (-math.inf, math.inf)
+    rows: Rows,
+    total: float,
+    lambda_eff: float,
+    guess: float,
+    bracket: tuple[float, float] = (-math.inf, math.inf),
 ) -> tuple[Solved, Floats]:
-    """The best split of exactly `total` and its q: one multiplier, near `guess` and, up to rounding, inside `bracket`."""
+    """The best split of exactly `total` and its q: one multiplier, near `guess` and, up to
+    rounding, inside `bracket`.
+    """
     t = lambda_eff / total if lambda_eff > 0 else 0.0
     target = total + rows.size * rows.epsilon
     if total >= rows.most:
@@ -271,10 +313,13 @@ def solve(
         q, m = _multiplier(rows, target, t, guess, (-math.inf, math.inf))
         pay, paid = _paid(rows, q)
     if abs(paid - total) > 1e-9 * target:
-        raise ArithmeticError(f"the payouts add up to {paid!r}, not to the {total!r} that was to be split")
+        raise ArithmeticError(
+            f"the payouts add up to {paid!r}, not to the {total!r} that was to be split"
+        )
     q = _cornered(rows, q, 4 * ROUNDING * target)
     if paid > 0 and abs(paid - total) > ROUNDING * total:
-        # below the rounding of epsilon + y no total can be hit; the price found is that of what is paid
+        # below the rounding of epsilon + y no total can be hit; the price found is that of what is
+        # paid
         total, t = paid, lambda_eff / paid
     value = deficit = s_0 = s_1 = s_2 = 0.0
     for part, some in rows.chunks:
@@ -299,21 +344,32 @@ def _paid(rows: Rows, q: Floats) -> tuple[Floats, float]:
     return pay, float(pay.sum())
 
 
-def _multiplier(rows: Rows, target: float, t: float, guess: float, bracket: tuple[float, float]) -> tuple[Floats, float]:
+def _multiplier(
+    rows: Rows, target: float, t: float, guess: float, bracket: tuple[float, float]
+) -> tuple[Floats, float]:
     """q with sum(epsilon + y) = target and the multiplier m to which it is the response.
 
-    The sum falls in m. Newton's method on 1 / sum over the free videos is exact where they share one price; where it does not halve the
-    miss, the bracket is halved, and now and then the videos on which both of its ends agree leave. Videos with hardly any utility weight
-    answer so steeply that the step vanishes although the sum is far off: m then moves by its rounding. Those without weight jump: there
-    the bracket shrinks to neighbouring numbers, and y is the mixture of the responses at both that has the right sum.
+    The sum falls in m. Newton's method on 1 / sum over the free videos is exact where they share
+    one price; where it does not halve the miss, the bracket is halved, and now and then the videos
+    on which both of its ends agree leave. Videos with hardly any utility weight answer so steeply
+    that the step vanishes although the sum is far off: m then moves by its rounding. Those without
+    weight jump: there the bracket shrinks to neighbouring numbers, and y is the mixture of the
+    responses at both that has the right sum.
     """
     left, right = bracket
     if not (math.isfinite(left) and math.isfinite(right)):
-        right, left = max(_price_range(rows, rows.q_lo, t)[0], left), min(_price_range(rows, rows.q_hi, t)[1], right)
+        right, left = (
+            max(_price_range(rows, rows.q_lo, t)[0], left),
+            min(_price_range(rows, rows.q_hi, t)[1], right),
+        )
     beyond = 4 * ROUNDING * (rows.price_size + t * rows.deficit_size)
     left, right = left - beyond, right + beyond
     q, answers, undecided = np.empty(rows.size), np.empty(rows.size), None
-    m, best, halve = guess if left < guess < right else _halfway(left, right, t * rows.deficit_size), math.inf, False
+    m, best, halve = (
+        guess if left < guess < right else _halfway(left, right, t * rows.deficit_size),
+        math.inf,
+        False,
+    )
     for passes in range(1, _MAX_PASSES):
         # --- sum and slope at m
         everything = have = slope = 0.0
@@ -355,7 +411,10 @@ def _multiplier(rows: Rows, target: float, t: float, guess: float, bracket: tupl
                 target -= float((rows.weight[~open_] / at_left[~open_]).sum())
                 rows, answers = rows.only(open_), np.empty(np.count_nonzero(open_))
     else:
-        raise ArithmeticError(f"the multiplier search did not settle in {_MAX_PASSES} passes: between {left!r} and {right!r}")
+        raise ArithmeticError(
+            f"the multiplier search did not settle in {_MAX_PASSES} passes: between {left!r} and"
+            f" {right!r}"
+        )
 
     rest = _mixture(rows, target, t, left, right) if left < right else answers
     if undecided is None:
@@ -365,7 +424,9 @@ def _multiplier(rows: Rows, target: float, t: float, guess: float, bracket: tupl
 
 
 def _mixture(rows: Rows, target: float, t: float, left: float, right: float) -> Floats:
-    """The mixture of the answers at both ends of a bracket without a number inside that has the right sum."""
+    """The mixture of the answers at both ends of a bracket without a number inside that has the
+    right sum.
+    """
     mixed, missing, step = np.empty(rows.size), target - rows.size * rows.epsilon, 0.0
     for part, some in rows.chunks:
         fewer, more = pay_at(some, respond(some, t, right)), pay_at(some, respond(some, t, left))
@@ -376,19 +437,25 @@ def _mixture(rows: Rows, target: float, t: float, left: float, right: float) -> 
     for part, some in rows.chunks:
         q = respond(some, t, right)
         moved = mixed[part] > 0
-        mixed[part] = np.where(moved, some.weight / (pay_at(some, q) + ratio * mixed[part] + some.epsilon), q)
+        mixed[part] = np.where(
+            moved, some.weight / (pay_at(some, q) + ratio * mixed[part] + some.epsilon), q
+        )
     return mixed
 
 
 def _cornered(rows: Rows, q: Floats, slack: float) -> Floats:
-    """q with every video on the corner whose pay it is within `slack` of, if that leaves no video inside an edge; else q."""
+    """q with every video on the corner whose pay it is within `slack` of, if that leaves no video
+    inside an edge; else q.
+    """
     snapped = q
     for part, some in rows.chunks:
         inside = np.flatnonzero(free(some, q[part]))
         if not inside.size:
             continue
         for some_inside in (inside[:1], inside):
-            at_corner = np.stack([x[some_inside] for x in (some.q_lo, some.q_1, some.q_2, some.q_hi)])
+            at_corner = np.stack(
+                [x[some_inside] for x in (some.q_lo, some.q_1, some.q_2, some.q_hi)]
+            )
             weight = some.weight[some_inside]
             miss = np.abs(weight / at_corner - weight / q[part][some_inside])
             if (miss.min(axis=0) > slack).any():
@@ -399,7 +466,9 @@ def _cornered(rows: Rows, q: Floats, slack: float) -> Floats:
 
 
 def _halfway(left: float, right: float, alike: float) -> float:
-    """The middle of a bracket: of the logarithms where it spans orders of magnitude, unless it is about as wide as `alike`."""
+    """The middle of a bracket: of the logarithms where it spans orders of magnitude, unless it is
+    about as wide as `alike`.
+    """
     small, large = sorted((abs(left), abs(right)))
     if right - left <= 0.75 * large or EPS * alike < right - left <= 4 * alike:
         return 0.5 * (left + right)

@@ -1,7 +1,8 @@
 """Split the coins gifted to a video between its creator and the platform.
 
-Belongs here: the shares of normal and premium coins that go to the creator. Does not: how coins are counted, which wallets are
-verified, what a coin is worth. `split_platform`, for all videos under one limit, lives in `solvers.coin_platform`.
+Belongs here: the shares of normal and premium coins that go to the creator. Does not: how coins are
+counted, which wallets are verified, what a coin is worth. `split_platform`, for all videos under
+one limit, lives in `solvers.coin_platform`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Mask = npt.NDArray[np.bool_]
 
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 _ROWS_AT_ONCE = 1 << 15
-"""Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the processor's cache."""
+"""Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the
+processor's cache.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,11 +71,12 @@ def split_videos(
     .. math:: \max \; \lambda_{rev} \frac{N - y - R_{min}}{N - R_{min}} + \lambda_{util} \frac{f(Q)}{f(1)} u(y)
               + \lambda_{inc} \frac{x_p - x_n - \delta}{\Delta - \delta}
 
-    over :math:`0 \le x_n \le x_n^{max}`, :math:`0 \le x_p \le x_p^{max}`, :math:`\delta \le x_p - x_n \le \Delta`,
-    :math:`N - y \ge R_{min}`, with :math:`u(y) = \log(1 + y/\varepsilon) / \log(1 + y_{max}/\varepsilon)` or :math:`y / y_{max}`.
+    over :math:`0 \le x_n \le x_n^{max}`, :math:`0 \le x_p \le x_p^{max}`, :math:`\delta \le x_p -
+    x_n \le \Delta`, :math:`N - y \ge R_{min}`, with :math:`u(y) = \log(1 + y/\varepsilon) / \log(1
+    + y_{max}/\varepsilon)` or :math:`y / y_{max}`.
 
-    For a given pay the widest gap is on a chain of three edges, along which the gap is concave in the pay; so the optimal pay is the
-    point of the chain where the marginal objective changes sign.
+    For a given pay the widest gap is on a chain of three edges, along which the gap is concave in
+    the pay; so the optimal pay is the point of the chain where the marginal objective changes sign.
 
     Parameters
     ----------
@@ -100,11 +104,14 @@ def split_videos(
 
     Notes
     -----
-    Where the document's normalisation divides by zero, the term is dropped: Delta = delta the incentive, N = R_min the revenue, y_max = 0
-    the utility. U_max is taken at f(1): at f(Q), as printed, Q would cancel. Where several shares are equally good (lambda_inc = 0,
-    or coins of one kind only), the gap is as wide as allowed; where several payouts are, the creator gets the largest.
+    Where the document's normalisation divides by zero, the term is dropped: Delta = delta the
+    incentive, N = R_min the revenue, y_max = 0 the utility. U_max is taken at f(1): at f(Q), as
+    printed, Q would cancel. Where several shares are equally good (lambda_inc = 0, or coins of one
+    kind only), the gap is as wide as allowed; where several payouts are, the creator gets the
+    largest.
 
-    Source: the donation document, section 4 (per-video program, normalised objective); docs/formulas.md section 3 (closed form, traps).
+    Source: the donation document, section 4 (per-video program, normalised objective);
+    docs/formulas.md section 3 (closed form, traps).
 
     Examples
     --------
@@ -136,12 +143,28 @@ def split_videos(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         for start in range(0, n, _ROWS_AT_ONCE):
             rows = slice(start, start + _ROWS_AT_ONCE)
-            _split_rows([column[rows] for column in columns], utility == "log", VideoSplits(*(x[rows] for x in vars(result).values())))
+            _split_rows(
+                [column[rows] for column in columns],
+                utility == "log",
+                VideoSplits(*(x[rows] for x in vars(result).values())),
+            )
     return result
 
 
 def _split_rows(columns: list[Floats], logarithmic: bool, out: VideoSplits) -> None:
-    normal, premium, quality, theta, normal_max, premium_max, min_gap, max_gap, revenue_floor, *weights, epsilon = columns
+    (
+        normal,
+        premium,
+        quality,
+        theta,
+        normal_max,
+        premium_max,
+        min_gap,
+        max_gap,
+        revenue_floor,
+        *weights,
+        epsilon,
+    ) = columns
     lambda_rev, lambda_util, lambda_inc = weights
 
     # --- normalised weights of the objective -a y + b u(y) + c (x_p - x_n)
@@ -154,7 +177,14 @@ def _split_rows(columns: list[Floats], logarithmic: bool, out: VideoSplits) -> N
     c = np.where(max_gap > min_gap, lambda_inc / (max_gap - min_gap), 0.0)
 
     # --- the chain of widest gaps
-    chain = gap_chain(normal, premium, normal_max=normal_max, premium_max=premium_max, min_gap=min_gap, max_gap=max_gap)
+    chain = gap_chain(
+        normal,
+        premium,
+        normal_max=normal_max,
+        premium_max=premium_max,
+        min_gap=min_gap,
+        max_gap=max_gap,
+    )
 
     # --- pay where the marginal objective changes sign, along each edge
     rise = np.where(c > 0, c / premium, 0.0)
@@ -176,14 +206,25 @@ def _split_rows(columns: list[Floats], logarithmic: bool, out: VideoSplits) -> N
         target[:] = np.where(feasible, values, np.nan)
 
 
-_RANGES: dict[str, tuple[float, float]] = {"quality": (0.0, 1.0), "normal_max": (0.0, 1.0), "premium_max": (0.0, 1.0)}
+_RANGES: dict[str, tuple[float, float]] = {
+    "quality": (0.0, 1.0),
+    "normal_max": (0.0, 1.0),
+    "premium_max": (0.0, 1.0),
+}
 
 
 def _checked(arguments: dict[str, npt.ArrayLike], utility: str) -> list[Floats]:
     if utility not in ("log", "linear"):
         raise ValueError(f"utility must be 'log' or 'linear', not {utility!r}")
-    columns = {name: np.atleast_1d(np.asarray(value, dtype=np.float64)) for name, value in arguments.items()}
-    n = max(column.size for column in columns.values()) if all(column.size for column in columns.values()) else 0
+    columns = {
+        name: np.atleast_1d(np.asarray(value, dtype=np.float64))
+        for name, value in arguments.items()
+    }
+    n = (
+        max(column.size for column in columns.values())
+        if all(column.size for column in columns.values())
+        else 0
+    )
     for name, column in columns.items():
         if column.ndim != 1 or column.size not in (1, n):
             raise ValueError(f"{name} must be one number or have shape ({n},), not {column.shape}")
@@ -193,6 +234,12 @@ def _checked(arguments: dict[str, npt.ArrayLike], utility: str) -> list[Floats]:
             bad |= column == 0
         if bad.any():
             row = int(np.argmax(bad))
-            rule = "above 0" if name == "epsilon" else "finite and at least 0" if largest == np.inf else f"in [{least:g}, {largest:g}]"
+            rule = (
+                "above 0"
+                if name == "epsilon"
+                else (
+                    "finite and at least 0" if largest == np.inf else f"in [{least:g}, {largest:g}]"
+                )
+            )
             raise ValueError(f"{name} must be {rule}: row {row} is {float(column[row])!r}")
     return [np.broadcast_to(column, (n,)) for column in columns.values()]

@@ -1,8 +1,10 @@
-"""The creator competition game: what creators earn, how well users are served, and what creators do about it, step by step.
+"""The creator competition game: what creators earn, how well users are served, and what creators do
+about it, step by step.
 
-Belongs here: relevance, matching, utilities and welfare; local better response; the mechanisms that steer creators; a simulation with its
-curves. Does not: the settings the game is played in and what is known about its equilibria (`solvers.competition_settings`), the update of
-the weights (`solvers.reweighting`), the loops that make a long run fast (`solvers.competition_engine`).
+Belongs here: relevance, matching, utilities and welfare; local better response; the mechanisms that
+steer creators; a simulation with its curves. Does not: the settings the game is played in and what
+is known about its equilibria (`solvers.competition_settings`), the update of the weights
+(`solvers.reweighting`), the loops that make a long run fast (`solvers.competition_engine`).
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class Euclidean:
     scale: float = 3.0
 
     def __call__(self, strategies: Floats, users: Floats) -> Floats:
-        """Scores (n, m). The squares are added in the order of the coordinates, as in the compiled loop."""
+        """Scores (n, m). The squares are added in the order of the coordinates, as in the compiled
+        loop.
+        """
         squared = np.zeros((strategies.shape[0], users.shape[0]))
         for k in range(users.shape[1]):
             squared += (strategies[:, k, None] - users[:, k]) ** 2
@@ -60,7 +64,9 @@ class DotProduct:
     high: float = 1.0
 
     def __call__(self, strategies: Floats, users: Floats) -> Floats:
-        """Scores (n, m). The products are added in the order of the coordinates, as in the compiled loop."""
+        """Scores (n, m). The products are added in the order of the coordinates, as in the compiled
+        loop.
+        """
         product = np.zeros((strategies.shape[0], users.shape[0]))
         for k in range(users.shape[1]):
             product += strategies[:, k, None] * users[:, k]
@@ -70,7 +76,9 @@ class DotProduct:
 
 @dataclass(frozen=True)
 class Static:
-    """A control: the same temperature and number of candidates for everybody, for ever, instead of the default ones."""
+    """A control: the same temperature and number of candidates for everybody, for ever, instead of
+    the default ones.
+    """
 
     temperature: float | None = None
     candidates: int | None = None
@@ -83,20 +91,25 @@ Mechanism = Literal["base", "uir", "smt", "hmt", "coordinated"] | Static
 is a local search, so what it reaches is a lower bound: in the toy setting it gets stuck.
 """
 TIE = 1e-12
-"""Utilities closer than this, relatively, are equal (welfare: absolutely): where a creator is indifferent, rounding must not decide."""
+"""Utilities closer than this, relatively, are equal (welfare: absolutely): where a creator is
+indifferent, rounding must not decide.
+"""
 _MECHANISMS = ("base", "uir", "smt", "hmt", "coordinated")
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """How each user is matched, and what its match is worth: temperature, candidates (its K), importance, each (m,)."""
+    """How each user is matched, and what its match is worth: temperature, candidates (its K),
+    importance, each (m,).
+    """
 
     temperature: Floats
     candidates: Integers
     importance: Floats
 
     def shares(self, scores: npt.ArrayLike) -> Floats:
-        r"""Probability :math:`P_i(x_j) \propto \exp(\sigma_{ij}/\beta_j)` over the first K_j of user j, 0 for the others.
+        r"""Probability :math:`P_i(x_j) \propto \exp(\sigma_{ij}/\beta_j)` over the first K_j of
+        user j, 0 for the others.
 
         Creators are ranked by score, descending; equal scores by index, ascending.
 
@@ -120,26 +133,26 @@ class Matching:
 
 @dataclass(frozen=True, eq=False)
 class Competition:
-    r"""n creators, each with one piece of content, in front of m users: a profile of strategies and everything that follows from it.
+    r"""n creators, each with one piece of content, in front of m users: a profile of strategies and
+    everything that follows from it.
 
-    User j is matched with creator i with probability :math:`P_i(x_j) \propto \exp(\sigma(s_i, x_j)/\beta_j)` among its :math:`K_j` most
-    relevant creators. With reward R = sigma ("relevance", equation 5) or 1 ("traffic", equation 6) and all users equally many,
+    User j is matched with creator i with probability :math:`P_i(x_j) \propto \exp(\sigma(s_i,
+    x_j)/\beta_j)` among its :math:`K_j` most relevant creators. With reward R = sigma ("relevance",
+    equation 5) or 1 ("traffic", equation 6) and all users equally many,
 
     .. math:: u_i = \frac1m \sum_j \omega_j R(s_i, x_j) P_i(x_j), \qquad W = \frac1m \sum_j \sum_i \sigma(s_i, x_j) P_i(x_j)
 
-    Without a mechanism :math:`\beta_j = \beta, K_j = K, \omega_j = 1`. With weights w, "uir" has :math:`\omega_j = w_j` (8), "smt"
-    :math:`\beta_j = \beta w_j` (9), "hmt" :math:`K_j = \min(n, \lceil K w_j \rceil)` (10).
+    Without a mechanism :math:`\beta_j = \beta, K_j = K, \omega_j = 1`. With weights w, "uir" has
+    :math:`\omega_j = w_j` (8), "smt" :math:`\beta_j = \beta w_j` (9), "hmt" :math:`K_j = \min(n,
+    \lceil K w_j \rceil)` (10).
 
     Parameters
     ----------
-    users : (m, d)
-    strategies : (n, d)
-    relevance : any function of strategies and users; `Euclidean` and `DotProduct` are the fast ones
-    temperature : beta of the default matching, above 0: the smaller, the more certainly users get their most relevant creator
-    candidates : K of the default matching, at least 1; more than n counts as n
-    reward : "relevance" or "traffic"
-    mechanism : see `Mechanism`
-    weights : (m,) weight of each user, above 0; None is 1
+    users : (m, d) strategies : (n, d) relevance : any function of strategies and users; `Euclidean`
+    and `DotProduct` are the fast ones temperature : beta of the default matching, above 0: the
+    smaller, the more certainly users get their most relevant creator candidates : K of the default
+    matching, at least 1; more than n counts as n reward : "relevance" or "traffic" mechanism : see
+    `Mechanism` weights : (m,) weight of each user, above 0; None is 1
 
     Raises
     ------
@@ -172,18 +185,38 @@ class Competition:
 
     def __post_init__(self) -> None:
         """Check, and keep arrays as arrays of floats."""
-        users, strategies = np.asarray(self.users, dtype=np.float64), np.asarray(self.strategies, dtype=np.float64)
-        if users.ndim != 2 or strategies.ndim != 2 or users.shape[1] != strategies.shape[1] or not users.size or not strategies.size:
-            raise ValueError(f"users have shape {users.shape} and strategies {strategies.shape}, not (m, d) and (n, d)")
+        users, strategies = (
+            np.asarray(self.users, dtype=np.float64),
+            np.asarray(self.strategies, dtype=np.float64),
+        )
+        if (
+            users.ndim != 2
+            or strategies.ndim != 2
+            or users.shape[1] != strategies.shape[1]
+            or not users.size
+            or not strategies.size
+        ):
+            raise ValueError(
+                f"users have shape {users.shape} and strategies {strategies.shape}, not (m, d) and"
+                " (n, d)"
+            )
         if not (np.isfinite(users).all() and np.isfinite(strategies).all()):
             raise ValueError("users and strategies must be finite")
         if self.reward not in ("relevance", "traffic"):
             raise ValueError(f"reward is {self.reward!r}, neither 'relevance' nor 'traffic'")
         if not isinstance(self.mechanism, Static) and self.mechanism not in _MECHANISMS:
-            raise ValueError(f"mechanism is {self.mechanism!r}, neither a Static nor one of {_MECHANISMS}")
-        weights = np.ones(users.shape[0]) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
+            raise ValueError(
+                f"mechanism is {self.mechanism!r}, neither a Static nor one of {_MECHANISMS}"
+            )
+        weights = (
+            np.ones(users.shape[0])
+            if self.weights is None
+            else np.asarray(self.weights, dtype=np.float64)
+        )
         if weights.shape != users.shape[:1]:
-            raise ValueError(f"weights have shape {weights.shape}, not one for each of {users.shape[0]} users")
+            raise ValueError(
+                f"weights have shape {weights.shape}, not one for each of {users.shape[0]} users"
+            )
         object.__setattr__(self, "users", users)
         object.__setattr__(self, "strategies", strategies)
         object.__setattr__(self, "weights", weights)
@@ -196,14 +229,20 @@ class Competition:
         ones = np.ones(self.users.shape[0])
         return Matching(
             matching_temperature(ones, temperature=self.temperature),
-            matching_candidates(ones, candidates=self.candidates, available=self.strategies.shape[0]),
+            matching_candidates(
+                ones, candidates=self.candidates, available=self.strategies.shape[0]
+            ),
             ones,
         )
 
     @cached_property
     def matching(self) -> Matching:
         """The matching that is deployed."""
-        default, weights, n = self.default_matching, np.asarray(self.weights), self.strategies.shape[0]
+        default, weights, n = (
+            self.default_matching,
+            np.asarray(self.weights),
+            self.strategies.shape[0],
+        )
         match self.mechanism:
             case Static(temperature, candidates):
                 return replace(
@@ -215,27 +254,48 @@ class Competition:
             case "uir":
                 return replace(default, importance=weights)
             case "smt":
-                return replace(default, temperature=matching_temperature(weights, temperature=self.temperature))
+                return replace(
+                    default, temperature=matching_temperature(weights, temperature=self.temperature)
+                )
             case "hmt":
-                return replace(default, candidates=matching_candidates(weights, candidates=self.candidates, available=n))
+                return replace(
+                    default,
+                    candidates=matching_candidates(
+                        weights, candidates=self.candidates, available=n
+                    ),
+                )
             case _:
                 return default
 
     @cached_property
     def scores(self) -> Floats:
         """Relevance (n, m)."""
-        scores, shape = self.relevance(self.strategies, self.users), (self.strategies.shape[0], self.users.shape[0])
+        scores, shape = (
+            self.relevance(self.strategies, self.users),
+            (self.strategies.shape[0], self.users.shape[0]),
+        )
         if scores.shape != shape or not np.isfinite(scores).all():
-            raise ValueError(f"the relevance function gives scores of shape {scores.shape}, not finite ones of shape {shape}")
+            raise ValueError(
+                f"the relevance function gives scores of shape {scores.shape}, not finite ones of"
+                f" shape {shape}"
+            )
         return scores
 
     def utilities(self) -> Floats:
-        """Utility of every creator, (n,), under the deployed matching: equations (5) or (6), with a mechanism (8), (9) or (10)."""
-        worth = self.matching.importance if self.reward == "traffic" else self.matching.importance * self.scores
+        """Utility of every creator, (n,), under the deployed matching: equations (5) or (6), with a
+        mechanism (8), (9) or (10).
+        """
+        worth = (
+            self.matching.importance
+            if self.reward == "traffic"
+            else self.matching.importance * self.scores
+        )
         return np.asarray((worth * self.matching.shares(self.scores)).mean(axis=1))
 
     def user_utilities(self, *, default: bool = False) -> Floats:
-        """Expected relevance of what each user is matched with, (m,), under the deployed matching or the default one."""
+        """Expected relevance of what each user is matched with, (m,), under the deployed matching
+        or the default one.
+        """
         matching = self.default_matching if default else self.matching
         return np.asarray((self.scores * matching.shares(self.scores)).sum(axis=0))
 
@@ -245,9 +305,13 @@ class Competition:
 
 
 class Actions(Protocol):
-    """What creators may do: the points that they try, given a direction each, and where they end up if they accept."""
+    """What creators may do: the points that they try, given a direction each, and where they end up
+    if they accept.
+    """
 
-    def moves(self, strategies: Floats, directions: Floats, step_size: float) -> tuple[Floats, Floats]:
+    def moves(
+        self, strategies: Floats, directions: Floats, step_size: float
+    ) -> tuple[Floats, Floats]:
         """Points tried (n, d) and points reached (n, d)."""
 
 
@@ -255,14 +319,16 @@ class Actions(Protocol):
 class Ball:
     """Strategies of norm at most `radius` (infinite: the whole space).
 
-    Algorithm 2 as printed tries the point one step away and projects it only once accepted; with `project_first` the point tried is the
-    projected one.
+    Algorithm 2 as printed tries the point one step away and projects it only once accepted; with
+    `project_first` the point tried is the projected one.
     """
 
     radius: float = 1.0
     project_first: bool = False
 
-    def moves(self, strategies: Floats, directions: Floats, step_size: float) -> tuple[Floats, Floats]:
+    def moves(
+        self, strategies: Floats, directions: Floats, step_size: float
+    ) -> tuple[Floats, Floats]:
         """One step along each direction."""
         tried = strategies + step_size * directions
         landed, norm = tried.copy(), np.linalg.norm(tried, axis=1, keepdims=True)
@@ -273,15 +339,19 @@ class Ball:
 
 @dataclass(frozen=True, eq=False)
 class DiscreteActions:
-    """Creator i may produce points[allowed[i]]. A step is to the one whose direction from the present strategy is closest to the drawn one.
+    """Creator i may produce points[allowed[i]]. A step is to the one whose direction from the
+    present strategy is closest to the drawn one.
 
-    Algorithm 2 taken literally, step and then project to the nearest point, hardly ever leaves the present point.
+    Algorithm 2 taken literally, step and then project to the nearest point, hardly ever leaves the
+    present point.
     """
 
     points: Floats
     allowed: Integers
 
-    def moves(self, strategies: Floats, directions: Floats, step_size: float) -> tuple[Floats, Floats]:
+    def moves(
+        self, strategies: Floats, directions: Floats, step_size: float
+    ) -> tuple[Floats, Floats]:
         """The point in the direction drawn; the step size does not matter."""
         tried = np.empty_like(strategies)
         for i, choices in enumerate(self.allowed):
@@ -334,27 +404,24 @@ def simulate(
     keep: Collection[int] = (),
     engine: Literal["incremental", "reference"] = "incremental",
 ) -> Simulation:
-    """Play the game: creators move one after another by local better response, the platform reweights after every epoch.
+    """Play the game: creators move one after another by local better response, the platform
+    reweights after every epoch.
 
-    In a step every creator, in a fresh random order, draws a direction and moves if that does not lower its utility (algorithm 2). After
-    an epoch the weight of each group is updated from its users' mean utility (algorithm 1) and deployed through the mechanism; "base",
-    "coordinated" and `Static` leave all weights alone. The same seed gives the same run, whatever the engine.
+    In a step every creator, in a fresh random order, draws a direction and moves if that does not
+    lower its utility (algorithm 2). After an epoch the weight of each group is updated from its
+    users' mean utility (algorithm 1) and deployed through the mechanism; "base", "coordinated" and
+    `Static` leave all weights alone. The same seed gives the same run, whatever the engine.
 
     Parameters
     ----------
-    game : the game at the start; its weights are not used
-    steps : T, a multiple of epoch
-    actions : `Ball`, `DiscreteActions` or anything with their method
-    groups : (m,) group of each user, 0 to L - 1; None puts every user in a group of its own
-    mechanism : None is the game's
-    weights : (L,) of each group in the first epoch; None is 1. With both rates 0 they stay, but for being normalised
-    epoch : M, steps between updates
-    rates : alpha in the first half of the steps and in the second
-    clip : smallest and largest weight
-    step_size : eta
-    seed : of the orders and directions
-    keep : steps after which to keep the profile, 0 to T
-    engine : "incremental" or, to check it, "reference": everything from scratch in numpy for every move
+    game : the game at the start; its weights are not used steps : T, a multiple of epoch actions :
+    `Ball`, `DiscreteActions` or anything with their method groups : (m,) group of each user, 0 to L
+    - 1; None puts every user in a group of its own mechanism : None is the game's weights : (L,) of
+    each group in the first epoch; None is 1. With both rates 0 they stay, but for being normalised
+    epoch : M, steps between updates rates : alpha in the first half of the steps and in the second
+    clip : smallest and largest weight step_size : eta seed : of the orders and directions keep :
+    steps after which to keep the profile, 0 to T engine : "incremental" or, to check it,
+    "reference": everything from scratch in numpy for every move
 
     Raises
     ------
@@ -388,7 +455,9 @@ def simulate(
     adaptive = game.mechanism in ("uir", "smt", "hmt")
     weights = np.ones(size.size) if weights is None else np.asarray(weights, dtype=np.float64)
     if weights.shape != size.shape:
-        raise ValueError(f"weights have shape {weights.shape}, not one for each of {size.size} groups")
+        raise ValueError(
+            f"weights have shape {weights.shape}, not one for each of {size.size} groups"
+        )
     game = replace(game, weights=weights[group])
     if engine == "incremental":
         from solvers.competition_engine import Incremental
@@ -421,7 +490,9 @@ def simulate(
             group_weight.append(weights)
     final = replace(game, strategies=strategies)
     utility = np.array(group_utility).reshape(-1, size.size)
-    return Simulation(welfare, welfare_default, accepted, utility, np.array(group_weight), kept, final)
+    return Simulation(
+        welfare, welfare_default, accepted, utility, np.array(group_weight), kept, final
+    )
 
 
 def local_better_response(
@@ -432,7 +503,8 @@ def local_better_response(
     step_size: float = 0.2,
     actions: Actions = Ball(),
 ) -> tuple[Competition, Mask]:
-    """One step of algorithm 2 with the order and the directions (n, d) given: the game afterwards, and who moved.
+    """One step of algorithm 2 with the order and the directions (n, d) given: the game afterwards,
+    and who moved.
 
     Examples
     --------
@@ -441,7 +513,9 @@ def local_better_response(
     >>> after.strategies.round(1).tolist(), moved.tolist()
     ([[0.2], [0.5]], [True, False])
     """
-    tried, landed = actions.moves(game.strategies, np.asarray(directions, dtype=np.float64), step_size)
+    tried, landed = actions.moves(
+        game.strategies, np.asarray(directions, dtype=np.float64), step_size
+    )
     moved = _Reference(game).step(np.asarray(order), tried, landed)
     return replace(game, strategies=np.where(moved[:, None], landed, game.strategies)), moved
 

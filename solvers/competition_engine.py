@@ -1,10 +1,13 @@
-"""The incremental engine of the creator competition: what a move changes, found without looking at what it leaves alone.
+"""The incremental engine of the creator competition: what a move changes, found without looking at
+what it leaves alone.
 
-Belongs here: the loops over users that numba compiles (on first use, then cached on disk), and the arrays they keep. Does not: the game,
-its readings and mechanisms (`solvers.competition`, which imports this module only to simulate).
+Belongs here: the loops over users that numba compiles (on first use, then cached on disk), and the
+arrays they keep. Does not: the game, its readings and mechanisms (`solvers.competition`, which
+imports this module only to simulate).
 
-Of every user the engine keeps the best creators in order (score descending, index ascending), a few more than are ever asked for. A move
-of creator i matters to a user only if i was, or gets, among the first K; then all that changes is one term of the softmax.
+Of every user the engine keeps the best creators in order (score descending, index ascending), a few
+more than are ever asked for. A move of creator i matters to a user only if i was, or gets, among
+the first K; then all that changes is one term of the softmax.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
-# no reference counts (nrt): no kernel allocates, and counting every array of every call atomically took half of the time
+# no reference counts (nrt): no kernel allocates, and counting every array of every call atomically
+# took half of the time
 _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
 
 
@@ -34,9 +38,13 @@ def _compiled(kernel: Kernel) -> Kernel:
 
 
 SPARE = 12
-"""Creators kept beyond those that are asked for, so that a departure seldom means looking at everybody."""
+"""Creators kept beyond those that are asked for, so that a departure seldom means looking at
+everybody.
+"""
 FAR = 30.0
-"""Exponent that the leading score may drift from the reference of the stored exponentials before they are taken anew."""
+"""Exponent that the leading score may drift from the reference of the stored exponentials before
+they are taken anew.
+"""
 CERTAIN = 300.0
 """Exponent from which a creator has the user to itself."""
 
@@ -46,8 +54,12 @@ CHOSEN, LENGTH, NEEDED, LIMIT, LAST, NEXT = range(6)
 
 
 @_compiled
-def euclidean_scores(points: Floats, coordinates: Floats, peak: float, scale: float, out: Floats) -> None:
-    """max(peak - |s - x| / scale, 0) of every point (N, d) at every user, whose coordinates come as (d, m)."""
+def euclidean_scores(
+    points: Floats, coordinates: Floats, peak: float, scale: float, out: Floats
+) -> None:
+    """max(peak - |s - x| / scale, 0) of every point (N, d) at every user, whose coordinates come as
+    (d, m).
+    """
     d, m = coordinates.shape
     for i in range(points.shape[0]):
         row = out[i]
@@ -65,7 +77,9 @@ def euclidean_scores(points: Floats, coordinates: Floats, peak: float, scale: fl
 
 @_compiled
 def dot_scores(points: Floats, coordinates: Floats, low: float, high: float, out: Floats) -> None:
-    """(s.x - low) / (high - low), between 0 and 1, of every point (N, d) at every user, whose coordinates come as (d, m)."""
+    """(s.x - low) / (high - low), between 0 and 1, of every point (N, d) at every user, whose
+    coordinates come as (d, m).
+    """
     d, m = coordinates.shape
     for i in range(points.shape[0]):
         row = out[i]
@@ -81,7 +95,17 @@ def dot_scores(points: Floats, coordinates: Floats, low: float, high: float, out
 
 
 @_compiled
-def _settle(j: int, n: int, theta: Floats, floor: Floats, record: Floats, count: Integers, who: Integers, value: Floats, e: Floats) -> None:
+def _settle(
+    j: int,
+    n: int,
+    theta: Floats,
+    floor: Floats,
+    record: Floats,
+    count: Integers,
+    who: Integers,
+    value: Floats,
+    e: Floats,
+) -> None:
     """The figures of user j that depend on its list."""
     chosen, length = count[j, CHOSEN], count[j, LENGTH]
     total = 0.0
@@ -96,7 +120,17 @@ def _settle(j: int, n: int, theta: Floats, floor: Floats, record: Floats, count:
 
 
 @_compiled
-def _weigh(j: int, n: int, theta: Floats, floor: Floats, record: Floats, count: Integers, who: Integers, value: Floats, e: Floats) -> None:
+def _weigh(
+    j: int,
+    n: int,
+    theta: Floats,
+    floor: Floats,
+    record: Floats,
+    count: Integers,
+    who: Integers,
+    value: Floats,
+    e: Floats,
+) -> None:
     """The exponentials of user j's list, relative to its leading score."""
     record[j, REFERENCE] = value[j, 0]
     for p in range(count[j, LENGTH]):
@@ -123,9 +157,18 @@ def _rank(j: int, score: Floats, count: Integers, who: Integers, value: Floats) 
 
 @_compiled
 def rank_and_weigh(
-    score: Floats, theta: Floats, floor: Floats, record: Floats, count: Integers, who: Integers, value: Floats, e: Floats
+    score: Floats,
+    theta: Floats,
+    floor: Floats,
+    record: Floats,
+    count: Integers,
+    who: Integers,
+    value: Floats,
+    e: Floats,
 ) -> None:
-    """Bring every list in line with a matching that has just changed (RATE, IMPORTANCE, CHOSEN, NEEDED, LIMIT)."""
+    """Bring every list in line with a matching that has just changed (RATE, IMPORTANCE, CHOSEN,
+    NEEDED, LIMIT).
+    """
     n, m = score.shape
     for j in range(m):
         count[j, LENGTH] = min(count[j, LENGTH], count[j, LIMIT])
@@ -136,10 +179,24 @@ def rank_and_weigh(
 
 @_compiled
 def _shares(
-    i: int, j: int, a: float, b: float, theta: Floats, record: Floats, count: Integers, who: Integers, value: Floats, e: Floats
+    i: int,
+    j: int,
+    a: float,
+    b: float,
+    theta: Floats,
+    record: Floats,
+    count: Integers,
+    who: Integers,
+    value: Floats,
+    e: Floats,
 ) -> tuple[float, float]:
     """Probability that user j is matched with creator i, at its present score a and at score b."""
-    total, reference, rate, chosen = record[j, TOTAL], record[j, REFERENCE], record[j, RATE], count[j, CHOSEN]
+    total, reference, rate, chosen = (
+        record[j, TOTAL],
+        record[j, REFERENCE],
+        record[j, RATE],
+        count[j, CHOSEN],
+    )
     before = 0.0
     if a > theta[j] or (a == theta[j] and i <= count[j, LAST]):
         leaving, who_leaves = math.exp((a - reference) * rate), i
@@ -168,7 +225,9 @@ def _shares(
 
 
 @_compiled
-def _utility_at(i: int, j: int, b: float, record: Floats, count: Integers, who: Integers, value: Floats) -> float:
+def _utility_at(
+    i: int, j: int, b: float, record: Floats, count: Integers, who: Integers, value: Floats
+) -> float:
     """Expected relevance to user j of what it is matched with, when creator i has score b."""
     top = b
     if count[j, LENGTH] > 1 or who[j, 0] != i:
@@ -178,7 +237,9 @@ def _utility_at(i: int, j: int, b: float, record: Floats, count: Integers, who: 
     while taken < chosen:
         if p < count[j, LENGTH] and who[j, p] == i:
             p += 1
-        elif not placed and (p == count[j, LENGTH] or b > value[j, p] or (b == value[j, p] and i < who[j, p])):
+        elif not placed and (
+            p == count[j, LENGTH] or b > value[j, p] or (b == value[j, p] and i < who[j, p])
+        ):
             weight = math.exp((b - top) * record[j, RATE])
             total += weight
             served += b * weight
@@ -219,7 +280,11 @@ def _move(
             value[j, q], who[j, q], e[j, q] = value[j, q + 1], who[j, q + 1], e[j, q + 1]
     # and in again
     everybody = length == n - 1 and length < limit
-    if everybody or b > value[j, length - 1] or (b == value[j, length - 1] and i < who[j, length - 1]):
+    if (
+        everybody
+        or b > value[j, length - 1]
+        or (b == value[j, length - 1] and i < who[j, length - 1])
+    ):
         p = min(length, limit - 1)
         length = p + 1
         while p > 0 and (value[j, p - 1] < b or (value[j, p - 1] == b and who[j, p - 1] > i)):
@@ -255,7 +320,9 @@ def play(
     e: Floats,
     accepted: Mask,
 ) -> None:
-    """One step: creators in `order` compare their score rows in `score` and `tried`; who does no worse moves (to `landed` if elsewhere)."""
+    """One step: creators in `order` compare their score rows in `score` and `tried`; who does no
+    worse moves (to `landed` if elsewhere).
+    """
     m = score.shape[1]
     for i in order:
         before, after = 0.0, 0.0
@@ -282,7 +349,9 @@ def play(
 
 
 @_compiled
-def deployed_utilities(record: Floats, count: Integers, value: Floats, e: Floats, out: Floats) -> None:
+def deployed_utilities(
+    record: Floats, count: Integers, value: Floats, e: Floats, out: Floats
+) -> None:
     """Expected relevance of what each user is matched with."""
     for j in range(out.size):
         served = 0.0
@@ -314,12 +383,25 @@ class Incremental:
         self.score = game.scores.copy()
         self.theta, self.floor, self.record = np.empty(m), np.empty(m), np.empty((m, 5))
         self.count = np.zeros((m, 6), dtype=np.int64)
-        self.who, self.value, self.e = np.zeros((m, 0), dtype=np.int64), np.empty((m, 0)), np.empty((m, 0))
+        self.who, self.value, self.e = (
+            np.zeros((m, 0), dtype=np.int64),
+            np.empty((m, 0)),
+            np.empty((m, 0)),
+        )
         self.deploy(game)
 
     @property
     def lists(self) -> tuple[Floats, Floats, Floats, Floats, Integers, Integers, Floats, Floats]:
-        return self.score, self.theta, self.floor, self.record, self.count, self.who, self.value, self.e
+        return (
+            self.score,
+            self.theta,
+            self.floor,
+            self.record,
+            self.count,
+            self.who,
+            self.value,
+            self.e,
+        )
 
     def deploy(self, game: Competition) -> None:
         """Match users as this game does from now on."""
@@ -329,11 +411,17 @@ class Incremental:
         self.record[:, IMPORTANCE] = deployed.importance
         self.count[:, CHOSEN] = deployed.candidates
         # one more than either matching asks for
-        self.count[:, NEEDED] = np.minimum(np.maximum(deployed.candidates, default.candidates) + 1, n)
+        self.count[:, NEEDED] = np.minimum(
+            np.maximum(deployed.candidates, default.candidates) + 1, n
+        )
         self.count[:, LIMIT] = np.minimum(self.count[:, NEEDED] + SPARE, n)
         width, m = int(self.count[:, LIMIT].max()), self.theta.size
         if width > self.who.shape[1]:
-            self.who, self.value, self.e = np.zeros((m, width), dtype=np.int64), np.empty((m, width)), np.empty((m, width))
+            self.who, self.value, self.e = (
+                np.zeros((m, width), dtype=np.int64),
+                np.empty((m, width)),
+                np.empty((m, width)),
+            )
             self.count[:, LENGTH] = 0
         rank_and_weigh(*self.lists)
 
@@ -342,7 +430,9 @@ class Incremental:
         self._scores(tried, self.tried)
         elsewhere = (tried != landed).any(axis=1)
         if elsewhere.any():
-            self.landed[elsewhere] = self._scores(landed[elsewhere], np.empty((int(elsewhere.sum()), self.theta.size)))
+            self.landed[elsewhere] = self._scores(
+                landed[elsewhere], np.empty((int(elsewhere.sum()), self.theta.size))
+            )
         moved = np.zeros(tried.shape[0], dtype=np.bool_)
         traffic, coordinated = self.game.reward == "traffic", self.game.mechanism == "coordinated"
         play(order, self.tried, self.landed, elsewhere, traffic, coordinated, *self.lists, moved)
@@ -355,13 +445,20 @@ class Incremental:
         if self.game.mechanism in ("base", "uir", "coordinated"):
             return deployed, deployed
         default = np.empty(self.theta.size)
-        default_utilities(int(self.game.default_matching.candidates[0]), 1 / self.game.temperature, self.value, default)
+        default_utilities(
+            int(self.game.default_matching.candidates[0]),
+            1 / self.game.temperature,
+            self.value,
+            default,
+        )
         return deployed, default
 
     def _scores(self, points: Floats, out: Floats) -> Floats:
         relevance = self.game.relevance
         if isinstance(relevance, Euclidean):
-            euclidean_scores(points, self.coordinates, float(relevance.peak), float(relevance.scale), out)
+            euclidean_scores(
+                points, self.coordinates, float(relevance.peak), float(relevance.scale), out
+            )
         elif isinstance(relevance, DotProduct):
             dot_scores(points, self.coordinates, float(relevance.low), float(relevance.high), out)
         else:

@@ -1,6 +1,8 @@
-"""How able creators are, from what they produced: output and quality with a prior for short histories, and types of equal ability.
+"""How able creators are, from what they produced: output and quality with a prior for short
+histories, and types of equal ability.
 
-Belongs here: the estimate, the difficulty that explains it, and how well it predicts. What is paid to which type: `bonus_schedule`.
+Belongs here: the estimate, the difficulty that explains it, and how well it predicts. What is paid
+to which type: `bonus_schedule`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Ability:
-    """Of each creator, a day: output (views), quality (a view's), and their product, production (effective views); all (n,)."""
+    """Of each creator, a day: output (views), quality (a view's), and their product, production
+    (effective views); all (n,).
+    """
 
     output: Floats
     quality: Floats
@@ -30,10 +34,9 @@ class Types:
 
     Attributes
     ----------
-    member : (n,) class of each creator, from 0
-    mass : (m,) creators in each class
-    production : (m,) their mean production, strictly rising
-    difficulty : (m,) h at which that production is best for a creator who is paid `price` a unit; strictly falling
+    member : (n,) class of each creator, from 0 mass : (m,) creators in each class production : (m,)
+    their mean production, strictly rising difficulty : (m,) h at which that production is best for
+    a creator who is paid `price` a unit; strictly falling
     """
 
     member: npt.NDArray[np.intp]
@@ -42,16 +45,21 @@ class Types:
     difficulty: Floats
 
 
-def estimate_ability(views: npt.ArrayLike, effective_views: npt.ArrayLike, days: npt.ArrayLike, prior_days: float) -> Ability:
-    r"""Output, quality and production of creators a day; the shorter a history, the nearer to a typical creator.
+def estimate_ability(
+    views: npt.ArrayLike, effective_views: npt.ArrayLike, days: npt.ArrayLike, prior_days: float
+) -> Ability:
+    r"""Output, quality and production of creators a day; the shorter a history, the nearer to a
+    typical creator.
 
-    With :math:`V_i` views and :math:`M_i` effective views in :math:`n_i` days, a typical creator's output :math:`\bar o` (the median of
-    :math:`V_i / n_i`) and everybody's quality :math:`\bar q = \sum M / \sum V`, a prior of m days adds a typical creator's:
+    With :math:`V_i` views and :math:`M_i` effective views in :math:`n_i` days, a typical creator's
+    output :math:`\bar o` (the median of :math:`V_i / n_i`) and everybody's quality :math:`\bar q =
+    \sum M / \sum V`, a prior of m days adds a typical creator's:
 
     .. math:: o_i = \frac{V_i + m \bar o}{n_i + m}, \quad q_i = \frac{M_i + m \bar o \bar q}{V_i + m \bar o}, \quad
               o_i q_i = \frac{M_i + m \bar o \bar q}{n_i + m}.
 
-    The median, because a few creators produce most: next to the mean every newcomer would look able.
+    The median, because a few creators produce most: next to the mean every newcomer would look
+    able.
 
     Parameters
     ----------
@@ -74,7 +82,10 @@ def estimate_ability(views: npt.ArrayLike, effective_views: npt.ArrayLike, days:
     """
     v, e, n = (np.asarray(column, dtype=np.float64) for column in (views, effective_views, days))
     if not v.shape == e.shape == n.shape or v.ndim != 1 or v.size == 0:
-        raise ValueError(f"views, effective views and days must have one shape (n,) with n >= 1, not {v.shape}, {e.shape} and {n.shape}")
+        raise ValueError(
+            f"views, effective views and days must have one shape (n,) with n >= 1, not {v.shape},"
+            f" {e.shape} and {n.shape}"
+        )
     for name, column, good in (
         ("views", v, (v > 0) & (v < np.inf)),
         ("effective views", e, (e >= 0) & (e <= v)),
@@ -82,7 +93,10 @@ def estimate_ability(views: npt.ArrayLike, effective_views: npt.ArrayLike, days:
     ):
         if not good.all():
             row = int(np.argmin(good))
-            raise ValueError(f"{name} of row {row} must be above 0 and finite, effective views from 0 to views: {float(column[row])!r}")
+            raise ValueError(
+                f"{name} of row {row} must be above 0 and finite, effective views from 0 to views:"
+                f" {float(column[row])!r}"
+            )
     if not 0 <= prior_days < np.inf:
         raise ValueError(f"prior_days must be finite and at least 0, not {prior_days!r}")
     typical = float(np.median(v / n))
@@ -95,9 +109,11 @@ def estimate_ability(views: npt.ArrayLike, effective_views: npt.ArrayLike, days:
 
 
 def group_types(production: npt.ArrayLike, levels: int, cost: PowerCost, price: float) -> Types:
-    r"""At most `levels` classes of like production, of about equal numbers, each with the difficulty its production reveals.
+    r"""At most `levels` classes of like production, of about equal numbers, each with the
+    difficulty its production reveals.
 
-    A creator who is paid p a unit and chooses x says :math:`h = p / c'(x)`. Creators with equal production are of one class.
+    A creator who is paid p a unit and chooses x says :math:`h = p / c'(x)`. Creators with equal
+    production are of one class.
 
     Parameters
     ----------
@@ -120,7 +136,10 @@ def group_types(production: npt.ArrayLike, levels: int, cost: PowerCost, price: 
     if x.ndim != 1 or x.size == 0 or not ((x > 0) & (x < np.inf)).all():
         raise ValueError("production must be one number a creator, finite and above 0")
     if levels < 1 or not 0 < price < np.inf or not cost.k > 1:
-        raise ValueError(f"levels must be at least 1, the price and the exponent above 0 and 1: {levels!r}, {price!r}, {cost.k!r}")
+        raise ValueError(
+            f"levels must be at least 1, the price and the exponent above 0 and 1: {levels!r},"
+            f" {price!r}, {cost.k!r}"
+        )
     values, place, counts = np.unique(x, return_inverse=True, return_counts=True)
     middle = np.cumsum(counts) - (counts + 1) / 2  # mean rank of the creators with a value
     _, of_value = np.unique((middle * levels / x.size).astype(np.intp), return_inverse=True)
@@ -131,13 +150,16 @@ def group_types(production: npt.ArrayLike, levels: int, cost: PowerCost, price: 
 
 
 def explained(predicted: npt.ArrayLike, realised: npt.ArrayLike) -> float:
-    """R squared on the scale of log(1 + x): 1 is a perfect prediction, 0 is as good as everybody's mean; NaN if all realised are equal.
+    """R squared on the scale of log(1 + x): 1 is a perfect prediction, 0 is as good as everybody's
+    mean; NaN if all realised are equal.
 
     Examples
     --------
     >>> explained([1.0, 3.0, 9.0], [1.0, 3.0, 9.0]), round(explained([2.0, 2.0, 2.0], [1.0, 3.0, 9.0]), 3)
     (1.0, -0.302)
     """
-    seen, said = (np.log1p(np.asarray(column, dtype=np.float64)) for column in (realised, predicted))
+    seen, said = (
+        np.log1p(np.asarray(column, dtype=np.float64)) for column in (realised, predicted)
+    )
     spread = float(((seen - seen.mean()) ** 2).sum())
     return 1 - float(((seen - said) ** 2).sum()) / spread if spread > 0 else float("nan")

@@ -1,4 +1,6 @@
-"""Sums of doubles without rounding, so that neither the order of the rows nor how they are cut into chunks can move a bit."""
+"""Sums of doubles without rounding, so that neither the order of the rows nor how they are cut into
+chunks can move a bit.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,15 @@ class ExactSum:
             place = (bits >> np.uint64(52)).astype(np.intp)
             mantissa = bits & np.uint64(2**52 - 1)
             mantissa[(place & 2047) > 0] |= np.uint64(2**52)
-            # halves of at most 27 bits, so that sums of 2^25 of them stay exact in the doubles of bincount
-            for half, part in ((self._upper, mantissa >> np.uint64(27)), (self._lower, mantissa & np.uint64(2**27 - 1))):
-                found = np.bincount(place, weights=part.astype(np.float64), minlength=_SIGNS_AND_EXPONENTS)
+            # halves of at most 27 bits, so that sums of 2^25 of them stay exact in the doubles of
+            # bincount
+            for half, part in (
+                (self._upper, mantissa >> np.uint64(27)),
+                (self._lower, mantissa & np.uint64(2**27 - 1)),
+            ):
+                found = np.bincount(
+                    place, weights=part.astype(np.float64), minlength=_SIGNS_AND_EXPONENTS
+                )
                 used = np.flatnonzero(found)
                 half[used] += [int(x) for x in found[used].tolist()]
 
@@ -47,7 +55,9 @@ class ExactSum:
         """The sum."""
         total = 0
         for place in np.flatnonzero((self._upper != 0) | (self._lower != 0)).tolist():
-            part = ((int(self._upper[place]) << 27) + int(self._lower[place])) << max(0, (place & 2047) - 1)
+            part = ((int(self._upper[place]) << 27) + int(self._lower[place])) << max(
+                0, (place & 2047) - 1
+            )
             total += -part if place > 2047 else part
         return Fraction(total, 1 << _LOWEST)
 

@@ -1,6 +1,8 @@
-"""Embeddings from ratings: matrix factorisation by alternating least squares, and how well it foretells ratings it has not seen.
+"""Embeddings from ratings: matrix factorisation by alternating least squares, and how well it
+foretells ratings it has not seen.
 
-Belongs here: the factorisation and its cross-validation. Does not: what is played with the embeddings (`solvers.competition_settings`).
+Belongs here: the factorisation and its cross-validation. Does not: what is played with the
+embeddings (`solvers.competition_settings`).
 """
 
 from __future__ import annotations
@@ -70,14 +72,16 @@ def cross_validated(
     sweeps: int = 15,
     seed: int = 0,
 ) -> Floats:
-    """Mean squared error of `factorise` on each of `folds` random parts of the ratings, embedded from the others.
+    """Mean squared error of `factorise` on each of `folds` random parts of the ratings, embedded
+    from the others.
 
-    Predictions are not clipped. A user or movie without a rating among the others is foretold their mean.
+    Predictions are not clipped. A user or movie without a rating among the others is foretold their
+    mean.
 
     Parameters
     ----------
-    user, movie, rating, dimension, ridge, sweeps, seed : as in `factorise`; the seed also draws the folds
-    folds : number of parts, 2 to the number of ratings
+    user, movie, rating, dimension, ridge, sweeps, seed : as in `factorise`; the seed also draws the
+    folds folds : number of parts, 2 to the number of ratings
 
     Returns
     -------
@@ -100,7 +104,15 @@ def cross_validated(
     error = np.empty(folds)
     for k in range(folds):
         test, rest = fold == k, fold != k
-        users, movies = factorise(who[rest], what[rest], value[rest], dimension=dimension, ridge=ridge, sweeps=sweeps, seed=seed)
+        users, movies = factorise(
+            who[rest],
+            what[rest],
+            value[rest],
+            dimension=dimension,
+            ridge=ridge,
+            sweeps=sweeps,
+            seed=seed,
+        )
         known = np.isin(who[test], who[rest]) & np.isin(what[test], what[rest])
         foretold = np.full(known.size, value[rest].mean())
         foretold[known] = (users[who[test][known]] * movies[what[test][known]]).sum(axis=1)
@@ -108,17 +120,35 @@ def cross_validated(
     return error
 
 
-def _checked(user: npt.ArrayLike, movie: npt.ArrayLike, rating: npt.ArrayLike) -> tuple[Integers, Integers, Floats]:
-    who, what, value = np.asarray(user, dtype=np.int64), np.asarray(movie, dtype=np.int64), np.asarray(rating, dtype=np.float64)
+def _checked(
+    user: npt.ArrayLike, movie: npt.ArrayLike, rating: npt.ArrayLike
+) -> tuple[Integers, Integers, Floats]:
+    who, what, value = (
+        np.asarray(user, dtype=np.int64),
+        np.asarray(movie, dtype=np.int64),
+        np.asarray(rating, dtype=np.float64),
+    )
     if not who.shape == what.shape == value.shape == (who.size,) or not who.size:
-        raise ValueError(f"users, movies and ratings have shapes {who.shape}, {what.shape} and {value.shape}, not one row a rating")
+        raise ValueError(
+            f"users, movies and ratings have shapes {who.shape}, {what.shape} and {value.shape},"
+            " not one row a rating"
+        )
     if min(who.min(), what.min()) < 0 or not np.isfinite(value).all():
         raise ValueError("users and movies are whole numbers from 0, ratings are finite")
     return who, what, value
 
 
-def _least_squares(embedding: Floats, counts: Integers, others: Floats, partner: Integers, value: Floats, ridge: float) -> None:
-    """Ridge regression for each row of the embedding: the next counts[row] values, on the embeddings of their partners."""
+def _least_squares(
+    embedding: Floats,
+    counts: Integers,
+    others: Floats,
+    partner: Integers,
+    value: Floats,
+    ridge: float,
+) -> None:
+    """Ridge regression for each row of the embedding: the next counts[row] values, on the
+    embeddings of their partners.
+    """
     rated = np.flatnonzero(counts)
     d = embedding.shape[1]
     square, product = np.empty((rated.size, d, d)), np.empty((rated.size, d, 1))

@@ -1,6 +1,7 @@
 """The widest premium gap for a given payout: the three edges along which both coin splits walk.
 
-Belongs here: the geometry of one video's shares. Does not: objectives, weights, anything that couples videos.
+Belongs here: the geometry of one video's shares. Does not: objectives, weights, anything that
+couples videos.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class GapChain:
-    r"""Points (x_n, x_p) with the widest gap x_p - x_n among all points with the same payout x_n N_n + x_p N_p.
+    r"""Points (x_n, x_p) with the widest gap x_p - x_n among all points with the same payout x_n
+    N_n + x_p N_p.
 
-    Over :math:`0 \le x_n \le x_n^{max}`, :math:`0 \le x_p \le x_p^{max}`, :math:`\delta \le x_p - x_n \le \Delta` they run from
-    (0, delta) to (0, first) to (second, premium_top) to (third, premium_top). On these edges the gap changes by 1 / N_p, 0 and
-    -1 / N_n with every coin paid, so it is concave in the payout.
+    Over :math:`0 \le x_n \le x_n^{max}`, :math:`0 \le x_p \le x_p^{max}`, :math:`\delta \le x_p -
+    x_n \le \Delta` they run from (0, delta) to (0, first) to (second, premium_top) to (third,
+    premium_top). On these edges the gap changes by 1 / N_p, 0 and -1 / N_n with every coin paid, so
+    it is concave in the payout.
 
     Attributes
     ----------
@@ -44,7 +47,8 @@ class GapChain:
     pay_third: Floats
 
     def shares(self, pay: Floats) -> tuple[Floats, Floats]:
-        """The point of the chain with this payout, which must lie in [pay_least, pay_third]; divisions by 0 coins are harmless.
+        """The point of the chain with this payout, which must lie in [pay_least, pay_third];
+        divisions by 0 coins are harmless.
 
         Without premium coins the gap is as wide as allowed.
         """
@@ -52,15 +56,36 @@ class GapChain:
         x_n = np.where(
             past_second,
             np.clip((pay - self.premium_top * self.premium) / self.normal, self.second, self.third),
-            np.where(past_first, np.clip((pay - self.max_gap * self.premium) / (self.normal + self.premium), 0.0, self.second), 0.0),
+            np.where(
+                past_first,
+                np.clip(
+                    (pay - self.max_gap * self.premium) / (self.normal + self.premium),
+                    0.0,
+                    self.second,
+                ),
+                0.0,
+            ),
         )
         widest = np.minimum(x_n + self.max_gap, self.premium_max)
-        x_p = np.where(past_second, self.premium_top, np.where(past_first, widest, np.clip(pay / self.premium, self.min_gap, self.first)))
+        x_p = np.where(
+            past_second,
+            self.premium_top,
+            np.where(past_first, widest, np.clip(pay / self.premium, self.min_gap, self.first)),
+        )
         return x_n, np.where(self.premium > 0, x_p, widest)
 
 
-def gap_chain(normal: Floats, premium: Floats, *, normal_max: Floats, premium_max: Floats, min_gap: Floats, max_gap: Floats) -> GapChain:
-    """The chain of every row; meaningless where min_gap > min(premium_max, max_gap), for then no shares are feasible.
+def gap_chain(
+    normal: Floats,
+    premium: Floats,
+    *,
+    normal_max: Floats,
+    premium_max: Floats,
+    min_gap: Floats,
+    max_gap: Floats,
+) -> GapChain:
+    """The chain of every row; meaningless where min_gap > min(premium_max, max_gap), for then no
+    shares are feasible.
 
     Source: docs/formulas.md section 3 (the points A, B and C).
 

@@ -1,7 +1,9 @@
-"""Algorithm 1 among groups of which some cannot be measured, and weights of groups that did not exist yesterday.
+"""Algorithm 1 among groups of which some cannot be measured, and weights of groups that did not
+exist yesterday.
 
-Belongs here: what happens to a group without data, and what a new group takes over from the old ones. Does not: algorithm 1 itself and
-what a recommender makes of a weight (`solvers.reweighting`), how groups are found (`solvers.viewer_groups`), and where weights are kept.
+Belongs here: what happens to a group without data, and what a new group takes over from the old
+ones. Does not: algorithm 1 itself and what a recommender makes of a weight (`solvers.reweighting`),
+how groups are found (`solvers.viewer_groups`), and where weights are kept.
 """
 
 from __future__ import annotations
@@ -17,12 +19,19 @@ _ANY = (float(np.nextafter(0, 1)), np.inf)
 
 
 def update_observed_weights(
-    weights: npt.ArrayLike, utility: npt.ArrayLike, observed: npt.ArrayLike, *, rate: float, clip: tuple[float, float] = (0.2, 5.0)
+    weights: npt.ArrayLike,
+    utility: npt.ArrayLike,
+    observed: npt.ArrayLike,
+    *,
+    rate: float,
+    clip: tuple[float, float] = (0.2, 5.0),
 ) -> Floats:
-    r"""One update of algorithm 1 in which a group that was not observed keeps its weight to the bit.
+    r"""One update of algorithm 1 in which a group that was not observed keeps its weight to the
+    bit.
 
-    With all groups observed this is `solvers.reweighting.update_weights`. Otherwise the observed groups :math:`A` together keep their
-    part of the L units, :math:`L \sum_A w / \sum w`, instead of all of it: or a group would move because another one could not be measured.
+    With all groups observed this is `solvers.reweighting.update_weights`. Otherwise the observed
+    groups :math:`A` together keep their part of the L units, :math:`L \sum_A w / \sum w`, instead
+    of all of it: or a group would move because another one could not be measured.
 
     Parameters
     ----------
@@ -45,7 +54,10 @@ def update_observed_weights(
     before, seen = np.asarray(weights, dtype=np.float64), np.asarray(observed, dtype=np.bool_)
     u = np.asarray(utility, dtype=np.float64)
     if u.shape != before.shape or seen.shape != before.shape:
-        raise ValueError(f"{before.shape} weights, {u.shape} utilities and {seen.shape} marks of what was observed do not fit")
+        raise ValueError(
+            f"{before.shape} weights, {u.shape} utilities and {seen.shape} marks of what was"
+            " observed do not fit"
+        )
     if seen.all():
         return update_weights(before, u, rate=rate, clip=clip)
     after = before.copy()
@@ -56,14 +68,17 @@ def update_observed_weights(
     return after
 
 
-def inherited_weights(weights: npt.ArrayLike, members: npt.ArrayLike, *, clip: tuple[float, float] = (0.2, 5.0)) -> Floats:
-    """Weights of new groups: the mean of their members' old weights, then normalised and clipped as in algorithm 1.
+def inherited_weights(
+    weights: npt.ArrayLike, members: npt.ArrayLike, *, clip: tuple[float, float] = (0.2, 5.0)
+) -> Floats:
+    """Weights of new groups: the mean of their members' old weights, then normalised and clipped as
+    in algorithm 1.
 
     Parameters
     ----------
-    weights : (L,) weights of the old groups, above 0
-    members : (M, L) how many viewers of each new group were in each old group; a new group without any starts from 1
-    clip : smallest and largest weight
+    weights : (L,) weights of the old groups, above 0 members : (M, L) how many viewers of each new
+    group were in each old group; a new group without any starts from 1 clip : smallest and largest
+    weight
 
     Examples
     --------
@@ -72,7 +87,9 @@ def inherited_weights(weights: npt.ArrayLike, members: npt.ArrayLike, *, clip: t
     """
     old, counts = np.asarray(weights, dtype=np.float64), np.asarray(members, dtype=np.float64)
     if counts.ndim != 2 or counts.shape[1] != old.size:
-        raise ValueError(f"members has shape {counts.shape}, not (new groups, {old.size} old groups)")
+        raise ValueError(
+            f"members has shape {counts.shape}, not (new groups, {old.size} old groups)"
+        )
     total = counts.sum(axis=1)
     mean = np.where(total > 0, counts @ old / np.where(total > 0, total, 1.0), 1.0)
     return update_weights(mean, np.zeros(mean.size), rate=0.0, clip=clip)

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def gini(amounts: ArrayLike) -> float:
-    r"""Gini coefficient :math:`\sum_i (2i - n - 1) x_{(i)} / (n \sum x)` of non-negative amounts, sorted ascending.
+    r"""Gini coefficient :math:`\sum_i (2i - n - 1) x_{(i)} / (n \sum x)` of non-negative amounts,
+    sorted ascending.
 
     Parameters
     ----------
@@ -19,7 +20,8 @@ def gini(amounts: ArrayLike) -> float:
     Returns
     -------
     float
-        0 when everybody has the same, (n - 1)/n when one has it all; 0 when there is nothing to spread.
+        0 when everybody has the same, (n - 1)/n when one has it all; 0 when there is nothing to
+        spread.
 
     Raises
     ------
@@ -39,7 +41,8 @@ def gini(amounts: ArrayLike) -> float:
 
 
 def top_share(amounts: ArrayLike, fraction: float = 0.01) -> float:
-    """Share of the total that the largest `fraction` of the amounts has (at least one amount; 0 when there is nothing).
+    """Share of the total that the largest `fraction` of the amounts has (at least one amount; 0
+    when there is nothing).
 
     Examples
     --------

@@ -1,4 +1,6 @@
-"""Checks of arguments that several solvers share: one number or a column, and the first row that is refused."""
+"""Checks of arguments that several solvers share: one number or a column, and the first row that is
+refused.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """Pay for quality under a budget: the reward function of quality alone that buys the most of it.
 
-Belongs here: the optimal schedule, its rounding to whole money, the check that nobody prefers another level, and the two schemes it
-is compared with (a price per unit of quality; a pot shared in proportion). Does not: where the types come from.
+Belongs here: the optimal schedule, its rounding to whole money, the check that nobody prefers
+another level, and the two schemes it is compared with (a price per unit of quality; a pot shared in
+proportion). Does not: where the types come from.
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ Mask = npt.NDArray[np.bool_]
 
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 _MARGIN = 1e-6
-"""By which the brackets that theorems 6 and 9 give are widened, so that rounding cannot push the answer out of them."""
+"""By which the brackets that theorems 6 and 9 give are widened, so that rounding cannot push the
+answer out of them.
+"""
 
 
-# -------------------------------------------------------------------------------------------------------------------------- costs
+# --------------------------------------------------------------------------------------------------
 
 
 class Cost(Protocol):
-    """Cost of quality x for difficulty 1, on arrays: convex, increasing, value 0 at 0; `derivative` is the one to the right.
+    """Cost of quality x for difficulty 1, on arrays: convex, increasing, value 0 at 0; `derivative`
+    is the one to the right.
 
-    Methods `inverse(v)` = sup{x: c(x) <= v} and `inverse_derivative(s)` = inf{x: c'(x) >= s} are used where an object has them and
-    found by bisection where it has not (about a hundred times slower).
+    Methods `inverse(v)` = sup{x: c(x) <= v} and `inverse_derivative(s)` = inf{x: c'(x) >= s} are
+    used where an object has them and found by bisection where it has not (about a hundred times
+    slower).
     """
 
     def value(self, x: Floats) -> Floats: ...
@@ -48,7 +53,10 @@ class PowerCost:
 
     def __post_init__(self) -> None:
         if not 1 <= self.k < math.inf:
-            raise ValueError(f"the exponent must be finite and at least 1, not {self.k!r}: below 1 the cost is not convex")
+            raise ValueError(
+                f"the exponent must be finite and at least 1, not {self.k!r}: below 1 the cost is"
+                " not convex"
+            )
 
     def value(self, x: Floats) -> Floats:
         """Cost."""
@@ -64,12 +72,16 @@ class PowerCost:
 
     def inverse_derivative(self, s: Floats) -> Floats:
         """Smallest quality with marginal cost at least s."""
-        return np.asarray(np.where(s > 1, np.inf, 0.0) if self.k == 1 else np.power(s / self.k, 1 / (self.k - 1)))
+        return np.asarray(
+            np.where(s > 1, np.inf, 0.0) if self.k == 1 else np.power(s / self.k, 1 / (self.k - 1))
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class PiecewiseLinearCost:
-    """Marginal cost slopes[j] from breaks[j] to breaks[j + 1], the last for ever; breaks rise from 0, slopes are positive and rise."""
+    """Marginal cost slopes[j] from breaks[j] to breaks[j + 1], the last for ever; breaks rise from
+    0, slopes are positive and rise.
+    """
 
     breaks: npt.ArrayLike
     slopes: npt.ArrayLike
@@ -77,11 +89,17 @@ class PiecewiseLinearCost:
     def __post_init__(self) -> None:
         breaks, slopes = (np.asarray(x, dtype=np.float64) for x in (self.breaks, self.slopes))
         if breaks.ndim != 1 or breaks.size == 0 or breaks.shape != slopes.shape:
-            raise ValueError(f"breaks and slopes must be two lists of one length, not of shapes {breaks.shape} and {slopes.shape}")
+            raise ValueError(
+                f"breaks and slopes must be two lists of one length, not of shapes {breaks.shape}"
+                f" and {slopes.shape}"
+            )
         if breaks[0] != 0 or not (np.diff(breaks) > 0).all() or not np.isfinite(breaks).all():
             raise ValueError(f"breaks must rise from 0 and be finite: {breaks.tolist()}")
         if not slopes[0] > 0 or not (np.diff(slopes) >= 0).all() or not np.isfinite(slopes).all():
-            raise ValueError(f"slopes must be positive, finite and not fall, or the cost is not convex: {slopes.tolist()}")
+            raise ValueError(
+                "slopes must be positive, finite and not fall, or the cost is not convex:"
+                f" {slopes.tolist()}"
+            )
         for name, given in (("breaks", breaks), ("slopes", slopes)):
             object.__setattr__(self, name, given)
 
@@ -113,24 +131,32 @@ class PiecewiseLinearCost:
         return np.asarray(np.append(breaks, np.inf)[np.searchsorted(slopes, s)])
 
 
-# ------------------------------------------------------------------------------------------------------------------------ results
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class StepReward:
-    """The published reward function: threshold (L,) strictly rising and above 0, reward (L,) paid from that quality on, 0 below."""
+    """The published reward function: threshold (L,) strictly rising and above 0, reward (L,) paid
+    from that quality on, 0 below.
+    """
 
     threshold: Floats
     reward: Floats | Whole
 
     def __call__(self, quality: npt.ArrayLike) -> Floats | Whole:
         """Reward of each quality."""
-        reached = np.searchsorted(self.threshold, np.asarray(quality, dtype=np.float64), side="right")
+        reached = np.searchsorted(
+            self.threshold, np.asarray(quality, dtype=np.float64), side="right"
+        )
         return np.append(self.reward, 0)[reached - 1]
 
     def table(self) -> dict[str, Floats | Whole]:
         """Columns level (from 1), threshold and reward, one row per level."""
-        return {"level": np.arange(1, self.threshold.size + 1), "threshold": self.threshold, "reward": self.reward}
+        return {
+            "level": np.arange(1, self.threshold.size + 1),
+            "threshold": self.threshold,
+            "reward": self.reward,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +165,14 @@ class RewardSchedule:
 
     Attributes
     ----------
-    quality, reward : (m,) quality x_k that type k produces and its reward R(x_k); int64 rewards from `whole_rewards`
-    gross_product : sum of mass times quality
-    multiplier : quality that one more unit of budget buys (infinite for budget 0 where the first unit of quality is free)
-    blocks : first type of each ironed block; types of one block share one quality. Types without mass do what the next harder type
+    quality, reward : (m,) quality x_k that type k produces and its reward R(x_k); int64 rewards
+    from `whole_rewards` gross_product : sum of mass times quality multiplier : quality that one
+    more unit of budget buys (infinite for budget 0 where the first unit of quality is free) blocks
+    : first type of each ironed block; types of one block share one quality. Types without mass do
+    what the next harder type
         with mass does, and produce nothing where there is none
-    budget_residual : |sum of mass times reward - budget| / budget
-    incentive_residual : what a type can gain by moving to another level or to none, at most, relative to the largest reward
+    budget_residual : |sum of mass times reward - budget| / budget incentive_residual : what a type
+    can gain by moving to another level or to none, at most, relative to the largest reward
     """
 
     quality: Floats
@@ -165,7 +192,9 @@ class RewardSchedule:
 
 @dataclass(frozen=True, eq=False)
 class LinearScheme:
-    """Best reward `price` x: quality and reward (m,), and |sum of mass times reward - budget| / budget."""
+    """Best reward `price` x: quality and reward (m,), and |sum of mass times reward - budget| /
+    budget.
+    """
 
     price: float
     quality: Floats
@@ -195,7 +224,7 @@ class ProportionalEquilibrium:
     residual: float
 
 
-# ------------------------------------------------------------------------------------------------------------------------ schemes
+# --------------------------------------------------------------------------------------------------
 
 
 class _Types(NamedTuple):
@@ -208,21 +237,28 @@ class _Types(NamedTuple):
 
     def spread(self, values: Floats) -> Floats:
         """From the distinct types with mass to all types."""
-        return np.repeat(np.insert(values, 0, 0.0), np.diff(np.concatenate([[0], self.first, [self.size]])))
+        return np.repeat(
+            np.insert(values, 0, 0.0), np.diff(np.concatenate([[0], self.first, [self.size]]))
+        )
 
 
-def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost) -> RewardSchedule:
-    r"""Quality of each type, and the step reward function, that maximise total quality within the budget.
+def optimal_schedule(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost
+) -> RewardSchedule:
+    r"""Quality of each type, and the step reward function, that maximise total quality within the
+    budget.
 
-    Type k of mass :math:`f_k` pays :math:`h_k c(x)` for quality x and picks what is best for it. With tail sums
-    :math:`F_k = \sum_{l \ge k} f_l` and :math:`\alpha_k = h_k f_k + (h_k - h_{k+1}) F_{k+1}`, :math:`h_{m+1} = 0`,
+    Type k of mass :math:`f_k` pays :math:`h_k c(x)` for quality x and picks what is best for it.
+    With tail sums :math:`F_k = \sum_{l \ge k} f_l` and :math:`\alpha_k = h_k f_k + (h_k - h_{k+1})
+    F_{k+1}`, :math:`h_{m+1} = 0`,
 
     .. math:: \max_x \sum_k f_k x_k \quad \text{s.t.} \quad \sum_k \alpha_k c(x_k) \le B, \quad 0 \le x_1 \le \dots \le x_m,
 
-    and :math:`R(x_k) = R(x_{k-1}) + (c(x_k) - c(x_{k-1})) h_k` is the cheapest reward for it, of expected cost B. Pooling adjacent
-    violators of :math:`f / \alpha` gives blocks of ratio :math:`\rho_b` and weight :math:`A_b`; in each
-    :math:`x_b = \inf\{x: c'(x) \ge \rho_b / \lambda\}`, and :math:`\lambda` is where the budget is met. For :math:`c = x^k`,
-    :math:`x_b = \tau \rho_b^{1/(k-1)}` with :math:`\tau^k = B / \sum A_b \rho_b^{k/(k-1)}`.
+    and :math:`R(x_k) = R(x_{k-1}) + (c(x_k) - c(x_{k-1})) h_k` is the cheapest reward for it, of
+    expected cost B. Pooling adjacent violators of :math:`f / \alpha` gives blocks of ratio
+    :math:`\rho_b` and weight :math:`A_b`; in each :math:`x_b = \inf\{x: c'(x) \ge \rho_b /
+    \lambda\}`, and :math:`\lambda` is where the budget is met. For :math:`c = x^k`, :math:`x_b =
+    \tau \rho_b^{1/(k-1)}` with :math:`\tau^k = B / \sum A_b \rho_b^{k/(k-1)}`.
 
     Parameters
     ----------
@@ -238,14 +274,17 @@ def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: flo
     Raises
     ------
     ValueError
-        a number outside its range (names the row), a cost that is not 0 at 0, falls, or is not convex
+        a number outside its range (names the row), a cost that is not 0 at 0, falls, or is not
+        convex
 
     Notes
     -----
-    Where a flat piece of the marginal cost leaves a choice, the last two candidates are mixed so as to meet the budget. The printed
-    algorithm 2 is wrong: the test that builds S is reversed and the bracket of lambda holds an index where an average belongs.
+    Where a flat piece of the marginal cost leaves a choice, the last two candidates are mixed so as
+    to meet the budget. The printed algorithm 2 is wrong: the test that builds S is reversed and the
+    bracket of lambda holds an index where an average belongs.
 
-    Source: Chen et al., problem P2, equations 1 and 3, algorithm 1, theorem 2, lemma 7; docs/formulas.md section 6.
+    Source: Chen et al., problem P2, equations 1 and 3, algorithm 1, theorem 2, lemma 7;
+    docs/formulas.md section 6.
 
     Examples
     --------
@@ -276,7 +315,12 @@ def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: flo
             x *= (budget / float(weight @ x**cost.k)) ** (1 / cost.k)
         multiplier = float(f @ np.repeat(x, np.diff(np.append(starts, f.size)))) / (cost.k * budget)
     else:
-        least, most = (float(y) for y in _inverse(cost, np.array([budget / float(weight.sum()), budget / float(weight[-1])])))
+        least, most = (
+            float(y)
+            for y in _inverse(
+                cost, np.array([budget / float(weight.sum()), budget / float(weight[-1])])
+            )
+        )
         _check_convex(cost, most)
         slope_least, slope_most = _derivative(cost, np.array([least, most]))
         multiplier, x = _meet(
@@ -290,24 +334,43 @@ def optimal_schedule(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: flo
     # --- rewards, on all types
     types = types._replace(first=first[starts])
     quality, reward = types.spread(x), types.spread(_cheapest_reward(_value(cost, x), h[starts]))
-    return _schedule(quality, reward, multiplier, types.first, np.asarray(mass, dtype=np.float64), difficulty, budget, cost)
+    return _schedule(
+        quality,
+        reward,
+        multiplier,
+        types.first,
+        np.asarray(mass, dtype=np.float64),
+        difficulty,
+        budget,
+        cost,
+    )
 
 
-def whole_rewards(schedule: RewardSchedule, mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost) -> RewardSchedule:
-    """The schedule in whole units of money: rewards rounded down, thresholds moved so that nobody comes to prefer another level.
+def whole_rewards(
+    schedule: RewardSchedule,
+    mass: npt.ArrayLike,
+    difficulty: npt.ArrayLike,
+    budget: float,
+    cost: Cost,
+) -> RewardSchedule:
+    """The schedule in whole units of money: rewards rounded down, thresholds moved so that nobody
+    comes to prefer another level.
 
-    Rounded rewards at the old thresholds break the indifference of type k between its level and the one below. Here the thresholds
-    follow from the rounded rewards, level by level: c(x_k) = c(x_{k-1}) + (R_k - R_{k-1}) / h_k, equation 1 read the other way. Levels
-    whose rewards round to the same number become one.
+    Rounded rewards at the old thresholds break the indifference of type k between its level and the
+    one below. Here the thresholds follow from the rounded rewards, level by level: c(x_k) =
+    c(x_{k-1}) + (R_k - R_{k-1}) / h_k, equation 1 read the other way. Levels whose rewards round to
+    the same number become one.
 
     Parameters
     ----------
-    schedule : what `optimal_schedule` made of the other four arguments, `budget` in units that cannot be divided (cents, micros)
+    schedule : what `optimal_schedule` made of the other four arguments, `budget` in units that
+    cannot be divided (cents, micros)
 
     Returns
     -------
     RewardSchedule
-        with int64 rewards; never costs more than the budget, nor less by more than a unit for each creator (`budget_residual`)
+        with int64 rewards; never costs more than the budget, nor less by more than a unit for each
+        creator (`budget_residual`)
 
     Raises
     ------
@@ -326,7 +389,10 @@ def whole_rewards(schedule: RewardSchedule, mass: npt.ArrayLike, difficulty: npt
     """
     types, budget = _checked(mass, difficulty, budget, cost)
     if schedule.quality.size != types.size:
-        raise ValueError(f"the schedule is for {schedule.quality.size} types, mass and difficulty for {types.size}")
+        raise ValueError(
+            f"the schedule is for {schedule.quality.size} types, mass and difficulty for"
+            f" {types.size}"
+        )
     f, starts = np.asarray(mass, dtype=np.float64), schedule.blocks
     types = types._replace(first=starts)
     for slack in (_ROUNDING, -_ROUNDING):
@@ -335,19 +401,31 @@ def whole_rewards(schedule: RewardSchedule, mass: npt.ArrayLike, difficulty: npt
             break
     if reward[-1] >= 2.0**63:
         raise ValueError(f"a reward of {float(reward[-1])!r} does not fit into a 64-bit integer")
-    x = _inverse(cost, np.cumsum(np.diff(reward, prepend=0.0) / np.asarray(difficulty, dtype=np.float64)[starts]))
+    x = _inverse(
+        cost,
+        np.cumsum(np.diff(reward, prepend=0.0) / np.asarray(difficulty, dtype=np.float64)[starts]),
+    )
     paid = types.spread(reward).astype(np.int64)
-    return _schedule(types.spread(x), paid, schedule.multiplier, starts, f, difficulty, budget, cost)
+    return _schedule(
+        types.spread(x), paid, schedule.multiplier, starts, f, difficulty, budget, cost
+    )
 
 
 def incentive_violations(
-    quality: npt.ArrayLike, reward: npt.ArrayLike, difficulty: npt.ArrayLike, cost: Cost, *, tolerance: float = 1e-12
+    quality: npt.ArrayLike,
+    reward: npt.ArrayLike,
+    difficulty: npt.ArrayLike,
+    cost: Cost,
+    *,
+    tolerance: float = 1e-12,
 ) -> npt.NDArray[np.intp]:
-    """Types that prefer another published level, or none, to their own by more than `tolerance` times the largest reward.
+    """Types that prefer another published level, or none, to their own by more than `tolerance`
+    times the largest reward.
 
     Parameters
     ----------
-    quality, reward, difficulty : (m,) what each type is meant to produce, what that pays, its difficulty; in any order
+    quality, reward, difficulty : (m,) what each type is meant to produce, what that pays, its
+    difficulty; in any order
 
     Source: Chen et al., problem P1 (its first constraint).
 
@@ -360,17 +438,24 @@ def incentive_violations(
     """
     x, r, h = (np.asarray(column, dtype=np.float64) for column in (quality, reward, difficulty))
     if not x.shape == r.shape == h.shape or x.ndim != 1:
-        raise ValueError(f"quality, reward and difficulty must have one shape (m,), not {x.shape}, {r.shape} and {h.shape}")
+        raise ValueError(
+            f"quality, reward and difficulty must have one shape (m,), not {x.shape}, {r.shape} and"
+            f" {h.shape}"
+        )
     if not (np.isfinite(x) & np.isfinite(r) & np.isfinite(h) & (x >= 0)).all():
         raise ValueError("quality, reward and difficulty must be finite, and no quality below 0")
     return np.flatnonzero(_gain(x, r, h, cost) > tolerance * float(r.max(initial=0.0)))
 
 
-def linear_scheme(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost) -> LinearScheme:
-    r"""The best reward function :math:`R(x) = p x`: the price at which :math:`p \sum_k f_k x_k(p) = B`.
+def linear_scheme(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost
+) -> LinearScheme:
+    r"""The best reward function :math:`R(x) = p x`: the price at which :math:`p \sum_k f_k x_k(p) =
+    B`.
 
-    Type k answers with :math:`h_k c'(x_k) = p`; where it is indifferent it produces what meets the budget. Buys at least half of what
-    the optimal schedule buys (theorem 6), which brackets p. Arguments and errors as `optimal_schedule`.
+    Type k answers with :math:`h_k c'(x_k) = p`; where it is indifferent it produces what meets the
+    budget. Buys at least half of what the optimal schedule buys (theorem 6), which brackets p.
+    Arguments and errors as `optimal_schedule`.
 
     Source: Chen et al., section 6.
 
@@ -393,16 +478,27 @@ def linear_scheme(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float,
     )
     product = float(types.mass @ x)
     quality = types.spread(x)
-    return LinearScheme(1 / inverse_price, quality, quality / inverse_price, product, abs(product / inverse_price - budget) / budget)
+    return LinearScheme(
+        1 / inverse_price,
+        quality,
+        quality / inverse_price,
+        product,
+        abs(product / inverse_price - budget) / budget,
+    )
 
 
-def proportional_equilibrium(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost) -> ProportionalEquilibrium:
-    r"""The one Nash equilibrium, all types known, of a pot shared by quality: :math:`u_i = B x_i / S - h_i c(x_i)`.
+def proportional_equilibrium(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost
+) -> ProportionalEquilibrium:
+    r"""The one Nash equilibrium, all types known, of a pot shared by quality: :math:`u_i = B x_i /
+    S - h_i c(x_i)`.
 
-    With :math:`y = x / S` the share, :math:`B (1 - y) = h S c'(y S)` (0 where :math:`B \le h S c'(0)`); every share falls as S
-    grows, and S is where they add up to 1. It is at most what the optimal schedule buys (theorem 9), which brackets it.
+    With :math:`y = x / S` the share, :math:`B (1 - y) = h S c'(y S)` (0 where :math:`B \le h S
+    c'(0)`); every share falls as S grows, and S is where they add up to 1. It is at most what the
+    optimal schedule buys (theorem 9), which brackets it.
 
-    Arguments as `optimal_schedule`, but `mass` counts creators in whole numbers, at least two in all.
+    Arguments as `optimal_schedule`, but `mass` counts creators in whole numbers, at least two in
+    all.
 
     Raises
     ------
@@ -422,14 +518,23 @@ def proportional_equilibrium(mass: npt.ArrayLike, difficulty: npt.ArrayLike, bud
     types, budget = _checked(mass, difficulty, budget, cost)
     f, h, _, size = types
     if (f != np.floor(f)).any():
-        raise ValueError(f"the pot is shared by whole creators: mass adds up to {float(f[f != np.floor(f)][0])!r} for one difficulty")
+        raise ValueError(
+            "the pot is shared by whole creators: mass adds up to"
+            f" {float(f[f != np.floor(f)][0])!r} for one difficulty"
+        )
     if f.sum() < 2:
-        raise InfeasibleError("a single creator has no equilibrium: any quality above 0 takes the whole pot")
+        raise InfeasibleError(
+            "a single creator has no equilibrium: any quality above 0 takes the whole pot"
+        )
     if budget == 0:
-        return ProportionalEquilibrium(np.zeros(size), np.zeros(size), 0.0, np.zeros(size), 0.0, 0.0)
+        return ProportionalEquilibrium(
+            np.zeros(size), np.zeros(size), 0.0, np.zeros(size), 0.0, 0.0
+        )
 
     def shares(total: float, lo: Floats, hi: Floats) -> Floats:
-        return _smallest(lambda y: h * total * _derivative(cost, y * total) >= budget * (1 - y), lo, hi)
+        return _smallest(
+            lambda y: h * total * _derivative(cost, y * total) >= budget * (1 - y), lo, hi
+        )
 
     high = optimal_schedule(mass, difficulty, budget, cost).gross_product * (1 + _MARGIN)
     low, nothing, everything = high / 2, np.zeros(f.size), np.ones(f.size)
@@ -438,29 +543,47 @@ def proportional_equilibrium(mass: npt.ArrayLike, difficulty: npt.ArrayLike, bud
     total, y = _meet(shares, lambda _, y: float(f @ y) - 1, low, high, everything)
     needed = _cheapest_reward(_value(cost, y * total), h)
     return ProportionalEquilibrium(
-        types.spread(y * total), types.spread(y * budget), total, types.spread(needed), float(f @ needed), abs(float(f @ y) - 1)
+        types.spread(y * total),
+        types.spread(y * budget),
+        total,
+        types.spread(needed),
+        float(f @ needed),
+        abs(float(f @ y) - 1),
     )
 
 
-# -------------------------------------------------------------------------------------------------------------------------- parts
+# --------------------------------------------------------------------------------------------------
 
 
-def _checked(mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost) -> tuple[_Types, float]:
+def _checked(
+    mass: npt.ArrayLike, difficulty: npt.ArrayLike, budget: float, cost: Cost
+) -> tuple[_Types, float]:
     f, h = (np.atleast_1d(np.asarray(column, dtype=np.float64)) for column in (mass, difficulty))
     if f.ndim != 1 or f.shape != h.shape or f.size == 0:
-        raise ValueError(f"mass and difficulty must have one shape (m,) with m >= 1, not {f.shape} and {h.shape}")
+        raise ValueError(
+            f"mass and difficulty must have one shape (m,) with m >= 1, not {f.shape} and {h.shape}"
+        )
     for name, bad, rule in (
         ("mass", ~((f >= 0) & (f < np.inf)), "finite and at least 0"),
         ("difficulty", ~((h > 0) & (h < np.inf)), "finite and above 0"),
-        ("difficulty", np.append(False, h[1:] > h[:-1]), "in falling order, the most able type last"),
+        (
+            "difficulty",
+            np.append(False, h[1:] > h[:-1]),
+            "in falling order, the most able type last",
+        ),
     ):
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(f"{name} must be {rule}: row {row} is {float((f if name == 'mass' else h)[row])!r}")
+            raise ValueError(
+                f"{name} must be {rule}: row {row} is {float((f if name == 'mass' else h)[row])!r}"
+            )
     if not f.any():
         raise ValueError("mass must not be 0 for every type")
     if not math.isfinite(float(h[0]) * float(f.sum())):
-        raise ValueError(f"the largest difficulty {float(h[0])!r} times the total mass {float(f.sum())!r} is no number any more")
+        raise ValueError(
+            f"the largest difficulty {float(h[0])!r} times the total mass {float(f.sum())!r} is no"
+            " number any more"
+        )
     if not 0 <= budget < math.inf:
         raise ValueError(f"budget must be finite and at least 0, not {budget!r}")
     if not (callable(getattr(cost, "value", None)) and callable(getattr(cost, "derivative", None))):
@@ -485,7 +608,14 @@ def _schedule(
     cost: Cost,
 ) -> RewardSchedule:
     spent, top = float(mass @ reward), float(reward[-1])
-    gain = float(_gain(quality, np.asarray(reward, dtype=np.float64), np.asarray(difficulty, dtype=np.float64), cost).max())
+    gain = float(
+        _gain(
+            quality,
+            np.asarray(reward, dtype=np.float64),
+            np.asarray(difficulty, dtype=np.float64),
+            cost,
+        ).max()
+    )
     off, tempted = abs(spent - budget) / (budget or 1.0), max(gain, 0.0) / (top or 1.0)
     return RewardSchedule(quality, reward, float(mass @ quality), multiplier, blocks, off, tempted)
 
@@ -497,11 +627,15 @@ def _cheapest_reward(costs: Floats, difficulty: Floats) -> Floats:
 def _pooled(values: Floats, weights: Floats, increasing: bool = True) -> npt.NDArray[np.intp]:
     from scipy.optimize import isotonic_regression
 
-    return np.asarray(isotonic_regression(values, weights=weights, increasing=increasing).blocks[:-1])
+    return np.asarray(
+        isotonic_regression(values, weights=weights, increasing=increasing).blocks[:-1]
+    )
 
 
 def _gain(quality: Floats, reward: Floats, difficulty: Floats, cost: Cost) -> Floats:
-    """What each type gains by its best level: levels on the concave hull of (cost, reward), where it passes the type's difficulty."""
+    """What each type gains by its best level: levels on the concave hull of (cost, reward), where
+    it passes the type's difficulty.
+    """
     own = _value(cost, quality)
     c, r = np.append(own, 0.0), np.append(reward, 0.0)
     order = np.lexsort((r, c))
@@ -510,18 +644,26 @@ def _gain(quality: Floats, reward: Floats, difficulty: Floats, cost: Cost) -> Fl
     c, r = c[last], r[last]
     corners, slopes = np.zeros(1, dtype=np.intp), np.zeros(0)
     if c.size > 1:
-        corners = np.append(_pooled(np.diff(r) / np.diff(c), np.diff(c), increasing=False), c.size - 1)
+        corners = np.append(
+            _pooled(np.diff(r) / np.diff(c), np.diff(c), increasing=False), c.size - 1
+        )
         slopes = np.diff(r[corners]) / np.diff(c[corners])
     best = corners[np.searchsorted(-slopes, -difficulty, side="right")]
     return np.asarray((r[best] - difficulty * c[best]) - (reward - difficulty * own))
 
 
 def _meet(
-    answer: Callable[[float, Floats, Floats], Floats], excess: Callable[[float, Floats], float], low: float, high: float, most: Floats
+    answer: Callable[[float, Floats, Floats], Floats],
+    excess: Callable[[float, Floats], float],
+    low: float,
+    high: float,
+    most: Floats,
 ) -> tuple[float, Floats]:
-    """Multiplier, and answer between those of the two adjacent floats around it, at which the excess is 0.
+    """Multiplier, and answer between those of the two adjacent floats around it, at which the
+    excess is 0.
 
-    Both fall in the multiplier; the excess is at least 0 at `low` and at most 0 at `high`; `answer` is told between which bounds to look.
+    Both fall in the multiplier; the excess is at least 0 at `low` and at most 0 at `high`; `answer`
+    is told between which bounds to look.
     """
     at_low = answer(low, np.zeros(most.size), most)
     at_high = answer(high, np.zeros(most.size), at_low)
@@ -570,7 +712,9 @@ def _inverse(cost: Cost, v: Floats) -> Floats:
 
 
 def _value_of_rising(cost: Cost, x: Floats) -> Floats:
-    """Cost of qualities that do not fall: a kinked cost leaves a million types few of them, and each is looked up once."""
+    """Cost of qualities that do not fall: a kinked cost leaves a million types few of them, and
+    each is looked up once.
+    """
     starts = np.append(0, np.flatnonzero(np.diff(x)) + 1)
     return np.repeat(_value(cost, x[starts]), np.diff(np.append(starts, x.size)))
 
@@ -592,4 +736,7 @@ def _check_convex(cost: Cost, most: float) -> None:
     if bad.any():
         row = int(np.argmax(bad))
         before, after = slope[row : row + 2].tolist()
-        raise ValueError(f"the cost is not convex and increasing: its derivative at {float(x[row])!r} is {after!r}, and {before!r} before")
+        raise ValueError(
+            f"the cost is not convex and increasing: its derivative at {float(x[row])!r} is"
+            f" {after!r}, and {before!r} before"
+        )

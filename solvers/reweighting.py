@@ -1,7 +1,9 @@
-"""Adaptive reweighting: groups of viewers that are served worse than the others gain weight, and what a recommender makes of a weight.
+"""Adaptive reweighting: groups of viewers that are served worse than the others gain weight, and
+what a recommender makes of a weight.
 
-Belongs here: one update of algorithm 1, and the maps from weight to temperature, number of candidates and cold-start percentile. Does not:
-how a group's utility is measured, which day it is, and the game that creators play (`solvers.competition`).
+Belongs here: one update of algorithm 1, and the maps from weight to temperature, number of
+candidates and cold-start percentile. Does not: how a group's utility is measured, which day it is,
+and the game that creators play (`solvers.competition`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,13 @@ TABLE_1_BOUNDS = (1.0, 1.19, 1.79, 2.13, 2.36, 2.68)
 TABLE_1_PERCENTILES = (0.99, 0.95, 0.90, 0.85, 0.75, 0.70, 0.10)
 
 
-def update_weights(weights: npt.ArrayLike, utility: npt.ArrayLike, *, rate: float, clip: tuple[float, float] = (0.2, 5.0)) -> Floats:
+def update_weights(
+    weights: npt.ArrayLike,
+    utility: npt.ArrayLike,
+    *,
+    rate: float,
+    clip: tuple[float, float] = (0.2, 5.0),
+) -> Floats:
     r"""Weights of the next epoch from the weights of this one and how well each group was served.
 
     .. math:: w_l \leftarrow w_l \, e^{-\alpha u_l}, \qquad w_l \leftarrow L \, w_l / \textstyle\sum_k w_k, \qquad
@@ -26,10 +34,10 @@ def update_weights(weights: npt.ArrayLike, utility: npt.ArrayLike, *, rate: floa
 
     Parameters
     ----------
-    weights : (L,) weights in force, above 0
-    utility : (L,) utility of each group over the epoch, any finite number; adding a constant to all of them changes nothing
-    rate : alpha, at least 0; with 0 the weights are only normalised and clipped
-    clip : smallest and largest weight, 0 < smallest <= largest
+    weights : (L,) weights in force, above 0 utility : (L,) utility of each group over the epoch,
+    any finite number; adding a constant to all of them changes nothing rate : alpha, at least 0;
+    with 0 the weights are only normalised and clipped clip : smallest and largest weight, 0 <
+    smallest <= largest
 
     Returns
     -------
@@ -59,7 +67,9 @@ def update_weights(weights: npt.ArrayLike, utility: npt.ArrayLike, *, rate: floa
     if not 0 <= rate < np.inf:
         raise ValueError(f"rate is {rate}, not a finite number of at least 0")
     if not 0 < smallest <= largest:
-        raise ValueError(f"clip is {clip}, not a smallest weight above 0 and a largest one at least as large")
+        raise ValueError(
+            f"clip is {clip}, not a smallest weight above 0 and a largest one at least as large"
+        )
     if w.size == 0:
         return w
     # the same as w exp(-rate u), but the largest is 1 whatever the rate
@@ -91,10 +101,14 @@ def matching_temperature(weights: npt.ArrayLike, *, temperature: float) -> Float
     return temperature * _weights(weights)
 
 
-def matching_candidates(weights: npt.ArrayLike, *, candidates: int, available: int | None = None) -> Integers:
-    """Number of candidates retrieved for each group under hard matching truncation: ceil(K w), at least 1, at most what there is.
+def matching_candidates(
+    weights: npt.ArrayLike, *, candidates: int, available: int | None = None
+) -> Integers:
+    """Number of candidates retrieved for each group under hard matching truncation: ceil(K w), at
+    least 1, at most what there is.
 
-    A product that floating point puts less than 1e-9 above a whole number counts as that number: 20 * 1.1 is 22, not 23.
+    A product that floating point puts less than 1e-9 above a whole number counts as that number: 20
+    * 1.1 is 22, not 23.
 
     Parameters
     ----------
@@ -112,7 +126,9 @@ def matching_candidates(weights: npt.ArrayLike, *, candidates: int, available: i
     [4, 22, 60]
     """
     if candidates < 1 or (available is not None and available < 1):
-        raise ValueError(f"candidates is {candidates} and available is {available}, both must be at least 1")
+        raise ValueError(
+            f"candidates is {candidates} and available is {available}, both must be at least 1"
+        )
     product = np.maximum(np.ceil(candidates * _weights(weights) - 1e-9), 1.0)
     limit = np.iinfo(np.int64).max // 2 if available is None else available
     return np.minimum(product, limit).astype(np.int64)
@@ -124,9 +140,11 @@ def cold_start_percentile(
     bounds: npt.ArrayLike = TABLE_1_BOUNDS,
     percentiles: npt.ArrayLike = TABLE_1_PERCENTILES,
 ) -> Floats:
-    """Relevance percentile that cold-start content must reach to be shown to each group: a piecewise-constant map of the weight.
+    """Relevance percentile that cold-start content must reach to be shown to each group: a
+    piecewise-constant map of the weight.
 
-    A weight in [bounds[k-1], bounds[k]) gets percentiles[k]; the higher the weight, the lower the bar.
+    A weight in [bounds[k-1], bounds[k]) gets percentiles[k]; the higher the weight, the lower the
+    bar.
 
     Parameters
     ----------
@@ -145,7 +163,9 @@ def cold_start_percentile(
     """
     steps, levels = np.asarray(bounds, dtype=np.float64), np.asarray(percentiles, dtype=np.float64)
     if levels.shape != (steps.size + 1,):
-        raise ValueError(f"{steps.size} bounds need {steps.size + 1} percentiles, not {levels.size}")
+        raise ValueError(
+            f"{steps.size} bounds need {steps.size + 1} percentiles, not {levels.size}"
+        )
     if not (np.diff(steps) > 0).all() or not np.isfinite(steps).all():
         raise ValueError(f"the bounds {steps.tolist()} do not ascend")
     if not ((levels >= 0) & (levels <= 1)).all():
@@ -161,5 +181,8 @@ def _weights(weights: npt.ArrayLike, *, zero: bool = False) -> Floats:
     wrong = ~(np.isfinite(w) & ((w >= 0) if zero else (w > 0)))
     if wrong.any():
         group = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"the weight of group {group} is {w[group]}, not a finite number {'of at least' if zero else 'above'} 0")
+        raise ValueError(
+            f"the weight of group {group} is {w[group]}, not a finite number"
+            f" {'of at least' if zero else 'above'} 0"
+        )
     return w

@@ -1,7 +1,9 @@
-"""Groups of viewers that are alike: k-means on static features, with groups that are too small merged into the nearest.
+"""Groups of viewers that are alike: k-means on static features, with groups that are too small
+merged into the nearest.
 
-Belongs here: standardising features, the clustering, and the nearest group of somebody new. Does not: which features a platform has,
-when groups are made anew, and what a group's weight is (`solvers.group_weights`).
+Belongs here: standardising features, the clustering, and the nearest group of somebody new. Does
+not: which features a platform has, when groups are made anew, and what a group's weight is
+(`solvers.group_weights`).
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ _BLOCK = 65_536
 
 @dataclass(frozen=True)
 class Coordinate:
-    """One axis of the space in which viewers are compared: a number, or whether a category has a level (`level` is None or the level)."""
+    """One axis of the space in which viewers are compared: a number, or whether a category has a
+    level (`level` is None or the level).
+    """
 
     feature: str
     level: str | None
@@ -34,7 +38,9 @@ class Coordinate:
 
 @dataclass(frozen=True, eq=False)
 class ViewerGroups:
-    """Groups, largest first. `centres` are in units of the features: a mean, or the share of members whose category has the level."""
+    """Groups, largest first. `centres` are in units of the features: a mean, or the share of
+    members whose category has the level.
+    """
 
     coordinates: tuple[Coordinate, ...]
     centres: Floats
@@ -43,23 +49,30 @@ class ViewerGroups:
     inertia: float
 
     def nearest(self, features: Features) -> Labels:
-        """Group of each row, by the nearest centre; a number that is missing, or a level that is new, counts as average."""
+        """Group of each row, by the nearest centre; a number that is missing, or a level that is
+        new, counts as average.
+        """
         return nearest(self.coordinates, self.centres, features)
 
 
-def group_viewers(features: Features, *, groups: int, min_size: int = 1, seed: int = 0, starts: int = 3) -> ViewerGroups:
-    r"""Split rows into at most `groups` groups that minimise the inertia :math:`\sum_i \min_l \lVert x_i - c_l \rVert^2`.
+def group_viewers(
+    features: Features, *, groups: int, min_size: int = 1, seed: int = 0, starts: int = 3
+) -> ViewerGroups:
+    r"""Split rows into at most `groups` groups that minimise the inertia :math:`\sum_i \min_l
+    \lVert x_i - c_l \rVert^2`.
 
-    Every feature, number or category, is scaled to a total variance of 1, so that a category with many levels counts no more than a number.
-    The best of `starts` runs of k-means from seeded k-means++ starts is taken. Then, while a group has fewer than `min_size` rows, the
-    smallest is merged into the nearest (its centre moves to the mean of both) and every row goes to its nearest centre again.
+    Every feature, number or category, is scaled to a total variance of 1, so that a category with
+    many levels counts no more than a number. The best of `starts` runs of k-means from seeded
+    k-means++ starts is taken. Then, while a group has fewer than `min_size` rows, the smallest is
+    merged into the nearest (its centre moves to the mean of both) and every row goes to its nearest
+    centre again.
 
     Parameters
     ----------
-    features : name -> (n,) array; floats are numbers (NaN: missing), anything else is a category (None: a level of its own)
-    groups : L, at least 1; fewer come out when there are fewer distinct rows, or when small ones are merged
-    min_size : least number of rows in a group
-    seed, starts : the result depends on them and on the set of rows, not on the order of the rows
+    features : name -> (n,) array; floats are numbers (NaN: missing), anything else is a category
+    (None: a level of its own) groups : L, at least 1; fewer come out when there are fewer distinct
+    rows, or when small ones are merged min_size : least number of rows in a group seed, starts :
+    the result depends on them and on the set of rows, not on the order of the rows
 
     Raises
     ------
@@ -68,7 +81,8 @@ def group_viewers(features: Features, *, groups: int, min_size: int = 1, seed: i
 
     Notes
     -----
-    Source: Yao et al., section 4.3 ("pre-cluster users into L groups based on their static features") and 5.2.1 (small groups go).
+    Source: Yao et al., section 4.3 ("pre-cluster users into L groups based on their static
+    features") and 5.2.1 (small groups go).
 
     Examples
     --------
@@ -98,11 +112,16 @@ def group_viewers(features: Features, *, groups: int, min_size: int = 1, seed: i
     inertia = float(((rows - centres[_assigned(rows, centres)]) ** 2).sum())
     natural = np.round(_means(coordinates) + centres * _scales(coordinates), 12)
     labels = nearest(coordinates, natural, features)
-    return ViewerGroups(coordinates, natural, np.bincount(labels, minlength=len(natural)), labels, inertia)
+    return ViewerGroups(
+        coordinates, natural, np.bincount(labels, minlength=len(natural)), labels, inertia
+    )
 
 
-def inertia_by_count(features: Features, counts: Sequence[int], *, seed: int = 0) -> dict[int, float]:
-    """Inertia that k-means leaves for each number of groups, as a share of that of one group: the evidence for a choice of L.
+def inertia_by_count(
+    features: Features, counts: Sequence[int], *, seed: int = 0
+) -> dict[int, float]:
+    """Inertia that k-means leaves for each number of groups, as a share of that of one group: the
+    evidence for a choice of L.
 
     Examples
     --------
@@ -111,16 +130,25 @@ def inertia_by_count(features: Features, counts: Sequence[int], *, seed: int = 0
     (1.0, True)
     """
     alone = group_viewers(features, groups=1, starts=1).inertia
-    return {k: group_viewers(features, groups=k, seed=seed, starts=1).inertia / alone if alone else 0.0 for k in counts}
+    return {
+        k: group_viewers(features, groups=k, seed=seed, starts=1).inertia / alone if alone else 0.0
+        for k in counts
+    }
 
 
-def nearest(coordinates: Sequence[Coordinate], centres: npt.ArrayLike, features: Features) -> Labels:
-    """Row of `centres` (in units of the features) that is nearest to each row of the features; the first of equals."""
+def nearest(
+    coordinates: Sequence[Coordinate], centres: npt.ArrayLike, features: Features
+) -> Labels:
+    """Row of `centres` (in units of the features) that is nearest to each row of the features; the
+    first of equals.
+    """
     n = _checked(features)
     if not coordinates:
         return np.zeros(n, dtype=np.intp)
     middle, scale = _means(coordinates), _scales(coordinates)
-    standard = (np.asarray(centres, dtype=np.float64).reshape(-1, len(coordinates)) - middle) / scale
+    standard = (
+        np.asarray(centres, dtype=np.float64).reshape(-1, len(coordinates)) - middle
+    ) / scale
     found = np.empty(n, dtype=np.intp)
     for start in range(0, n, _BLOCK):
         block = {name: column[start : start + _BLOCK] for name, column in features.items()}
@@ -131,10 +159,14 @@ def nearest(coordinates: Sequence[Coordinate], centres: npt.ArrayLike, features:
 def _checked(features: Features) -> int:
     lengths = {name: len(column) for name, column in features.items()}
     if len(set(lengths.values())) != 1 or not min(lengths.values()):
-        raise ValueError(f"features need columns of one length above 0, they have {lengths or 'none'}")
+        raise ValueError(
+            f"features need columns of one length above 0, they have {lengths or 'none'}"
+        )
     for name, column in features.items():
         if column.dtype.kind == "f" and np.isinf(column).any():
-            raise ValueError(f"{name} of row {int(np.flatnonzero(np.isinf(column))[0])} is infinite")
+            raise ValueError(
+                f"{name} of row {int(np.flatnonzero(np.isinf(column))[0])} is infinite"
+            )
     return next(iter(lengths.values()))
 
 
@@ -152,12 +184,17 @@ def _coordinates(features: Features) -> tuple[Coordinate, ...]:
         shares = counts / counts.sum()
         scale = float(np.sqrt((shares * (1 - shares)).sum()))
         if len(levels) > 1:
-            found += [Coordinate(name, str(level), float(share), scale) for level, share in zip(levels, shares, strict=True)]
+            found += [
+                Coordinate(name, str(level), float(share), scale)
+                for level, share in zip(levels, shares, strict=True)
+            ]
     return tuple(found)
 
 
 def _levels(column: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
-    return np.array(["" if value is None else str(value) for value in column.tolist()], dtype=np.str_)
+    return np.array(
+        ["" if value is None else str(value) for value in column.tolist()], dtype=np.str_
+    )
 
 
 def _standardised(coordinates: Sequence[Coordinate], features: Features) -> Floats:
@@ -171,7 +208,9 @@ def _standardised(coordinates: Sequence[Coordinate], features: Features) -> Floa
             rows[:, place] = ((levels[c.feature] == c.level) - c.mean) / c.scale
     for feature, values in levels.items():
         own = np.array([c.feature == feature for c in coordinates])
-        unknown = ~np.isin(values, np.array([c.level for c in coordinates if c.feature == feature], dtype=np.str_))
+        unknown = ~np.isin(
+            values, np.array([c.level for c in coordinates if c.feature == feature], dtype=np.str_)
+        )
         rows[unknown[:, None] & own] = 0.0
     return rows
 
@@ -194,7 +233,9 @@ def _cluster(rows: Floats, groups: int, seed: int, starts: int) -> Floats:
     for start in range(starts):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a cluster ran empty: it is dropped below
-            centres, label = kmeans2(rows, groups, iter=_ITERATIONS, minit="++", rng=np.random.default_rng([seed, start]))
+            centres, label = kmeans2(
+                rows, groups, iter=_ITERATIONS, minit="++", rng=np.random.default_rng([seed, start])
+            )
         centres = centres[np.unique(label)]
         inertia = float(((rows - centres[_assigned(rows, centres)]) ** 2).sum())
         if inertia < least:
@@ -214,5 +255,7 @@ def _without(centres: Floats, sizes: Labels, small: int) -> Floats:
     distance[small] = np.inf
     into = int(np.argmin(distance))
     merged = centres.copy()
-    merged[into] = np.average(centres[[into, small]], axis=0, weights=np.maximum(sizes[[into, small]], 1e-12))
+    merged[into] = np.average(
+        centres[[into, small]], axis=0, weights=np.maximum(sizes[[into, small]], 1e-12)
+    )
     return np.delete(merged, small, axis=0)

@@ -1,11 +1,13 @@
-"""Fixtures every test file may use: a home in a temporary folder, and a platform whose landing files are one call each.
+"""Fixtures every test file may use: a home in a temporary folder, and a platform whose landing
+files are one call each.
 
 `home`      an empty home (folder, default settings)
 `platform`  the same home with helpers to write landing files and load them, see `Platform`
 `rows`      builders of good landing rows, see `Rows`
 `platform_at`  makes a platform in a given folder, for fixtures shared by several tests
 
-Everything a fixture makes is a valid day of a tiny platform; a test changes the one thing it is about.
+Everything a fixture makes is a valid day of a tiny platform; a test changes the one thing it is
+about.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from pipelines.settings import Home
 from pipelines.sources.landing import LoadReport, load_day
 from pipelines.warehouse import Connection, Warehouse
 
-# Partitions are read from the process's home when the assets are imported, so it must have a calendar that fits every test.
+# Partitions are read from the process's home when the assets are imported, so it must have a
+# calendar that fits every test.
 _CALENDAR = Path(tempfile.mkdtemp(prefix="earnings-calendar-"))
 (_CALENDAR / "settings.toml").write_text("first_day = 2026-02-01\nlast_day = 2026-12-31\n")
 os.environ["EARNINGS_HOME"] = str(_CALENDAR)
@@ -46,7 +49,9 @@ Row = dict[str, Any]
 
 
 class Rows:
-    """Good landing rows as dicts; keyword arguments change or add columns, `None` makes a value missing."""
+    """Good landing rows as dicts; keyword arguments change or add columns, `None` makes a value
+    missing.
+    """
 
     day = DAY
 
@@ -88,11 +93,26 @@ class Rows:
 
     @staticmethod
     def gift(gift_id: str = "g1", *, day: date = DAY, **changes: Any) -> Row:
-        return {"gift_id": gift_id, "ts": _noon(day), "viewer_id": "u1", "video_id": "v1", "coins": 10, "premium": False, **changes}
+        return {
+            "gift_id": gift_id,
+            "ts": _noon(day),
+            "viewer_id": "u1",
+            "video_id": "v1",
+            "coins": 10,
+            "premium": False,
+            **changes,
+        }
 
     @staticmethod
     def ad(ad_id: str = "a1", *, day: date = DAY, **changes: Any) -> Row:
-        return {"ad_id": ad_id, "ts": _noon(day), "category": "music", "video_id": None, "amount_micros": 1_000_000, **changes}
+        return {
+            "ad_id": ad_id,
+            "ts": _noon(day),
+            "category": "music",
+            "video_id": None,
+            "amount_micros": 1_000_000,
+            **changes,
+        }
 
 
 @dataclass(frozen=True)
@@ -108,7 +128,9 @@ class Platform:
     def settings(self, **values: Any) -> None:
         """Write settings.toml. Call it before anything reads `home.settings`."""
         lines = [
-            f"{key} = {str(v).lower() if isinstance(v, bool) else v if isinstance(v, date) else json.dumps(v)}" for key, v in values.items()
+            f"{key} ="
+            f" {str(v).lower() if isinstance(v, bool) else v if isinstance(v, date) else json.dumps(v)}"
+            for key, v in values.items()
         ]
         self.home.root.mkdir(parents=True, exist_ok=True)
         (self.home.root / "settings.toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -121,24 +143,51 @@ class Platform:
         return path
 
     def land(
-        self, table: str, rows: Sequence[Row], day: date = DAY, *, form: str = "csv", name: str = "part", columns: Sequence[str] = ()
+        self,
+        table: str,
+        rows: Sequence[Row],
+        day: date = DAY,
+        *,
+        form: str = "csv",
+        name: str = "part",
+        columns: Sequence[str] = (),
     ) -> Path:
-        """Write rows as the landing file `<name>.<form>`; columns are those of the rows, or of the table when there are none."""
-        return self.file(table, f"{name}.{form}", encode(rows, form, columns or [c.name for c in LANDING[table].landing_columns]), day)
+        """Write rows as the landing file `<name>.<form>`; columns are those of the rows, or of the
+        table when there are none.
+        """
+        return self.file(
+            table,
+            f"{name}.{form}",
+            encode(rows, form, columns or [c.name for c in LANDING[table].landing_columns]),
+            day,
+        )
 
     def clear(self, table: str, day: date = DAY) -> None:
         """Remove the landing files of a table's day."""
         for path in (self.home.landing / table / day.isoformat()).glob("*"):
             path.unlink()
 
-    def known(self, day: date = DAY, *, videos: int = 2, creators: int = 1, viewers: int = 2) -> None:
-        """Land snapshots of viewers u1.., creators c1.., videos v1.. (dealt out to the creators in turn)."""
+    def known(
+        self, day: date = DAY, *, videos: int = 2, creators: int = 1, viewers: int = 2
+    ) -> None:
+        """Land snapshots of viewers u1.., creators c1.., videos v1.. (dealt out to the creators in
+        turn).
+        """
         self.land("viewers", [Rows.viewer(f"u{n}") for n in range(1, viewers + 1)], day)
         self.land("creators", [Rows.creator(f"c{n}") for n in range(1, creators + 1)], day)
-        self.land("videos", [Rows.video(f"v{n}", creator_id=f"c{(n - 1) % creators + 1}") for n in range(1, videos + 1)], day)
+        self.land(
+            "videos",
+            [
+                Rows.video(f"v{n}", creator_id=f"c{(n - 1) % creators + 1}")
+                for n in range(1, videos + 1)
+            ],
+            day,
+        )
 
     def load(self, table: str, day: date = DAY, *, con: Connection | None = None) -> LoadReport:
-        """Load a table's day in a transaction of its own, as its asset does; without `con` the warehouse is opened and closed."""
+        """Load a table's day in a transaction of its own, as its asset does; without `con` the
+        warehouse is opened and closed.
+        """
         if con is None:
             with self.warehouse.open() as own:
                 return self.load(table, day, con=own)
@@ -159,11 +208,15 @@ class Platform:
 
 
 def encode(rows: Sequence[Mapping[str, Any]], form: str, columns: Iterable[str] = ()) -> bytes:
-    """The bytes of a landing file with these rows, in one of FORMATS; `columns` counts only when there are no rows."""
+    """The bytes of a landing file with these rows, in one of FORMATS; `columns` counts only when
+    there are no rows.
+    """
     names = list(dict.fromkeys(name for row in rows for name in row)) or list(columns)
     if form == "parquet":
         sink = io.BytesIO()
-        pq.write_table(pa.table({name: pa.array([row.get(name) for row in rows]) for name in names}), sink)
+        pq.write_table(
+            pa.table({name: pa.array([row.get(name) for row in rows]) for name in names}), sink
+        )
         return sink.getvalue()
     if form == "jsonl":
         return "".join(json.dumps(row, default=str) + "\n" for row in rows).encode()
@@ -191,12 +244,15 @@ def _noon(day: date) -> datetime:
 
 @event.listens_for(Engine, "connect")
 def _without_waiting_for_the_disk(connection: object, _: object) -> None:
-    """Dagster commits some hundred times a run; its records in these homes need not outlive a power cut."""
+    """Dagster commits some hundred times a run; its records in these homes need not outlive a power
+    cut.
+    """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
 
 
-# The same examples every time, so that a build never fails by luck; HYPOTHESIS_PROFILE=explore looks for new ones.
+# The same examples every time, so that a build never fails by luck; HYPOTHESIS_PROFILE=explore
+# looks for new ones.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
@@ -218,7 +274,9 @@ def platform(home: Home) -> Platform:
 
 @pytest.fixture(scope="session")
 def platform_at() -> Callable[[Path], Platform]:
-    """Makes a platform in a folder of the caller's choice, for fixtures that live longer than a test."""
+    """Makes a platform in a folder of the caller's choice, for fixtures that live longer than a
+    test.
+    """
     return lambda root: Platform(Home.at(root))
 
 

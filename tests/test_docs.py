@@ -1,4 +1,6 @@
-"""Commands in the documents are ones that exist, options included; `python docs/check.py` runs them for real, which takes minutes."""
+"""Commands in the documents are ones that exist, options included; `python docs/check.py` runs them
+for real, which takes minutes.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,13 @@ import pytest
 from pipelines.cli import main
 
 PROJECT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", "docs/data.md", "docs/formulas.md", "docs/operations.md", "docs/performance.md"]
+DOCUMENTS = [
+    "README.md",
+    "docs/data.md",
+    "docs/formulas.md",
+    "docs/operations.md",
+    "docs/performance.md",
+]
 
 
 def _script(name: str) -> ModuleType:
@@ -37,19 +45,25 @@ def _commands(document: str) -> list[str]:
 
 
 def _parsed(arguments: list[str]) -> None:
-    """Parse down to the last subcommand, run nothing; click raises where a command, an option or a value is unknown."""
+    """Parse down to the last subcommand, run nothing; click raises where a command, an option or a
+    value is unknown.
+    """
     command: click.Command = main
     context: click.Context | None = None
     while True:
         context = command.make_context(command.name or "earnings", arguments, parent=context)
         if not isinstance(command, click.Group):
             return
-        _, found, arguments = command.resolve_command(context, [*context.protected_args, *context.args])
+        _, found, arguments = command.resolve_command(
+            context, [*context.protected_args, *context.args]
+        )
         assert found is not None
         command = found
 
 
-@pytest.mark.filterwarnings("ignore:.protected_args. is deprecated")  # what takes its place comes with click 9
+@pytest.mark.filterwarnings(
+    "ignore:.protected_args. is deprecated"
+)  # what takes its place comes with click 9
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_command_of_a_document_exists(document: str) -> None:
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
@@ -73,7 +87,9 @@ def test_every_command_of_a_document_exists(document: str) -> None:
 
 
 def test_the_documents_have_commands_to_check() -> None:
-    assert {document: bool(_commands(document)) for document in DOCUMENTS} == dict.fromkeys(DOCUMENTS, True)
+    assert {document: bool(_commands(document)) for document in DOCUMENTS} == dict.fromkeys(
+        DOCUMENTS, True
+    )
 
 
 def test_a_link_in_a_document_leads_somewhere() -> None:
@@ -107,7 +123,10 @@ def test_what_the_sizing_computes_with_stands_in_the_measurements() -> None:
 def test_more_events_need_more_and_a_day_that_does_not_fit_says_so() -> None:
     assumed = SIZING.Assumed()
     sizes = [SIZING.size(events, assumed) for events in (1e6, 1e8, 1e9, 1e10, 1e11)]
-    assert all(a.hours < b.hours and a.day_gb < b.day_gb and a.usd_day < b.usd_day for a, b in pairwise(sizes))
+    assert all(
+        a.hours < b.hours and a.day_gb < b.day_gb and a.usd_day < b.usd_day
+        for a, b in pairwise(sizes)
+    )
     assert "TOO LONG" not in SIZING.report(sizes[2], assumed)
     assert "TOO LONG" in SIZING.report(sizes[-1], assumed)
     # Where only the score does not fit, Spark takes its sums on as many machines as make it fit.

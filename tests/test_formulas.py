@@ -1,4 +1,6 @@
-"""docs/formulas.py makes the claims that docs/formulas.md states, and the document shows what the script prints."""
+"""docs/formulas.py makes the claims that docs/formulas.md states, and the document shows what the
+script prints.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,7 @@ def finding(name: str) -> Any:
     return formulas.DEMONSTRATIONS[name]()
 
 
-# ------------------------------------------------------------------------------------------------------------- script and document
+# --------------------------------------------------------------------------------------------------
 
 
 def test_document_and_script_name_the_same_demonstrations() -> None:
@@ -65,7 +67,9 @@ def test_list_help_and_unknown_name() -> None:
 
 def test_prints_a_table_and_json() -> None:
     run = CliRunner()
-    assert run.invoke(formulas.main, ["proportional"]).output == finding("proportional").text() + "\n"
+    assert (
+        run.invoke(formulas.main, ["proportional"]).output == finding("proportional").text() + "\n"
+    )
     found = json.loads(run.invoke(formulas.main, ["proportional", "edges", "--json"]).output)
     assert list(found) == ["proportional", "edges"]
     assert found["proportional"]["rows"][0]["P s"] == 500.0
@@ -76,7 +80,7 @@ def test_refresh_restores_a_changed_table() -> None:
     assert formulas.refreshed(table.replace("379.00", "380.00")) == table
 
 
-# ---------------------------------------------------------------------------------------------------------------------- the claims
+# --------------------------------------------------------------------------------------------------
 
 CLAIMS: dict[str, Callable[[list[Row]], None]] = {}
 
@@ -151,12 +155,17 @@ def prior_mass(rows: list[Row]) -> None:
 
 @claim
 def like_bots(rows: list[Row]) -> None:
-    printed, hardened = (sorted(only(rows, policy=name), key=lambda row: -row["alpha_unver"]) for name in ("printed", "hardened"))
+    printed, hardened = (
+        sorted(only(rows, policy=name), key=lambda row: -row["alpha_unver"])
+        for name in ("printed", "hardened")
+    )
     pays = [row["pay, no bots = 1"] for row in printed]
     assert 1 < pays[0] < pays[1] < pays[2]
     assert all(row["views"] == 1100 for row in printed)
     # not a success: the document warns that bots can be set on somebody else's video
-    assert all(row["pay, no bots = 1"] < 1 and row["Q with bots"] < row["Q before"] for row in hardened)
+    assert all(
+        row["pay, no bots = 1"] < 1 and row["Q with bots"] < row["Q before"] for row in hardened
+    )
 
 
 @claim
@@ -174,7 +183,9 @@ def unverified_cap(rows: list[Row]) -> None:
     assert all(row["honest mass kept"] > 0.985 for row in rows)
     assert all(row["kept by U <= 0.25 V"] < 0.7 for row in rows)
     assert all(row["kept by U <= 0.25 V"] < 0.31 for row in only(rows, verified=0.2))
-    assert all(row["of the audience"] < 2 / 3 for row in only(rows, verified=0.2) if row["viewers"] >= 100)
+    assert all(
+        row["of the audience"] < 2 / 3 for row in only(rows, verified=0.2) if row["viewers"] >= 100
+    )
     assert only(rows, verified=0.05, viewers=100)[0]["of the audience"] > 1
 
 
@@ -228,7 +239,11 @@ def proportional(rows: list[Row]) -> None:
 
 @claim
 def multiplier(rows: list[Row]) -> None:
-    assert {row["pool off, built"] for row in rows} == {row["KKT residual, built"] for row in rows} == {"< 1e-12"}
+    assert (
+        {row["pool off, built"] for row in rows}
+        == {row["KKT residual, built"] for row in rows}
+        == {"< 1e-12"}
+    )
     assert rows[-1]["pool off, nu bisected to the last bit"] > 0.01
 
 
@@ -253,10 +268,17 @@ def edges(rows: list[Row]) -> None:
 @claim
 def carry(rows: list[Row]) -> None:
     for row in rows:
-        assert row["revenue"] + row["carry in"] + row["spread"] == row["platform"] + row["pool"] + row["carry out"]
+        assert (
+            row["revenue"] + row["carry in"] + row["spread"]
+            == row["platform"] + row["pool"] + row["carry out"]
+        )
     spread = only(rows, empty_pool="spread")
     assert sum(row["spread"] for row in spread) == 0
-    assert only(spread, category="gaming")[0]["carry out"] == 0 < only(rows, empty_pool="carry", category="gaming")[0]["carry out"]
+    assert (
+        only(spread, category="gaming")[0]["carry out"]
+        == 0
+        < only(rows, empty_pool="carry", category="gaming")[0]["carry out"]
+    )
 
 
 @claim
@@ -308,7 +330,9 @@ def coin_log_sign(rows: list[Row]) -> None:
 
 @claim
 def coin_corners(rows: list[Row]) -> None:
-    assert all(row["at a corner"] + row["on an edge"] + row["inside"] == pytest.approx(1) for row in rows)
+    assert all(
+        row["at a corner"] + row["on an edge"] + row["inside"] == pytest.approx(1) for row in rows
+    )
     assert all(row["at a corner"] > 0.5 and row["inside"] == 0 for row in rows)
     (random,) = only(rows, **{"drawn from": "random policies", "utility": "log"})
     assert random["at a corner"] == pytest.approx(2 / 3, abs=0.02)
@@ -368,7 +392,10 @@ def starved_group(rows: list[Row]) -> None:
 def theorem_2(rows: list[Row]) -> None:
     soft = [row for row in rows if row["creators by user"] == "together"]
     sharp = [row for row in rows if row["creators by user"] != "together"]
-    assert all(row["β"] == row["max w / |w|"] and row["dW/dη"] == pytest.approx(row["formula"], abs=1e-8) for row in soft)
+    assert all(
+        row["β"] == row["max w / |w|"] and row["dW/dη"] == pytest.approx(row["formula"], abs=1e-8)
+        for row in soft
+    )
     assert all(row["β"] < row["max w / |w|"] and row["dW/dη"] < 0 for row in sharp)
     assert sum(row["dW/dη"] > 0.001 for row in soft) == 4
 
@@ -396,5 +423,9 @@ def bonus_overrun(rows: list[Row]) -> None:
 def bonus_on_top(rows: list[Row]) -> None:
     assert [row["budget / pay"] for row in rows] == [0.1, 0.5, 1.0, 4.0]
     for row in rows:
-        assert row["bought, built"] > max(row["bought, printed"], row["higher price"], row["shared pot"]) > 0
+        assert (
+            row["bought, built"]
+            > max(row["bought, printed"], row["higher price"], row["shared pot"])
+            > 0
+        )
         assert row["printed spends of its budget"] > 1.1

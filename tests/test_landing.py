@@ -1,7 +1,9 @@
-"""Landing: every row ends in the table, the duplicates or quarantine; a file that cannot be read stops the run by name.
+"""Landing: every row ends in the table, the duplicates or quarantine; a file that cannot be read
+stops the run by name.
 
-`test_every_row_ends_in_one_place` writes random files in all formats and compares with a judge in plain Python, whose knowledge
-of values is a hand-written list of texts and what they are worth. The other tests each attack one thing.
+`test_every_row_ends_in_one_place` writes random files in all formats and compares with a judge in
+plain Python, whose knowledge of values is a hand-written list of texts and what they are worth. The
+other tests each attack one thing.
 """
 
 from __future__ import annotations
@@ -59,25 +61,67 @@ def ready(platform, prepared):
 
 
 def bad_rows(platform, table=EVENTS) -> list[tuple[int, str]]:
-    return platform.ask("SELECT line, reason FROM quarantine WHERE table_name = ? ORDER BY file, line", table)
+    return platform.ask(
+        "SELECT line, reason FROM quarantine WHERE table_name = ? ORDER BY file, line", table
+    )
 
 
 def csv_file(*lines: str, end: str = "\n") -> bytes:
     return (end.join((HEADER, *lines)) + end).encode()
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The judge
 
 MISSING, BAD = object(), object()
 
 INTEGERS = {
-    **{"7": 7, " 7 ": 7, "+5": 5, "-0": 0, "3.0": 3, "3.": 3, "0012": 12, "86400000": 86_400_000, "86400001": 86_400_001, "-1": -1},
-    **dict.fromkeys(["1e3", "1.5", "0x10", "1_000", "1,000", "nan", "inf", "true", "seven", "\t7", "7\n", "７", "--1", "."], BAD),
+    **{
+        "7": 7,
+        " 7 ": 7,
+        "+5": 5,
+        "-0": 0,
+        "3.0": 3,
+        "3.": 3,
+        "0012": 12,
+        "86400000": 86_400_000,
+        "86400001": 86_400_001,
+        "-1": -1,
+    },
+    **dict.fromkeys(
+        [
+            "1e3",
+            "1.5",
+            "0x10",
+            "1_000",
+            "1,000",
+            "nan",
+            "inf",
+            "true",
+            "seven",
+            "\t7",
+            "7\n",
+            "７",
+            "--1",
+            ".",
+        ],
+        BAD,
+    ),
     **dict.fromkeys(["9223372036854775808", "-99999999999999999999", "1e400"], BAD),
     **dict.fromkeys(["", " ", "   "], MISSING),
 }
-FLAGS = {"1": True, "0": False, "true": True, "FALSE": False, " True ": True, "yes": BAD, "2": BAD, "1.0": BAD, "t": BAD, "": MISSING}
+FLAGS = {
+    "1": True,
+    "0": False,
+    "true": True,
+    "FALSE": False,
+    " True ": True,
+    "yes": BAD,
+    "2": BAD,
+    "1.0": BAD,
+    "t": BAD,
+    "": MISSING,
+}
 TIMES = {
     "2026-03-05 12:00:00": NOON,
     "2026-03-05T12:00:00Z": NOON,
@@ -91,10 +135,20 @@ TIMES = {
     "2026-03-05 24:00:00": datetime(2026, 3, 6),
     "9999-12-31 23:59:59": datetime(9999, 12, 31, 23, 59, 59),
     **dict.fromkeys(["infinity", "-infinity"], datetime.max),
-    **dict.fromkeys(["2026-03-05T23:59:60Z", "2026-02-30", "now", "noon", "12:00:00", "1772712000", "5.3.2026"], BAD),
+    **dict.fromkeys(
+        ["2026-03-05T23:59:60Z", "2026-02-30", "now", "noon", "12:00:00", "1772712000", "5.3.2026"],
+        BAD,
+    ),
     "": MISSING,
 }
-VIDEOS = {"v1": "v1", " v2 ": "v2", "v3": "unknown", "V1": "unknown", "v1\n": "unknown", "": MISSING}
+VIDEOS = {
+    "v1": "v1",
+    " v2 ": "v2",
+    "v3": "unknown",
+    "V1": "unknown",
+    "v1\n": "unknown",
+    "": MISSING,
+}
 VIEWERS = {
     "u1": "u1",
     "nobody": "nobody",
@@ -106,10 +160,25 @@ VIEWERS = {
 }
 LENGTHS = {"30000": 30_000, "0": 0, "-7": -7, "": MISSING, "long": BAD}
 SOURCES = {"": "landing", "modelled": "modelled"}
-IDS = {"e1": "e1", "e2": "e2", " e2": "e2", "e3": "e3", 'e"4,': 'e"4,', "e\n5": "e\n5", "E1": "E1", "": MISSING}
+IDS = {
+    "e1": "e1",
+    "e2": "e2",
+    " e2": "e2",
+    "e3": "e3",
+    'e"4,': 'e"4,',
+    "e\n5": "e\n5",
+    "E1": "E1",
+    "": MISSING,
+}
 
 POOLS: dict[str, dict[str, Any]] = {
-    **{"event_id": IDS, "ts": TIMES, "viewer_id": VIEWERS, "video_id": VIDEOS, "watch_ms": INTEGERS},
+    **{
+        "event_id": IDS,
+        "ts": TIMES,
+        "viewer_id": VIEWERS,
+        "video_id": VIDEOS,
+        "watch_ms": INTEGERS,
+    },
     **dict.fromkeys(("liked", "commented", "shared", "followed"), FLAGS),
     **{"length_ms": LENGTHS, "source": SOURCES},
 }
@@ -148,25 +217,47 @@ def judge_all(rows: list[dict[str, str]]) -> tuple[list[tuple[Any, ...]], int, l
     table = sorted(found[0] for key, found in contents.items() if key not in torn)
     duplicates = sum(len(found) - 1 for key, found in contents.items() if key not in torn)
     conflict = "event_id: duplicate with different content"
-    return table, duplicates, [v if isinstance(v, str) else conflict if v[0] in torn else None for v in verdicts]
+    return (
+        table,
+        duplicates,
+        [v if isinstance(v, str) else conflict if v[0] in torn else None for v in verdicts],
+    )
 
 
 def mostly_good(pool: dict[str, Any]) -> st.SearchStrategy[str]:
     good = [text for text, worth in pool.items() if worth is not BAD and worth is not MISSING]
-    return st.one_of(st.just(good[0]), st.just(good[0]), st.just(good[0]), st.sampled_from(good), st.sampled_from(list(pool)))
+    return st.one_of(
+        st.just(good[0]),
+        st.just(good[0]),
+        st.just(good[0]),
+        st.sampled_from(good),
+        st.sampled_from(list(pool)),
+    )
 
 
 EVENT = st.fixed_dictionaries(
-    {name: st.sampled_from(list(IDS)) if name == "event_id" else mostly_good(pool) for name, pool in POOLS.items()}
+    {
+        name: st.sampled_from(list(IDS)) if name == "event_id" else mostly_good(pool)
+        for name, pool in POOLS.items()
+    }
 )
 
 
-def write_rows(folder: Path, name: str, form: str, rows: list[dict[str, str]], rng: random.Random) -> list[int]:
-    """Write a file in a style of its own (order of columns, line ends, quotes, blank lines); returns the line of each row."""
+def write_rows(
+    folder: Path, name: str, form: str, rows: list[dict[str, str]], rng: random.Random
+) -> list[int]:
+    """Write a file in a style of its own (order of columns, line ends, quotes, blank lines);
+    returns the line of each row.
+    """
     names = rng.sample(NAMES, len(NAMES))
     if form == "parquet":
-        columns = {n: [row[n] if row[n] or rng.random() < 0.5 else None for row in rows] for n in names}
-        pq.write_table(pa.table({n: pa.array(v, pa.string()) for n, v in columns.items()}), folder / f"{name}.parquet")
+        columns = {
+            n: [row[n] if row[n] or rng.random() < 0.5 else None for row in rows] for n in names
+        }
+        pq.write_table(
+            pa.table({n: pa.array(v, pa.string()) for n, v in columns.items()}),
+            folder / f"{name}.parquet",
+        )
         return list(range(1, len(rows) + 1))
     lines, records = [], []
 
@@ -181,13 +272,23 @@ def write_rows(folder: Path, name: str, form: str, rows: list[dict[str, str]], r
 
     if form == "jsonl":
         for row in rows:
-            put(json.dumps({n: row[n] if row[n] or rng.random() < 0.5 else None for n in names}, ensure_ascii=rng.random() < 0.5))
+            put(
+                json.dumps(
+                    {n: row[n] if row[n] or rng.random() < 0.5 else None for n in names},
+                    ensure_ascii=rng.random() < 0.5,
+                )
+            )
     else:
         records.append(",".join(names) + end())
         for row in rows:
             put(
                 ",".join(
-                    '"' + row[n].replace('"', '""') + '"' if rng.random() < 0.2 or set(row[n]) & set('",\r\n') else row[n] for n in names
+                    (
+                        '"' + row[n].replace('"', '""') + '"'
+                        if rng.random() < 0.2 or set(row[n]) & set('",\r\n')
+                        else row[n]
+                    )
+                    for n in names
                 )
             )
     data = ("﻿" if rng.random() < 0.2 else "").encode() + "".join(records).encode()
@@ -203,9 +304,9 @@ def con() -> Iterator[duckdb.DuckDBPyConnection]:
         for table in TABLES.values():
             connection.execute(table.ddl())
         connection.execute(
-            "INSERT INTO videos (day, video_id, creator_id, length_ms, categories, compliant, source) VALUES"
-            " ('2026-03-01', 'v1', 'c1', 1000, [], true, 'x'), ('2026-03-05', 'v2', 'c1', 1000, [], true, 'x'),"
-            " ('2026-03-06', 'v3', 'c1', 1000, [], true, 'x')"
+            "INSERT INTO videos (day, video_id, creator_id, length_ms, categories, compliant,"
+            " source) VALUES ('2026-03-01', 'v1', 'c1', 1000, [], true, 'x'), ('2026-03-05', 'v2',"
+            " 'c1', 1000, [], true, 'x'), ('2026-03-06', 'v3', 'c1', 1000, [], true, 'x')"
         )
         yield connection
 
@@ -217,8 +318,17 @@ def load_in(
     try:
         report = load_day(DayWriter(con, DAY), landing, LANDING[EVENTS])
         table = con.execute(f"SELECT {', '.join(NAMES)} FROM {EVENTS}").fetchall()
-        files = con.execute("SELECT file, rows, loaded, duplicates, quarantined FROM landing_files ORDER BY file").fetchall()
-        return report, table, con.execute("SELECT file, line, reason, raw FROM quarantine ORDER BY file, line").fetchall(), files
+        files = con.execute(
+            "SELECT file, rows, loaded, duplicates, quarantined FROM landing_files ORDER BY file"
+        ).fetchall()
+        return (
+            report,
+            table,
+            con.execute(
+                "SELECT file, line, reason, raw FROM quarantine ORDER BY file, line"
+            ).fetchall(),
+            files,
+        )
     finally:
         con.rollback()
 
@@ -236,7 +346,10 @@ def deliver(landing: Path, rows: list[dict[str, str]], rng: random.Random) -> li
         if form == "jsonl" and not mine:
             form = "csv"
         lines = write_rows(folder, f"part {part}", form, [rows[n] for n in mine], rng)
-        places |= {n: (f"{EVENTS}/{DAY}/part {part}.{form}", line) for n, line in zip(mine, lines, strict=True)}
+        places |= {
+            n: (f"{EVENTS}/{DAY}/part {part}.{form}", line)
+            for n, line in zip(mine, lines, strict=True)
+        }
     return [places[n] for n in range(len(rows))]
 
 
@@ -250,10 +363,15 @@ def test_every_row_ends_in_one_place(con, rows, seed):
         places = deliver(Path(folder), rows, rng)
         report, loaded, quarantine, files = load_in(con, Path(folder))
     assert sorted(loaded) == table
-    assert [row[:3] for row in quarantine] == sorted((*place, reason) for place, reason in zip(places, reasons, strict=True) if reason)
+    assert [row[:3] for row in quarantine] == sorted(
+        (*place, reason) for place, reason in zip(places, reasons, strict=True) if reason
+    )
     assert (report.rows, report.loaded, report.duplicates) == (len(rows), len(table), duplicates)
     assert report.reasons == Counter(reason for reason in reasons if reason)
-    assert {f[0]: f[1] for f in files} == {**{f[0]: 0 for f in files}, **Counter(file for file, _ in places)}
+    assert {f[0]: f[1] for f in files} == {
+        **{f[0]: 0 for f in files},
+        **Counter(file for file, _ in places),
+    }
     assert all(rows == loaded + again + bad for _, rows, loaded, again, bad in files)
 
     shuffled = rng.sample(rows, len(rows))
@@ -267,7 +385,10 @@ def test_every_row_ends_in_one_place(con, rows, seed):
 
 @settings(max_examples=40, deadline=None)
 @given(
-    data=st.one_of(st.binary(max_size=200), st.text('",\n\r a1\0é', max_size=80).map(lambda t: (HEADER + "\n" + t).encode())),
+    data=st.one_of(
+        st.binary(max_size=200),
+        st.text('",\n\r a1\0é', max_size=80).map(lambda t: (HEADER + "\n" + t).encode()),
+    ),
     form=st.sampled_from(["csv", "csv.gz", "jsonl", "parquet"]),
 )
 def test_any_bytes_are_judged_or_refused_by_name(con, data, form):
@@ -275,7 +396,9 @@ def test_any_bytes_are_judged_or_refused_by_name(con, data, form):
 
 
 def account_for(con: duckdb.DuckDBPyConnection, name: str, data: bytes) -> None:
-    """Whatever a file holds, it either is split into rows that all have a place, or is a SourceError that names it."""
+    """Whatever a file holds, it either is split into rows that all have a place, or is a
+    SourceError that names it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / EVENTS / DAY.isoformat() / name
         path.parent.mkdir(parents=True)
@@ -297,13 +420,17 @@ def account_for(con: duckdb.DuckDBPyConnection, name: str, data: bytes) -> None:
     flips=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=3),
 )
 def test_a_file_with_flipped_bytes_is_judged_or_refused_by_name(con, form, flips):
-    data = bytearray(parquet(event_columns(50)) if form == "parquet" else gzip.compress(csv_file(*[f"e{i},{GOOD}" for i in range(50)])))
+    data = bytearray(
+        parquet(event_columns(50))
+        if form == "parquet"
+        else gzip.compress(csv_file(*[f"e{i},{GOOD}" for i in range(50)]))
+    )
     for place, byte in flips:
         data[place % len(data)] = byte
     account_for(con, f"flipped.{form}", bytes(data))
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Files that cannot be read
 
 
@@ -315,7 +442,11 @@ def parquet(columns: dict[str, Any] | pa.Table, **options: Any) -> bytes:
 
 def corrupt_page() -> bytes:
     data = bytearray(
-        parquet({n: [f"{n}{i * 7919 % 9973}" for i in range(2000)] for n in HEADER.split(",")}, compression="zstd", use_dictionary=False)
+        parquet(
+            {n: [f"{n}{i * 7919 % 9973}" for i in range(2000)] for n in HEADER.split(",")},
+            compression="zstd",
+            use_dictionary=False,
+        )
     )
     data[200:400] = bytes(200)
     return bytes(data)
@@ -333,35 +464,81 @@ def event_columns(n: int = 2, **changes: Any) -> dict[str, Any]:
     }
 
 
-DUPLICATE_COLUMN = pa.Table.from_arrays([pa.array(["e1"]), pa.array(["e2"])], names=["event_id", "Event_ID"])
+DUPLICATE_COLUMN = pa.Table.from_arrays(
+    [pa.array(["e1"]), pa.array(["e2"])], names=["event_id", "Event_ID"]
+)
 
 UNREADABLE = {
     "truncated parquet": ("x.parquet", parquet(event_columns())[:-10], "cannot be read"),
-    "parquet cut in the middle": ("x.parquet", parquet(event_columns(5000))[:2000], "cannot be read"),
+    "parquet cut in the middle": (
+        "x.parquet",
+        parquet(event_columns(5000))[:2000],
+        "cannot be read",
+    ),
     "corrupt page": ("x.parquet", corrupt_page(), "cannot be read"),
     "empty parquet": ("x.parquet", b"", "cannot be read"),
     "csv called parquet": ("x.parquet", csv_file(), "cannot be read"),
-    "truncated gz": ("x.csv.gz", gzip.compress(csv_file(*[f"e{i},{GOOD}" for i in range(5000)]))[:-200], r"line \d+: cannot be read"),
-    "gz without its checksum": ("x.csv.gz", gzip.compress(csv_file(f"e1,{GOOD}"))[:-4], "cannot be read"),
-    "gz with a wrong checksum": ("x.csv.gz", gzip.compress(csv_file(f"e1,{GOOD}"))[:-8] + b"\1\2\3\4\1\0\0\0", "cannot be read"),
+    "truncated gz": (
+        "x.csv.gz",
+        gzip.compress(csv_file(*[f"e{i},{GOOD}" for i in range(5000)]))[:-200],
+        r"line \d+: cannot be read",
+    ),
+    "gz without its checksum": (
+        "x.csv.gz",
+        gzip.compress(csv_file(f"e1,{GOOD}"))[:-4],
+        "cannot be read",
+    ),
+    "gz with a wrong checksum": (
+        "x.csv.gz",
+        gzip.compress(csv_file(f"e1,{GOOD}"))[:-8] + b"\1\2\3\4\1\0\0\0",
+        "cannot be read",
+    ),
     "csv called gz": ("x.csv.gz", csv_file(), "line 1: cannot be read"),
     "empty gz": ("x.csv.gz", b"", "empty file"),
     "gz of nothing": ("x.csv.gz", gzip.compress(b""), "empty file"),
     "empty csv": ("x.csv", b"", "empty file"),
     "empty jsonl": ("x.jsonl", b"", "empty file"),
     "blank first line": ("x.csv", b"\n" + csv_file(), "line 1: blank"),
-    "latin-1 header": ("x.csv", HEADER.encode() + ",gr\xfc\xdfe\n".encode("latin-1"), "line 1: not UTF-8"),
+    "latin-1 header": (
+        "x.csv",
+        HEADER.encode() + ",gr\xfc\xdfe\n".encode("latin-1"),
+        "line 1: not UTF-8",
+    ),
     "utf-16": ("x.csv", csv_file().decode().encode("utf-16-le"), "line 1: holds a NUL"),
-    "unterminated quote": ("x.csv", csv_file(f"e1,{GOOD}", f'"e2,{GOOD}', f"e3,{GOOD}"), "line 3: cannot be read: unexpected end"),
-    "stray quote": ("x.csv", csv_file(f"e1,{GOOD}", f'"e"2,{GOOD}'), "line 3: cannot be read: ',' expected"),
-    "endless field": ("x.csv", csv_file(f"e1,{GOOD}", "e" * 200_000 + f",{GOOD}"), "line 3: cannot be read: field larger"),
+    "unterminated quote": (
+        "x.csv",
+        csv_file(f"e1,{GOOD}", f'"e2,{GOOD}', f"e3,{GOOD}"),
+        "line 3: cannot be read: unexpected end",
+    ),
+    "stray quote": (
+        "x.csv",
+        csv_file(f"e1,{GOOD}", f'"e"2,{GOOD}'),
+        "line 3: cannot be read: ',' expected",
+    ),
+    "endless field": (
+        "x.csv",
+        csv_file(f"e1,{GOOD}", "e" * 200_000 + f",{GOOD}"),
+        "line 3: cannot be read: field larger",
+    ),
     "column missing": ("x.csv", b"event_id,ts\n", "watch_ms.* missing .found: event_id, ts"),
-    "column missing in parquet": ("x.parquet", parquet({"event_id": ["e1"]}), "watch_ms.* missing .found: event_id"),
+    "column missing in parquet": (
+        "x.parquet",
+        parquet({"event_id": ["e1"]}),
+        "watch_ms.* missing .found: event_id",
+    ),
     "semicolons": ("x.csv", csv_file().replace(b",", b";"), "missing .found: event_id;ts"),
     "column twice": ("x.csv", (HEADER + ",watch_ms\n").encode(), "'watch_ms' appears twice"),
-    "column twice but for case": ("x.csv", (HEADER + ", Watch_MS\n").encode(), "'watch_ms' appears twice"),
+    "column twice but for case": (
+        "x.csv",
+        (HEADER + ", Watch_MS\n").encode(),
+        "'watch_ms' appears twice",
+    ),
     "column twice in parquet": ("x.parquet", parquet(DUPLICATE_COLUMN), "'event_id' appears twice"),
-    "wide decimal": ("x.parquet", parquet(event_columns(1, watch_ms=pa.array([Decimal(1)], pa.decimal256(50, 2)))), "watch_ms: decimal256"),
+    "wide decimal": (
+        "x.parquet",
+        parquet(event_columns(1, watch_ms=pa.array([Decimal(1)], pa.decimal256(50, 2)))),
+        "watch_ms: decimal256",
+    ),
     "unknown ending": ("x.json", b"{}", "not one of"),
     "upper-case ending": ("x.CSV", csv_file(), "not one of"),
     "unprintable name": ("x\n.csv", csv_file(), "unprintable"),
@@ -382,9 +559,14 @@ def test_an_unreadable_file_stops_the_run_by_name(con, tmp_path, name, data, mes
 def test_a_failed_load_leaves_the_day_as_it_was(ready):
     ready.file(EVENTS, "x.csv", csv_file(f"e1,{GOOD}", "e2"))
     ready.load(EVENTS)
-    everything = [f"FROM {table} ORDER BY ALL" for table in (EVENTS, "quarantine", "landing_files", "written_days")]
+    everything = [
+        f"FROM {table} ORDER BY ALL"
+        for table in (EVENTS, "quarantine", "landing_files", "written_days")
+    ]
     before = [ready.ask(sql) for sql in everything]
-    ready.file(EVENTS, "y.csv.gz", gzip.compress(csv_file(*[f"f{i},{GOOD}" for i in range(100)]))[:-9])
+    ready.file(
+        EVENTS, "y.csv.gz", gzip.compress(csv_file(*[f"f{i},{GOOD}" for i in range(100)]))[:-9]
+    )
     with pytest.raises(SourceError, match=r"y\.csv\.gz"):
         ready.load(EVENTS)
     assert [ready.ask(sql) for sql in everything] == before
@@ -412,7 +594,9 @@ def test_a_link_to_a_file_is_followed(con, tmp_path):
     assert load_in(con, tmp_path / "landing")[0].loaded == 1
 
 
-@pytest.mark.parametrize("name", ["2026-3-5", "20260305", "2026-W10-4", "2026-02-30", "old", "loose.csv"])
+@pytest.mark.parametrize(
+    "name", ["2026-3-5", "20260305", "2026-W10-4", "2026-02-30", "old", "loose.csv"]
+)
 def test_what_no_run_would_read_is_refused(con, tmp_path, name):
     """A delivery into a misspelt folder would otherwise be lost without a word."""
     good = tmp_path / EVENTS / DAY.isoformat() / "x.csv"
@@ -495,23 +679,31 @@ ODD_NAMES = [
 
 
 def test_names_match_only_themselves(tmp_path, con):
-    """Every name is read once, though some are patterns that match others, in a folder that is a pattern and a partition."""
+    """Every name is read once, though some are patterns that match others, in a folder that is a
+    pattern and a partition.
+    """
     folder = tmp_path / "env=prod [x]*" / EVENTS / DAY.isoformat()
     folder.mkdir(parents=True)
     for n, name in enumerate(ODD_NAMES):
         (folder / name).write_bytes(parquet(event_columns(1, event_id=[f"e{n}"], watch_ms=[-n])))
         (folder / name.replace("parquet", "csv")).write_bytes(csv_file(f"f{n},{GOOD}"))
     report, table, quarantine, files = load_in(con, folder.parents[1])
-    assert (report.loaded, report.duplicates, report.quarantined) == (len(ODD_NAMES) + 1, 0, len(ODD_NAMES) - 1)
+    assert (report.loaded, report.duplicates, report.quarantined) == (
+        len(ODD_NAMES) + 1,
+        0,
+        len(ODD_NAMES) - 1,
+    )
     assert {row[0]: row[1] for row in files} == {
-        f"{EVENTS}/{DAY}/{n}": 1 for name in ODD_NAMES for n in (name, name.replace("parquet", "csv"))
+        f"{EVENTS}/{DAY}/{n}": 1
+        for name in ODD_NAMES
+        for n in (name, name.replace("parquet", "csv"))
     }
     assert {row[0] for row in quarantine} == {f"{EVENTS}/{DAY}/{name}" for name in ODD_NAMES[1:]}
     assert report.ignored_columns == ()
     assert {row[0] for row in table} == {"e0", *(f"f{n}" for n in range(len(ODD_NAMES)))}
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Text files
 
 
@@ -551,9 +743,17 @@ def test_lines_are_those_an_editor_shows(ready):
 
 def test_text_that_is_not_utf8_is_quarantined_with_its_bytes(ready):
     latin = f"e1,{GOOD}".replace("u1", "Jos\xe9").encode("latin-1")
-    ready.file(EVENTS, "x.csv", csv_file(f"e0,{GOOD}") + latin + b"\ne2\0," + GOOD.encode() + b"\n" + b"\0" * 50)
+    ready.file(
+        EVENTS,
+        "x.csv",
+        csv_file(f"e0,{GOOD}") + latin + b"\ne2\0," + GOOD.encode() + b"\n" + b"\0" * 50,
+    )
     ready.load(EVENTS)
-    assert bad_rows(ready) == [(3, "not UTF-8"), (4, "holds a NUL character"), (5, "too few columns")]
+    assert bad_rows(ready) == [
+        (3, "not UTF-8"),
+        (4, "holds a NUL character"),
+        (5, "too few columns"),
+    ]
     raw = [row[0] for row in ready.ask("SELECT raw FROM quarantine ORDER BY line")]
     assert "Jos\\xe9" in raw[0]
     assert raw[1].startswith("e2\0,")
@@ -581,11 +781,15 @@ JSON_LINES = {
 def test_a_json_line_is_an_object_with_one_value_a_key(ready):
     good = json.loads(json.dumps(event_columns(), default=str))
     good = {name: values[0] for name, values in good.items()}
-    good_line = json.dumps({**good, "event_id": 17, "weird \"$.[]*' key": {"nested": [1]}, "": None, "\ud800": 1})
+    good_line = json.dumps(
+        {**good, "event_id": 17, "weird \"$.[]*' key": {"nested": [1]}, "": None, "\ud800": 1}
+    )
     ready.file(EVENTS, "x.jsonl", "\r\n".join([good_line, "", *JSON_LINES]).encode())
     report = ready.load(EVENTS)
     assert bad_rows(ready) == list(enumerate(JSON_LINES.values(), 3))
-    assert [row[0] for row in ready.ask("SELECT raw FROM quarantine ORDER BY line")] == list(JSON_LINES)
+    assert [row[0] for row in ready.ask("SELECT raw FROM quarantine ORDER BY line")] == list(
+        JSON_LINES
+    )
     assert ready.ask("SELECT event_id, ts, liked FROM viewer_events") == [("17", NOON, False)]
     assert report.ignored_columns == ("", "\\ud800", "weird \"$.[]*' key")
 
@@ -606,8 +810,14 @@ def test_a_json_line_is_an_object_with_one_value_a_key(ready):
     ],
 )
 def test_json_numbers_are_taken_to_the_letter(ready, number, reason):
-    values = {name: json.dumps(v[0], default=str) for name, v in event_columns().items()} | {"watch_ms": number}
-    ready.file(EVENTS, "x.jsonl", ("{" + ", ".join(f'"{n}": {v}' for n, v in values.items()) + "}").encode())
+    values = {name: json.dumps(v[0], default=str) for name, v in event_columns().items()} | {
+        "watch_ms": number
+    }
+    ready.file(
+        EVENTS,
+        "x.jsonl",
+        ("{" + ", ".join(f'"{n}": {v}' for n, v in values.items()) + "}").encode(),
+    )
     ready.file(EVENTS, "y.csv", csv_file(f"e9,{GOOD}"))
     ready.load(EVENTS)
     assert [row[1] for row in bad_rows(ready)] == ([reason] if reason else [])
@@ -616,13 +826,25 @@ def test_json_numbers_are_taken_to_the_letter(ready, number, reason):
 def test_column_names_count_without_case_and_blanks(ready):
     header = HEADER.upper().replace(",", " , ").replace("LIKED ", "Liked\t") + ',"more, ""of"" it",'
     ready.file(EVENTS, "x.csv", f"{header}\ne1,{GOOD},z,\n".encode())
-    ready.file(EVENTS, "y.parquet", parquet({n.title(): v for n, v in event_columns(1, event_id=["e2"], line=[5], File_Row=["x"]).items()}))
+    ready.file(
+        EVENTS,
+        "y.parquet",
+        parquet(
+            {
+                n.title(): v
+                for n, v in event_columns(1, event_id=["e2"], line=[5], File_Row=["x"]).items()
+            }
+        ),
+    )
     row = {n.upper(): v[0] for n, v in event_columns(1, event_id=["e3"], verdict=["x"]).items()}
     ready.file(EVENTS, "z.jsonl", json.dumps(row, default=str).encode())
     report = ready.load(EVENTS)
     assert (report.loaded, report.quarantined) == (3, 0)
     assert report.ignored_columns == ("", "File_Row", "Line", "VERDICT", 'more, "of" it')
-    assert ready.ask("SELECT file[26:], ignored_columns FROM landing_files WHERE table_name = 'viewer_events' ORDER BY file") == [
+    assert ready.ask(
+        "SELECT file[26:], ignored_columns FROM landing_files WHERE table_name = 'viewer_events'"
+        " ORDER BY file"
+    ) == [
         ("x.csv", ["", 'more, "of" it']),
         ("y.parquet", ["File_Row", "Line"]),
         ("z.jsonl", ["VERDICT"]),
@@ -644,26 +866,54 @@ def test_a_day_column_must_say_the_day_of_the_folder(ready, rows):
         assert report.ignored_columns == ()
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Parquet types
 
 PA_TYPES: dict[str, tuple[str, pa.Array, list[Any]]] = {
-    "int8": ("watch_ms", pa.array([7, -1], pa.int8()), [7, "watch_ms: negative or longer than a day"]),
+    "int8": (
+        "watch_ms",
+        pa.array([7, -1], pa.int8()),
+        [7, "watch_ms: negative or longer than a day"],
+    ),
     "int32": ("watch_ms", pa.array([7, None], pa.int32()), [7, "watch_ms: missing"]),
-    "uint64": ("watch_ms", pa.array([7, 2**64 - 1], pa.uint64()), [7, "watch_ms: not a whole number"]),
+    "uint64": (
+        "watch_ms",
+        pa.array([7, 2**64 - 1], pa.uint64()),
+        [7, "watch_ms: not a whole number"],
+    ),
     "float": ("watch_ms", pa.array([7.0, 1.5], pa.float32()), [7, "watch_ms: not a whole number"]),
-    "double": ("watch_ms", pa.array([float("nan"), float("inf"), -0.0]), ["watch_ms: not a whole number"] * 2 + [0]),
-    "decimal": ("watch_ms", pa.array([Decimal("7.00"), Decimal("7.50")]), [7, "watch_ms: not a whole number"]),
+    "double": (
+        "watch_ms",
+        pa.array([float("nan"), float("inf"), -0.0]),
+        ["watch_ms: not a whole number"] * 2 + [0],
+    ),
+    "decimal": (
+        "watch_ms",
+        pa.array([Decimal("7.00"), Decimal("7.50")]),
+        [7, "watch_ms: not a whole number"],
+    ),
     "text for a number": ("watch_ms", pa.array(["7", "x"]), [7, "watch_ms: not a whole number"]),
     "bool for a number": ("watch_ms", pa.array([True]), ["watch_ms: not a whole number"]),
     "list for a number": ("watch_ms", pa.array([[7]]), ["watch_ms: not a whole number"]),
     "null": ("watch_ms", pa.nulls(2), ["watch_ms: missing"] * 2),
-    "dictionary": ("viewer_id", pa.array(["u1", ""]).dictionary_encode(), ["u1", "viewer_id: missing"]),
+    "dictionary": (
+        "viewer_id",
+        pa.array(["u1", ""]).dictionary_encode(),
+        ["u1", "viewer_id: missing"],
+    ),
     "large string": ("viewer_id", pa.array(["u1"], pa.large_string()), ["u1"]),
-    "binary": ("viewer_id", pa.array(["é".encode(), b"\xff", b""]), ["é", "viewer_id: not text", "viewer_id: missing"]),
+    "binary": (
+        "viewer_id",
+        pa.array(["é".encode(), b"\xff", b""]),
+        ["é", "viewer_id: not text", "viewer_id: missing"],
+    ),
     "NUL": ("viewer_id", pa.array(["a\0b"]), ["viewer_id: not text"]),
     "integer id": ("viewer_id", pa.array([17]), ["17"]),
-    "float id": ("viewer_id", pa.array([17.0, None]), ["viewer_id: not text", "viewer_id: missing"]),
+    "float id": (
+        "viewer_id",
+        pa.array([17.0, None]),
+        ["viewer_id: not text", "viewer_id: missing"],
+    ),
     "nested id": ("viewer_id", pa.array([{"a": 1}]), ["viewer_id: not text"]),
     "list id": ("viewer_id", pa.array([["u1"]]), ["viewer_id: not text"]),
     "bool": ("liked", pa.array([True, None]), [True, "liked: missing"]),
@@ -674,7 +924,9 @@ PA_TYPES: dict[str, tuple[str, pa.Array, list[Any]]] = {
     "zone": ("ts", pa.array([NOON.replace(tzinfo=UTC)], pa.timestamp("us", "Asia/Tokyo")), [NOON]),
     "zone, other day": (
         "ts",
-        pa.array([NOON.replace(tzinfo=UTC) + timedelta(hours=12)], pa.timestamp("ns", "Asia/Tokyo")),
+        pa.array(
+            [NOON.replace(tzinfo=UTC) + timedelta(hours=12)], pa.timestamp("ns", "Asia/Tokyo")
+        ),
         ["ts: outside its day"],
     ),
     "date": ("ts", pa.array([DAY]), [datetime(2026, 3, 5)]),
@@ -689,7 +941,9 @@ def test_every_parquet_type(con, tmp_path, column, values, expected):
     path.parent.mkdir(parents=True)
     path.write_bytes(parquet(event_columns(len(values), **{column: values})))
     _, table, quarantine, _ = load_in(con, tmp_path)
-    became = {int(row[0][1:]): row[NAMES.index(column)] for row in table} | {row[1] - 1: row[2] for row in quarantine}
+    became = {int(row[0][1:]): row[NAMES.index(column)] for row in table} | {
+        row[1] - 1: row[2] for row in quarantine
+    }
     assert [became[n] for n in range(len(values))] == expected
     for row in quarantine:
         assert json.loads(row[3])["event_id"] == f"e{row[1] - 1}"
@@ -697,24 +951,51 @@ def test_every_parquet_type(con, tmp_path, column, values, expected):
 
 LISTS = {
     "csv": ["", "b;a", " a ;; b;a", '["b","a"]', '["a",null]', '["a",["b"]]', "[a", "{a}"],
-    "jsonl": [[], ["b", "a"], ["a", " b", "", "a"], '["b","a"]', ["a", None], ["a", {"b": 1}], "[a", ["{a}"]],
-    "parquet": [[], ["b", "a"], [" a ", "", "b"], ["a", "b"], ["a", None], ["a", "[b]"], ["[a"], ["{a}"]],
+    "jsonl": [
+        [],
+        ["b", "a"],
+        ["a", " b", "", "a"],
+        '["b","a"]',
+        ["a", None],
+        ["a", {"b": 1}],
+        "[a",
+        ["{a}"],
+    ],
+    "parquet": [
+        [],
+        ["b", "a"],
+        [" a ", "", "b"],
+        ["a", "b"],
+        ["a", None],
+        ["a", "[b]"],
+        ["[a"],
+        ["{a}"],
+    ],
 }
 
 
 @pytest.mark.parametrize("form", LISTS)
 def test_lists_are_sets_of_texts_in_every_format(ready, rows, form):
     ready.clear("videos")
-    ready.land("videos", [rows.video(f"v{n}", categories=value) for n, value in enumerate(LISTS[form])], form=form)
+    ready.land(
+        "videos",
+        [rows.video(f"v{n}", categories=value) for n, value in enumerate(LISTS[form])],
+        form=form,
+    )
     ready.load("videos")
     assert ready.ask("SELECT video_id, categories FROM videos ORDER BY video_id") == [
         ("v0", []),
         *((f"v{n}", ["a", "b"]) for n in (1, 2, 3)),
     ]
-    assert bad_rows(ready, "videos") == [(n, "categories: not a list") for n in (range(6, 10) if form == "csv" else range(5, 9))]
+    assert bad_rows(ready, "videos") == [
+        (n, "categories: not a list") for n in (range(6, 10) if form == "csv" else range(5, 9))
+    ]
 
 
-@pytest.mark.parametrize(("text", "trust"), [("1e-1", 0.1), (".5", 0.5), ("-0", 0.0), ("1.", 1.0), (" 1 ", 1.0), ("", 1.0)])
+@pytest.mark.parametrize(
+    ("text", "trust"),
+    [("1e-1", 0.1), (".5", 0.5), ("-0", 0.0), ("1.", 1.0), (" 1 ", 1.0), ("", 1.0)],
+)
 def test_reals(ready, rows, text, trust):
     ready.land("viewers", [rows.viewer("u1", trust=text)])
     ready.load("viewers")
@@ -735,12 +1016,14 @@ def test_reals(ready, rows, text, trust):
 def test_what_is_no_real(ready, rows, text, reason):
     for form in ("csv", "jsonl", "parquet"):
         ready.clear("viewers")
-        ready.land("viewers", [rows.viewer("u1", trust="1"), rows.viewer("u2", trust=text)], form=form)
+        ready.land(
+            "viewers", [rows.viewer("u1", trust="1"), rows.viewer("u2", trust=text)], form=form
+        )
         ready.load("viewers")
         assert [row[1] for row in bad_rows(ready, "viewers")] == [f"trust: {reason}"]
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Repeats, and loading again
 
 
@@ -750,32 +1033,56 @@ def test_the_same_row_in_every_format_is_one_row(ready, rows):
         ready.land("videos", [rows.video("v1", categories=["b", "a"], s_plus=None)], form=form)
     for table, loaded, duplicates in ((EVENTS, 2, 6), ("videos", 1, 4)):
         if table == "videos":
-            ready.land("videos", [rows.video("v1", categories=["a", "b", "a"], s_plus=None)], form="parquet", name="again")
+            ready.land(
+                "videos",
+                [rows.video("v1", categories=["a", "b", "a"], s_plus=None)],
+                form="parquet",
+                name="again",
+            )
         report = ready.load(table)
         assert (report.loaded, report.duplicates, report.quarantined) == (loaded, duplicates, 0)
 
 
 @pytest.mark.parametrize("form", ["csv", "csv.gz", "jsonl", "parquet"])
 def test_all_rows_of_a_conflict_are_quarantined_with_what_they_said(ready, rows, form):
-    ready.land(EVENTS, [rows.event("e1", note="first"), rows.event("e2", note="")], form=form, name="a")
     ready.land(
-        EVENTS, [rows.event("e3", note=""), rows.event("e1", watch_ms=7, note="other"), rows.event("e1", note="again")], form=form, name="b"
+        EVENTS, [rows.event("e1", note="first"), rows.event("e2", note="")], form=form, name="a"
+    )
+    ready.land(
+        EVENTS,
+        [
+            rows.event("e3", note=""),
+            rows.event("e1", watch_ms=7, note="other"),
+            rows.event("e1", note="again"),
+        ],
+        form=form,
+        name="b",
     )
     report = ready.load(EVENTS)
     assert (report.loaded, report.duplicates) == (2, 0)
     found = ready.ask("SELECT file, line, reason, raw FROM quarantine ORDER BY file, line")
     first = 2 if form.startswith("csv") else 1
-    assert [(row[0][-len(form) - 2 :][0], row[1]) for row in found] == [("a", first), ("b", first + 1), ("b", first + 2)]
+    assert [(row[0][-len(form) - 2 :][0], row[1]) for row in found] == [
+        ("a", first),
+        ("b", first + 1),
+        ("b", first + 2),
+    ]
     assert {row[2] for row in found} == {"event_id: duplicate with different content"}
     assert all(note in row[3] for note, row in zip(("first", "other", "again"), found, strict=True))
 
 
 def test_a_bad_row_makes_no_conflict(ready):
     """The bad one is refused for its own reason; the good one is paid, whichever comes first."""
-    for lines in ([f"e1,{GOOD}", f"e1,{GOOD.replace('12000', '-1')}"], [f"e1,{GOOD.replace('12000', '-1')}", f"e1,{GOOD}"]):
+    for lines in (
+        [f"e1,{GOOD}", f"e1,{GOOD.replace('12000', '-1')}"],
+        [f"e1,{GOOD.replace('12000', '-1')}", f"e1,{GOOD}"],
+    ):
         ready.file(EVENTS, "x.csv", csv_file(*lines))
         report = ready.load(EVENTS)
-        assert (report.loaded, report.reasons) == (1, {"watch_ms: negative or longer than a day": 1})
+        assert (report.loaded, report.reasons) == (
+            1,
+            {"watch_ms: negative or longer than a day": 1},
+        )
 
 
 def test_loading_twice_changes_nothing_and_a_corrected_file_replaces_its_day(ready, rows):
@@ -784,7 +1091,11 @@ def test_loading_twice_changes_nothing_and_a_corrected_file_replaces_its_day(rea
     ready.land(EVENTS, [rows.event("f1", day=other)], other)
     ready.load(EVENTS, other)
     first = ready.load(EVENTS)
-    state = ["FROM viewer_events ORDER BY ALL", "FROM quarantine ORDER BY ALL", "FROM landing_files ORDER BY ALL"]
+    state = [
+        "FROM viewer_events ORDER BY ALL",
+        "FROM quarantine ORDER BY ALL",
+        "FROM landing_files ORDER BY ALL",
+    ]
     before = [ready.ask(sql) for sql in state]
     assert ready.load(EVENTS) == first
     assert [ready.ask(sql) for sql in state] == before
@@ -796,7 +1107,9 @@ def test_loading_twice_changes_nothing_and_a_corrected_file_replaces_its_day(rea
 
 
 def test_rewriting_a_file_within_one_connection_is_noticed(ready, rows):
-    """DuckDB may cache what it read of a file; a corrected file of the same size in the same second must still be read."""
+    """DuckDB may cache what it read of a file; a corrected file of the same size in the same second
+    must still be read.
+    """
     with ready.warehouse.open() as con:
         for watched in (111, 222, 333):
             path = ready.land(EVENTS, [rows.event("e1", watch_ms=watched)], form="parquet")
@@ -822,7 +1135,9 @@ def test_references_know_only_what_was_known_by_the_day(ready, rows):
     ready.land("videos", [rows.video("v9")], later)
     ready.load("videos", later)
     ready.land("gifts", [rows.gift("g1"), rows.gift("g2", video_id="v9")])
-    ready.land("ad_revenue", [rows.ad("a1"), rows.ad("a2", video_id="v9"), rows.ad("a3", video_id="v1")])
+    ready.land(
+        "ad_revenue", [rows.ad("a1"), rows.ad("a2", video_id="v9"), rows.ad("a3", video_id="v1")]
+    )
     for table in ("gifts", "ad_revenue"):
         assert ready.load(table).reasons == {"video_id: unknown, not in videos": 1}
     ready.land("videos", [rows.video("v1"), rows.video("v2", creator_id="c9")])
@@ -845,7 +1160,13 @@ def test_references_know_only_what_was_known_by_the_day(ready, rows):
 ])  # fmt: skip
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 def test_rules_of_the_other_tables(ready, rows, table, change, reason, form):
-    build = {"gifts": rows.gift, "ad_revenue": rows.ad, "creators": rows.creator, "viewers": rows.viewer, "videos": rows.video}[table]
+    build = {
+        "gifts": rows.gift,
+        "ad_revenue": rows.ad,
+        "creators": rows.creator,
+        "viewers": rows.viewer,
+        "videos": rows.video,
+    }[table]
     ready.clear(table)
     ready.land(table, [build("x1"), build("x2", **change)], form=form)
     report = ready.load(table)
@@ -856,4 +1177,9 @@ def test_sessions_of_one_viewer_on_one_video_are_flagged(ready, rows):
     events = [("a", "u1", "v1"), ("b", "u1", "v1"), ("c", "u1", "v2"), ("d", "u2", "v1")]
     ready.land(EVENTS, [rows.event(e, viewer_id=u, video_id=v) for e, u, v in events])
     ready.load(EVENTS)
-    assert ready.ask("SELECT event_id, repeated FROM viewer_events ORDER BY 1") == [("a", True), ("b", True), ("c", False), ("d", False)]
+    assert ready.ask("SELECT event_id, repeated FROM viewer_events ORDER BY 1") == [
+        ("a", True),
+        ("b", True),
+        ("c", False),
+        ("d", False),
+    ]

@@ -1,4 +1,6 @@
-"""A warehouse that an earlier version made has the tables of a new one when it is next opened, with its rows; or stays as it is."""
+"""A warehouse that an earlier version made has the tables of a new one when it is next opened, with
+its rows; or stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,22 @@ VERSION_1 = Path(__file__).parent / "cases" / "tables_version_1.sql"
 
 NUMBER, TEXT = Column("number", "BIGINT", ""), Column("text", "VARCHAR", "")
 SHOUT = Column("shout", "VARCHAR", "")
-BEFORE = Table("things", "log", "", (NUMBER, TEXT), ("number",), constraints=("PRIMARY KEY (number)", "CHECK (number < 10)"))
-AFTER = Table("things", "log", "", (NUMBER, SHOUT, TEXT), ("number",), constraints=("PRIMARY KEY (number)", "CHECK (number < 100)"))
+BEFORE = Table(
+    "things",
+    "log",
+    "",
+    (NUMBER, TEXT),
+    ("number",),
+    constraints=("PRIMARY KEY (number)", "CHECK (number < 10)"),
+)
+AFTER = Table(
+    "things",
+    "log",
+    "",
+    (NUMBER, SHOUT, TEXT),
+    ("number",),
+    constraints=("PRIMARY KEY (number)", "CHECK (number < 100)"),
+)
 OTHER = Table("others", "log", "", (NUMBER,), ("number",))
 FIRST, LOUDER = Migration("first", {}), Migration("shout", {"things": {"shout": "upper(text)"}})
 WIDER = Migration("more things, and others", {"things": {}})
@@ -32,9 +48,12 @@ def structure(con: duckdb.DuckDBPyConnection) -> list[tuple[Any, ...]]:
     """Columns in their order, types, and constraints of all tables."""
     return [
         *con.execute(
-            "SELECT table_name, column_name, column_index, data_type, is_nullable FROM duckdb_columns() WHERE NOT internal ORDER BY ALL"
+            "SELECT table_name, column_name, column_index, data_type, is_nullable FROM"
+            " duckdb_columns() WHERE NOT internal ORDER BY ALL"
         ).fetchall(),
-        *con.execute("SELECT table_name, constraint_text FROM duckdb_constraints() ORDER BY ALL").fetchall(),
+        *con.execute(
+            "SELECT table_name, constraint_text FROM duckdb_constraints() ORDER BY ALL"
+        ).fetchall(),
     ]
 
 
@@ -65,7 +84,9 @@ def test_a_reader_finds_an_old_warehouse_migrated(platform):
         con.execute("INSERT INTO adjustments VALUES (DATE '2026-03-01', 'c', 7)")
     with platform.warehouse.open(read_only=True) as con:
         assert is_current(con)
-        assert con.execute("SELECT creator_id, amount_micros FROM adjustments").fetchall() == [("c", 7)]
+        assert con.execute("SELECT creator_id, amount_micros FROM adjustments").fetchall() == [
+            ("c", 7)
+        ]
 
 
 def test_columns_are_added_where_they_belong_with_values_for_rows_that_are_there(con):
@@ -92,10 +113,18 @@ def test_step_by_step_and_at_once_end_alike_and_a_second_time_does_nothing(con):
         go(con, FIRST, LOUDER)
         go(con, FIRST, LOUDER, WIDER)
         assert structure(con) == structure(other)
-        assert con.execute("FROM schema_versions").fetchall() == other.execute("FROM schema_versions").fetchall()
-    assert con.execute("SELECT shout FROM things ORDER BY number").fetchall() == [("CHANGED SINCE",), ("TWO",)]
+        assert (
+            con.execute("FROM schema_versions").fetchall()
+            == other.execute("FROM schema_versions").fetchall()
+        )
+    assert con.execute("SELECT shout FROM things ORDER BY number").fetchall() == [
+        ("CHANGED SINCE",),
+        ("TWO",),
+    ]
     assert is_current(con, tables=tables(AFTER, OTHER), migrations=(FIRST, LOUDER, WIDER))
-    assert not is_current(con, tables=tables(AFTER, OTHER), migrations=(FIRST, LOUDER, WIDER, FIRST))
+    assert not is_current(
+        con, tables=tables(AFTER, OTHER), migrations=(FIRST, LOUDER, WIDER, FIRST)
+    )
 
 
 def test_a_table_that_is_only_added_needs_no_version(con):
@@ -106,7 +135,9 @@ def test_a_table_that_is_only_added_needs_no_version(con):
 
 
 FORGETFUL = Table("things", "log", "", (NUMBER, SHOUT), ("number",))
-STRICT = Table("things", "log", "", (NUMBER, TEXT), ("number",), constraints=("CHECK (number < 2)",))
+STRICT = Table(
+    "things", "log", "", (NUMBER, TEXT), ("number",), constraints=("CHECK (number < 2)",)
+)
 
 
 @pytest.mark.parametrize(
@@ -117,11 +148,21 @@ STRICT = Table("things", "log", "", (NUMBER, TEXT), ("number",), constraints=("C
         (AFTER, Migration("", {"things": {"shout": "NULL"}}), "NOT NULL"),
         (AFTER, Migration("", {"things": {"shout": "no_such_column"}}), "no_such_column"),
     ],
-    ids=["a column is gone", "rows break a new constraint", "a value is missing", "an expression is wrong"],
+    ids=[
+        "a column is gone",
+        "rows break a new constraint",
+        "a value is missing",
+        "an expression is wrong",
+    ],
 )
 def test_rows_that_do_not_fit_leave_everything_as_it_was(con, table, migration, why):
     before = structure(con)
-    with pytest.raises(MigrationError, match=rf"table things cannot be brought to this version: .*{why}"), transaction(con):
+    with (
+        pytest.raises(
+            MigrationError, match=rf"table things cannot be brought to this version: .*{why}"
+        ),
+        transaction(con),
+    ):
         migrate(con, "9", tables=tables(OTHER, table), migrations=(FIRST, migration))
     assert structure(con) == before
     assert con.execute("FROM things").fetchall() == [(2, "two"), (1, "one")]
@@ -129,10 +170,15 @@ def test_rows_that_do_not_fit_leave_everything_as_it_was(con, table, migration, 
 
 def test_a_newer_warehouse_is_refused_by_readers_and_writers(platform):
     with platform.warehouse.open() as con:
-        con.execute("INSERT INTO schema_versions VALUES (?, 'unheard of', '7.0')", [len(MIGRATIONS) + 1])
+        con.execute(
+            "INSERT INTO schema_versions VALUES (?, 'unheard of', '7.0')", [len(MIGRATIONS) + 1]
+        )
     for read_only in (False, True):
         with (
-            pytest.raises(MigrationError, match=rf"version {len(MIGRATIONS) + 1} \(made by creator-earnings 7\.0\)"),
+            pytest.raises(
+                MigrationError,
+                match=rf"version {len(MIGRATIONS) + 1} \(made by creator-earnings 7\.0\)",
+            ),
             platform.warehouse.open(read_only=read_only),
         ):
             pass

@@ -1,4 +1,6 @@
-"""Rules over groups as an analyst writes them: kept to the micro, left alone where they mean nothing, refused where they conflict."""
+"""Rules over groups as an analyst writes them: kept to the micro, left alone where they mean
+nothing, refused where they conflict.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from solvers import InfeasibleError
 HEAD = 'name = "p"\neffective_from = 2020-01-01\n[ads]\n'
 
 
-def units(views: list[float], followers: list[int] | None = None, creators: list[str] | None = None, labels: Any = None) -> pa.Table:
+def units(
+    views: list[float],
+    followers: list[int] | None = None,
+    creators: list[str] | None = None,
+    labels: Any = None,
+) -> pa.Table:
     n = len(views)
     creators = creators or [f"c{i}" for i in range(n)]
     return pa.table(
@@ -53,9 +60,19 @@ def test_the_small_get_their_part_and_the_multiplier_says_what_it_costs() -> Non
 
 def test_nobody_over_a_part_of_the_pool() -> None:
     table = units([1, 2, 3, 50], creators=["a", "b", "c", "c"])
-    by_unit = split_pool(table, 1000, 0, Ads(rules=(AdRule(name="unit", each="unit", maximum=0.4),), fairness_unit="video"))
+    by_unit = split_pool(
+        table,
+        1000,
+        0,
+        Ads(rules=(AdRule(name="unit", each="unit", maximum=0.4),), fairness_unit="video"),
+    )
     assert max(by_unit.rows["payout_micros"].to_pylist()) == 400
-    by_creator = split_pool(table, 1000, 0, Ads(rules=(AdRule(name="creator", each="creator", maximum=0.5),), fairness_unit="video"))
+    by_creator = split_pool(
+        table,
+        1000,
+        0,
+        Ads(rules=(AdRule(name="creator", each="creator", maximum=0.5),), fairness_unit="video"),
+    )
     assert sum(by_creator.rows["payout_micros"].to_pylist()[2:]) == 500
     assert by_creator.rules[0]["paid_micros"] == 500
 
@@ -64,7 +81,12 @@ def test_videos_that_carry_another_label() -> None:
     table = units([1, 1, 1, 7], labels=[["music"], ["music"], ["music"], ["music", "news"]])
     rule = AdRule(name="news", label="news", maximum=0.1, pools=("music",))
     ads = Ads(rules=(rule,), fairness_unit="video")
-    assert split_pool(table, 1000, 0, ads, "music").rows["payout_micros"].to_pylist() == [300, 300, 300, 100]
+    assert split_pool(table, 1000, 0, ads, "music").rows["payout_micros"].to_pylist() == [
+        300,
+        300,
+        300,
+        100,
+    ]
     elsewhere = split_pool(table, 1000, 0, ads, "sport")
     assert elsewhere.rules == []
     assert elsewhere.rows["payout_micros"].to_pylist()[3] > 400
@@ -77,9 +99,14 @@ def test_rules_that_mean_nothing_in_a_pool_are_left_alone_and_say_so() -> None:
         AdRule(name="nobody", each="unit", maximum=0.03, least_units=34),
     )
     split = split_pool(table, 1000, 0, Ads(rules=rules))
-    assert [r["note"] for r in split.rules] == ["left alone: nobody is in the group", "left alone: 2 units, it asks for 34"]
+    assert [r["note"] for r in split.rules] == [
+        "left alone: nobody is in the group",
+        "left alone: 2 units, it asks for 34",
+    ]
     assert split.solution["solver"] == "closed form"
-    assert split_pool(table, 0, 0, Ads(rules=(AdRule(name="big", followers_from=10, minimum=0.2),))).rules[0]["note"]
+    assert split_pool(
+        table, 0, 0, Ads(rules=(AdRule(name="big", followers_from=10, minimum=0.2),))
+    ).rules[0]["note"]
 
 
 @pytest.mark.parametrize(
@@ -89,19 +116,30 @@ def test_rules_that_mean_nothing_in_a_pool_are_left_alone_and_say_so() -> None:
         ('followers_below = 10\neach = "unit"\nmaximum = 0.2', "say whom it is about"),
         ("followers_below = 10", "say what it asks for"),
         ('each = "unit"\nminimum = 0.1', "each takes a maximum only"),
-        ("followers_below = 10\nminimum = 0.5\nmaximum = 0.2", "minimum = 0.5 is above maximum = 0.2"),
+        (
+            "followers_below = 10\nminimum = 0.5\nmaximum = 0.2",
+            "minimum = 0.5 is above maximum = 0.2",
+        ),
         ('label = "news"\nmaximum = 0.2', "about videos .label., but fairness_unit = creator"),
         ("followers_under = 10\nminimum = 0.5", "unknown key"),
-        ("followers_below = 10\nminimum = 20", r"minimum: .* equal to 1 \(it is 20\): it is a part of one, so 20 % is 0.2"),
+        (
+            "followers_below = 10\nminimum = 20",
+            r"minimum: .* equal to 1 \(it is 20\): it is a part of one, so 20 % is 0.2",
+        ),
         ("followers_below = 10\nminimum = 1", "minimum = 1 leaves nothing to anybody else"),
         ('followers_below = 10\nminimum = "20 %"', "minimum: .* valid number"),
         (
-            'followers_below = 10\nminimum = 0.5\n[[ads.rules]]\nname = "r"\nfollowers_from = 10\nminimum = 0.1',
+            (
+                'followers_below = 10\nminimum = 0.5\n[[ads.rules]]\nname = "r"\nfollowers_from ='
+                " 10\nminimum = 0.1"
+            ),
             "two rules have the same name",
         ),
     ],
 )
-def test_rules_that_say_nothing_sensible_are_refused_when_the_policy_is_read(tmp_path: Path, toml: str, message: str) -> None:
+def test_rules_that_say_nothing_sensible_are_refused_when_the_policy_is_read(
+    tmp_path: Path, toml: str, message: str
+) -> None:
     path = tmp_path / "p.toml"
     path.write_text(f'{HEAD}[[ads.rules]]\nname = "r"\n{toml}\n')
     with pytest.raises(PolicyError, match=message):
@@ -127,10 +165,18 @@ def test_a_conflict_names_the_rules_and_their_numbers(tmp_path: Path) -> None:
 
 def test_a_minimum_above_what_the_caps_leave_names_both(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
-    small, each = 'name = "small"\nfollowers_below = 100\nminimum = 0.9', 'name = "each"\neach = "unit"\nmaximum = 0.3'
+    small, each = (
+        'name = "small"\nfollowers_below = 100\nminimum = 0.9',
+        'name = "each"\neach = "unit"\nmaximum = 0.3',
+    )
     path.write_text(f"{HEAD}[[ads.rules]]\n{small}\n[[ads.rules]]\n{each}\n")
-    with pytest.raises(InfeasibleError, match=r"'small': at least 0.9 .*'each': each unit at most 0.3 .* so 'small' at most 600000"):
-        split_pool(units([1, 4, 16, 5], followers=[10, 500, 9000, 70]), 1_000_000, 0, read_policy(path).ads)
+    with pytest.raises(
+        InfeasibleError,
+        match=r"'small': at least 0.9 .*'each': each unit at most 0.3 .* so 'small' at most 600000",
+    ):
+        split_pool(
+            units([1, 4, 16, 5], followers=[10, 500, 9000, 70]), 1_000_000, 0, read_policy(path).ads
+        )
 
 
 @given(
@@ -140,7 +186,9 @@ def test_a_minimum_above_what_the_caps_leave_names_both(tmp_path: Path) -> None:
     large=st.floats(0.1, 1),
     seed=st.integers(0, 99),
 )
-def test_whole_micros_keep_every_rule_and_sum_to_the_pool(views: list[float], pool: int, small: float, large: float, seed: int) -> None:
+def test_whole_micros_keep_every_rule_and_sum_to_the_pool(
+    views: list[float], pool: int, small: float, large: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     followers = rng.integers(0, 2000, len(views)).tolist()
     rules = (
@@ -154,13 +202,16 @@ def test_whole_micros_keep_every_rule_and_sum_to_the_pool(views: list[float], po
     paid = split.rows["payout_micros"].to_pylist()
     assert sum(paid) == pool
     for outcome in split.rules:
-        assert outcome["note"] or (outcome["minimum_micros"] or 0) <= outcome["paid_micros"] <= (outcome["maximum_micros"] or pool)
+        assert outcome["note"] or (outcome["minimum_micros"] or 0) <= outcome["paid_micros"] <= (
+            outcome["maximum_micros"] or pool
+        )
     assert split.solution["gap"] <= 1e-9
 
 
 def test_a_policy_with_rules_survives_being_kept_as_json() -> None:
     policy = Policy.model_validate_json(
-        '{"name": "p", "effective_from": "2020-01-01", "ads": {"rules": [{"name": "r", "each": "unit", "maximum": 0.5}]}}'
+        '{"name": "p", "effective_from": "2020-01-01", "ads": {"rules": [{"name": "r", "each":'
+        ' "unit", "maximum": 0.5}]}}'
     )
     again = Policy.model_validate_json(policy.content)
     assert again.hash == policy.hash != Policy(name="p", effective_from=policy.effective_from).hash

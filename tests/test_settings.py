@@ -1,4 +1,6 @@
-"""Settings and the calendar: few keys, all checked; days come from the settings, then from the landing folder, then from the clock."""
+"""Settings and the calendar: few keys, all checked; days come from the settings, then from the
+landing folder, then from the clock.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,20 @@ def write(home: Home, text: str) -> Path:
 def test_without_a_file_there_are_defaults(home):
     assert home.settings == Settings()
     assert home.settings.model_dump() == {
-        **{"policy": "hardened", "first_day": None, "last_day": None, "quarantine_limit": 0.04, "lock_timeout_seconds": 30.0},
-        **{"threads": None, "memory_limit": None, "publish": True, "score_engine": "duckdb", "spark": Spark().model_dump()},
+        **{
+            "policy": "hardened",
+            "first_day": None,
+            "last_day": None,
+            "quarantine_limit": 0.04,
+            "lock_timeout_seconds": 30.0,
+        },
+        **{
+            "threads": None,
+            "memory_limit": None,
+            "publish": True,
+            "score_engine": "duckdb",
+            "spark": Spark().model_dump(),
+        },
         **{"warehouse": "duckdb:warehouse.duckdb", "snapshot_days": 90},
         **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
     }
@@ -38,19 +52,35 @@ def test_without_a_file_there_are_defaults(home):
 def test_every_key_can_be_set(home):
     write(
         home,
-        'policy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit = 1\nlock_timeout_seconds = 0\n'
-        'threads = 2\nmemory_limit = "4GB"\npublish = false\nscore_engine = "auto"\nwarehouse = "duckdb:w.duckdb"\nsnapshot_days = 30\n'
-        "chunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\n"
-        '[spark]\nfrom_events = 0\ndays = [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions = 9\n'
-        'folder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n',
+        'policy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit ='
+        ' 1\nlock_timeout_seconds = 0\nthreads = 2\nmemory_limit = "4GB"\npublish ='
+        ' false\nscore_engine = "auto"\nwarehouse = "duckdb:w.duckdb"\nsnapshot_days ='
+        " 30\nchunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\n[spark]\nfrom_events = 0\ndays ="
+        ' [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions ='
+        ' 9\nfolder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n',
     )
     assert home.settings.model_dump() == {
-        **{"policy": "printed", "first_day": date(2026, 1, 1), "last_day": "open", "quarantine_limit": 1.0, "lock_timeout_seconds": 0.0},
+        **{
+            "policy": "printed",
+            "first_day": date(2026, 1, 1),
+            "last_day": "open",
+            "quarantine_limit": 1.0,
+            "lock_timeout_seconds": 0.0,
+        },
         **{"threads": 2, "memory_limit": "4GB", "publish": False, "score_engine": "auto"},
         **{"chunked_from": 10, "chunk_rows": 5, "ruled_up_to": 7},
         "spark": {
-            **{"from_events": 0, "days": (date(2026, 1, 2),), "master": "spark://there:7077", "driver_memory": "2g"},
-            **{"shuffle_partitions": 9, "folder": Path("/shared"), "options": {"spark.executor.memory": "8g"}},
+            **{
+                "from_events": 0,
+                "days": (date(2026, 1, 2),),
+                "master": "spark://there:7077",
+                "driver_memory": "2g",
+            },
+            **{
+                "shuffle_partitions": 9,
+                "folder": Path("/shared"),
+                "options": {"spark.executor.memory": "8g"},
+            },
         },
         **{"warehouse": "duckdb:w.duckdb", "snapshot_days": 30},
     }
@@ -73,7 +103,10 @@ WRONG = {
     "a Spark key that is none": ("[spark]\nmemory = '4g'", "spark.memory: Extra inputs"),
     "Spark's memory in other letters": ("[spark]\ndriver_memory = '4GB'", "spark.driver_memory: "),
     "a warehouse of another kind": ('warehouse = "sqlite:x"', "warehouse: String should match"),
-    "a lake without data": ('warehouse = "ducklake:postgres:service=e"', "warehouse: String should match"),
+    "a lake without data": (
+        'warehouse = "ducklake:postgres:service=e"',
+        "warehouse: String should match",
+    ),
     "no days": ("snapshot_days = 0", "snapshot_days: "),
     "memory without a unit": ('memory_limit = "lots"', "memory_limit: "),
     "no day": ('first_day = "monday"', "first_day: "),
@@ -105,7 +138,7 @@ def test_a_file_that_cannot_be_read_is_named(home):
         Home(home.root).settings  # noqa: B018
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Where things are
 
 
@@ -123,16 +156,27 @@ def test_policies_of_the_home_come_before_those_that_ship(home, monkeypatch):
     (home.root / "policies").mkdir()
     with pytest.raises(PolicyError, match="no policy is called 'printed'; there is none"):
         home.policies  # noqa: B018
-    (home.root / "policies" / "mine.toml").write_text('name = "printed"\neffective_from = 2026-01-01\n[pulse]\ntop_fraction = 0.5\n')
+    (home.root / "policies" / "mine.toml").write_text(
+        'name = "printed"\neffective_from = 2026-01-01\n[pulse]\ntop_fraction = 0.5\n'
+    )
     assert home.policies.versions[0].pulse.top_fraction == 0.5
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # The calendar
 
 
 def test_days_are_folders_of_days_in_order(home):
-    landed(home, "2026-03-10", "2026-03-02", "20260305", "2026-W10-4", "2026-02-30", "notes", ".2026-03-01")
+    landed(
+        home,
+        "2026-03-10",
+        "2026-03-02",
+        "20260305",
+        "2026-W10-4",
+        "2026-02-30",
+        "notes",
+        ".2026-03-01",
+    )
     (home.landing / "viewer_events" / "2026-03-01").write_text("a file")
     assert home.landing_days("viewer_events") == [date(2026, 3, 2), date(2026, 3, 10)]
     assert home.landing_days("gifts") == []
@@ -152,7 +196,9 @@ def test_days_are_folders_of_days_in_order(home):
 def test_the_calendar_is_the_settings_then_the_landing_folder(home, text, expected):
     landed(home, "2026-03-05", "2026-03-10")
     landed(home, "2026-03-02", table="gifts")
-    landed(home, "2026-01-01", "2026-12-31", table="videos")  # snapshots hold from a day on; they make no day of their own
+    landed(
+        home, "2026-01-01", "2026-12-31", table="videos"
+    )  # snapshots hold from a day on; they make no day of their own
     write(home, text)
     assert home.calendar() == expected
 
@@ -160,7 +206,10 @@ def test_the_calendar_is_the_settings_then_the_landing_folder(home, text, expect
 def test_the_calendar_of_an_empty_home_is_yesterday(home):
     first, last = home.calendar()
     assert first == last
-    assert first in (YESTERDAY, YESTERDAY + timedelta(days=1))  # the clock may pass midnight meanwhile
+    assert first in (
+        YESTERDAY,
+        YESTERDAY + timedelta(days=1),
+    )  # the clock may pass midnight meanwhile
 
 
 @pytest.mark.parametrize("table", [t.name for t in DAILY])
@@ -176,10 +225,15 @@ def test_the_day_before_is_the_latest_with_files_of_any_daily_table(home, table)
 def test_the_day_before_does_not_leave_the_calendar(home):
     landed(home, "2026-03-02", "2026-03-04", "2026-03-06")
     write(home, "first_day = 2026-03-04")
-    assert [home.day_before(date(2026, 3, n)) for n in (2, 4, 5, 6)] == [None, None, date(2026, 3, 4), date(2026, 3, 4)]
+    assert [home.day_before(date(2026, 3, n)) for n in (2, 4, 5, 6)] == [
+        None,
+        None,
+        date(2026, 3, 4),
+        date(2026, 3, 4),
+    ]
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Where the warehouse is
 
 
@@ -192,14 +246,24 @@ def test_a_file_may_have_another_name(home):
 ADDRESSES = {
     "a folder of the home": ("host=db dbname=e?data=lake", "host=db dbname=e", "{root}/lake", None),
     "a bucket": ("service=e?data=s3://b/lake", "service=e", "s3://b/lake", None),
-    "a password among words": ("host=db password=${PW} user=u?data=/d", "host=db user=u", "/d", "it's a 'secret' @ host=x"),
+    "a password among words": (
+        "host=db password=${PW} user=u?data=/d",
+        "host=db user=u",
+        "/d",
+        "it's a 'secret' @ host=x",
+    ),
     "a password in a URI": (
         "postgresql://u:${PW}@db/e?sslmode=verify-full?data=/d",
         "postgresql://u@db/e?sslmode=verify-full",
         "/d",
         "it's a 'secret' @ host=x",
     ),
-    "everything from the environment": ("${DSN}?data=${DATA}", "host=h user=u", "s3://there", "quiet"),
+    "everything from the environment": (
+        "${DSN}?data=${DATA}",
+        "host=h user=u",
+        "s3://there",
+        "quiet",
+    ),
 }
 
 
@@ -216,7 +280,10 @@ def test_a_lake_has_an_address_without_its_password(home, monkeypatch, name):
     assert not password or password not in str(lake)
 
 
-@pytest.mark.parametrize("dsn", ["host=db password=secret", "host=db password='a secret' user=x", "postgresql://u:secret@db/e"])
+@pytest.mark.parametrize(
+    "dsn",
+    ["host=db password=secret", "host=db password='a secret' user=x", "postgresql://u:secret@db/e"],
+)
 def test_a_password_in_plain_text_is_refused_and_not_repeated(home, dsn):
     write(home, f'warehouse = "ducklake:postgres:{dsn}?data=lake"')
     with pytest.raises(SettingsError, match="a password must not stand in the address") as error:

@@ -1,4 +1,6 @@
-"""Gifted coins: the split between creators and platform, video by video or of all videos together (docs/formulas.md section 3)."""
+"""Gifted coins: the split between creators and platform, video by video or of all videos together
+(docs/formulas.md section 3).
+"""
 
 from __future__ import annotations
 
@@ -24,20 +26,33 @@ Floats = NDArray[np.float64]
 Micros = NDArray[np.int64]
 
 
-@daily_asset(group="coins", deps=["gifts", "video_quality", "videos"], extra_tables=["coin_solutions"])
+@daily_asset(
+    group="coins", deps=["gifts", "video_quality", "videos"], extra_tables=["coin_solutions"]
+)
 def donation_splits(run: Day) -> Metadata:
-    """Coins gifted on each video, the shares x_n and x_p its creator keeps, and what that is in money."""
+    """Coins gifted on each video, the shares x_n and x_p its creator keeps, and what that is in
+    money.
+    """
     floor = floor_on(run.con, run.home, run.policy, run.day)
     gifts = run.con.execute(query("gifts_by_video"), {"day": run.day}).to_arrow_table()
     split = split_coins(gifts, run.policy.coins.at_floor(floor.revenue_floor))
     run.con.register("splits", split.rows)
-    run.con.register("solved", pa.Table.from_pylist([split.solution | asdict(floor)], schema=arrow_columns("coin_solutions")))
+    run.con.register(
+        "solved",
+        pa.Table.from_pylist(
+            [split.solution | asdict(floor)], schema=arrow_columns("coin_solutions")
+        ),
+    )
     with run.write() as writer:
         stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
         rows = writer.replace("donation_splits", f"SELECT {stamp}, * FROM splits")
         writer.replace("coin_solutions", f"SELECT {stamp}, * FROM solved")
-    revenue, payout = (int(np.sum(split.rows[name].to_numpy())) for name in ("revenue_micros", "payout_micros"))
-    certificate = {name: split.solution[name] for name in ("scope", "gap", "primal_residual", "local_maxima")}
+    revenue, payout = (
+        int(np.sum(split.rows[name].to_numpy())) for name in ("revenue_micros", "payout_micros")
+    )
+    certificate = {
+        name: split.solution[name] for name in ("scope", "gap", "primal_residual", "local_maxima")
+    }
     return {
         "rows": rows,
         "revenue_micros": revenue,
@@ -59,7 +74,9 @@ class CoinSplits:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """The real-valued split of the videos that comply, and the columns of `coin_solutions` that only its scope knows."""
+    """The real-valued split of the videos that comply, and the columns of `coin_solutions` that
+    only its scope knows.
+    """
 
     normal_share: Floats
     premium_share: Floats
@@ -68,20 +85,32 @@ class _Found:
 
 
 def split_coins(gifts: pa.Table, coins: Coins) -> CoinSplits:
-    """Shares and payouts for rows of video_id, creator_id, compliant, normal_coins, premium_coins, quality.
+    """Shares and payouts for rows of video_id, creator_id, compliant, normal_coins, premium_coins,
+    quality.
 
-    A video that does not comply pays its creator nothing and is in nobody's problem; the platform keeps its coins.
+    A video that does not comply pays its creator nothing and is in nobody's problem; the platform
+    keeps its coins.
 
     Raises
     ------
     InfeasibleError
-        With platform scope: the bounds of a video contradict each other, or all together ask for more than the floor leaves.
+        With platform scope: the bounds of a video contradict each other, or all together ask for
+        more than the floor leaves.
     """
     compliant = gifts["compliant"].to_numpy(zero_copy_only=False).astype(bool)
-    normal, premium, quality = (gifts[name].to_numpy()[compliant].astype(float) for name in ("normal_coins", "premium_coins", "quality"))
-    revenue = (gifts["normal_coins"].to_numpy() + gifts["premium_coins"].to_numpy()) * np.int64(coins.coin_micros)
-    found = (_each_video if coins.scope == "video" else _whole_platform)(normal, premium, quality, coins)
-    whole = _whole_micros(found.payout, revenue[compliant], gifts["video_id"].filter(pa.array(compliant)), coins)
+    normal, premium, quality = (
+        gifts[name].to_numpy()[compliant].astype(float)
+        for name in ("normal_coins", "premium_coins", "quality")
+    )
+    revenue = (gifts["normal_coins"].to_numpy() + gifts["premium_coins"].to_numpy()) * np.int64(
+        coins.coin_micros
+    )
+    found = (_each_video if coins.scope == "video" else _whole_platform)(
+        normal, premium, quality, coins
+    )
+    whole = _whole_micros(
+        found.payout, revenue[compliant], gifts["video_id"].filter(pa.array(compliant)), coins
+    )
     table = gifts
     for name, of_compliant, dtype in (
         ("normal_share", found.normal_share, np.float64),
@@ -118,7 +147,9 @@ def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) 
     }
     found = split_videos(normal, premium, quality, **knobs)
     assert found.feasible.all(), "policy.Coins admits no bounds that a video cannot keep"
-    judged = certify_coin_split(found.normal_share, found.premium_share, normal, premium, quality, **knobs)
+    judged = certify_coin_split(
+        found.normal_share, found.premium_share, normal, premium, quality, **knobs
+    )
     solution = {
         "multiplier": 0.0,
         "local_maxima": 0,
@@ -131,10 +162,14 @@ def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) 
 
 
 def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coins) -> _Found:
-    """The donation document, section 5: w and omega sum to 1, s is each video's part of the quality-weighted coins."""
+    """The donation document, section 5: w and omega sum to 1, s is each video's part of the
+    quality-weighted coins.
+    """
     gifted = normal + premium
     everything = math.fsum(gifted)
-    weight = (gifted / everything if coins.weight == "coins" and everything else quality) ** coins.alpha
+    weight = (
+        gifted / everything if coins.weight == "coins" and everything else quality
+    ) ** coins.alpha
     knobs: dict[str, Any] = {
         "utility_weight": coins.lambda_fair * _parts(weight) * (1 + coins.theta * quality),
         "incentive_weight": coins.lambda_inc * _parts(premium),
@@ -151,7 +186,9 @@ def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coi
         "epsilon": coins.epsilon,
     }
     found = split_platform(normal, premium, **knobs)
-    judged = certify_platform_split(found.normal_share, found.premium_share, normal, premium, **knobs)
+    judged = certify_platform_split(
+        found.normal_share, found.premium_share, normal, premium, **knobs
+    )
     solution = {
         "multiplier": found.multiplier,
         "local_maxima": len(found.local_maxima),
@@ -169,18 +206,27 @@ def _parts(amounts: Floats) -> Floats:
 
 
 def _whole_micros(payout: Floats, revenue: Micros, videos: pa.ChunkedArray, coins: Coins) -> Micros:
-    """Whole micros that keep the platform's floor: each to the nearest, or with platform scope by largest remainder of the total."""
+    """Whole micros that keep the platform's floor: each to the nearest, or with platform scope by
+    largest remainder of the total.
+    """
     micros = payout * coins.coin_micros
     if coins.scope == "video":
         most_each = revenue - _ceiled(exact(coins.floor), revenue)
         return np.asarray(np.minimum(np.rint(micros).astype(np.int64), most_each), dtype=np.int64)
     gross = int(revenue.sum())
-    most = min(gross - math.ceil(exact(coins.floor) * gross), math.floor(exact(coins.payout_cap) * gross))
+    most = min(
+        gross - math.ceil(exact(coins.floor) * gross), math.floor(exact(coins.payout_cap) * gross)
+    )
     total = min(round(math.fsum(micros)), most)
-    least, kept = (_ceiled(share, revenue) for share in (exact(coins.payout_min), 1 - exact(coins.payout_max)))
+    least, kept = (
+        _ceiled(share, revenue) for share in (exact(coins.payout_min), 1 - exact(coins.payout_max))
+    )
     return apportion(micros, total, keys=videos.to_pylist(), floor=least, cap=revenue - kept)
 
 
 def _ceiled(share: Fraction, revenue: Micros) -> Micros:
     """Least whole micros of each amount that are at least the share of it, in exact arithmetic."""
-    return np.array([-(-amount * share.numerator // share.denominator) for amount in revenue.tolist()], dtype=np.int64)
+    return np.array(
+        [-(-amount * share.numerator // share.denominator) for amount in revenue.tolist()],
+        dtype=np.int64,
+    )

@@ -1,7 +1,9 @@
-"""What every daily asset shares: how a range of days runs, commits, is marked, and is reported. Weeks and months: `periodic.py`.
+"""What every daily asset shares: how a range of days runs, commits, is marked, and is reported.
+Weeks and months: `periodic.py`.
 
-Dagster gives a single-run backfill one call with a range of days. Each day here commits by itself, in order, and is
-marked as materialised even if a later one fails: a failure on day 12 leaves days 1 to 11 done and known to be done.
+Dagster gives a single-run backfill one call with a range of days. Each day here commits by itself,
+in order, and is marked as materialised even if a later one fails: a failure on day 12 leaves days 1
+to 11 done and known to be done.
 """
 
 import logging
@@ -25,7 +27,9 @@ from pipelines.stores import Claim
 from pipelines.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_days
 from solvers import InfeasibleError
 
-warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)  # beta in 1.13, which is pinned
+warnings.filterwarnings(
+    "ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning
+)  # beta in 1.13, which is pinned
 
 POOL = "warehouse"
 PROGRESS = logging.getLogger("earnings.progress")
@@ -49,9 +53,11 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
 
 @dataclass(frozen=True)
 class Day:
-    """One day of one asset: an open connection, the policy in force, and the transaction to write in.
+    """One day of one asset: an open connection, the policy in force, and the transaction to write
+    in.
 
-    `restating` is the reason of a restatement, which writes all its days in one transaction that is already open.
+    `restating` is the reason of a restatement, which writes all its days in one transaction that is
+    already open.
     """
 
     con: Connection
@@ -72,9 +78,11 @@ class Day:
 
 @dataclass(frozen=True)
 class DailyAsset:
-    """A table of the pipeline: the function that makes a day of it, and what it needs to have been written before.
+    """A table of the pipeline: the function that makes a day of it, and what it needs to have been
+    written before.
 
-    `in_order`: a day needs the one before, or adds to what all days share, so no two are ever made at once.
+    `in_order`: a day needs the one before, or adds to what all days share, so no two are ever made
+    at once.
     """
 
     name: str
@@ -97,21 +105,32 @@ def daily_asset(
     in_order: bool = False,
     afterwards: Callable[[Warehouse], object] | None = None,
 ) -> Callable[[Callable[[Day], Metadata]], DailyAsset]:
-    """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy all of them have.
+    """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy
+    all of them have.
 
-    `deps` that are plain names must have been written for the day; the asset refuses to run otherwise. `in_order`: no two days of it
-    are made at once. `afterwards` is called once, when all days of the run are committed and the warehouse is closed.
+    `deps` that are plain names must have been written for the day; the asset refuses to run
+    otherwise. `in_order`: no two days of it are made at once. `afterwards` is called once, when all
+    days of the run are committed and the warehouse is closed.
     """
 
     def decorate(function: Callable[[Day], Metadata]) -> DailyAsset:
-        def make(con: Connection, key: date, house: Warehouse, policies: PolicyBook) -> tuple[date, Metadata]:
+        def make(
+            con: Connection, key: date, house: Warehouse, policies: PolicyBook
+        ) -> tuple[date, Metadata]:
             return key, made.make(Day(con, key, house, policies.in_force(key)))
 
         def claim(key: date) -> Claim:
             return Claim(key, function.__name__ if in_order else None)
 
         definition = partitioned_asset(
-            function, make, claim, group=group, deps=deps, extra_tables=extra_tables, partitions=DAYS, afterwards=afterwards
+            function,
+            make,
+            claim,
+            group=group,
+            deps=deps,
+            extra_tables=extra_tables,
+            partitions=DAYS,
+            afterwards=afterwards,
         )
         made = DailyAsset(function.__name__, function, plain_names(deps), in_order, definition)
         return made
@@ -125,7 +144,9 @@ def plain_names(deps: Sequence[str | dg.AssetDep]) -> tuple[str, ...]:
 
 
 class Make(Protocol):
-    def __call__(self, con: Connection, key: date, house: Warehouse, policies: PolicyBook) -> tuple[date, Metadata]: ...
+    def __call__(
+        self, con: Connection, key: date, house: Warehouse, policies: PolicyBook
+    ) -> tuple[date, Metadata]: ...
 
 
 def partitioned_asset(
@@ -139,7 +160,8 @@ def partitioned_asset(
     partitions: dg.TimeWindowPartitionsDefinition,
     afterwards: Callable[[Warehouse], object] | None,
 ) -> dg.AssetsDefinition:
-    """What assets of days, weeks and months are to Dagster; `make` makes the partition with a key, and says under which day it is kept.
+    """What assets of days, weeks and months are to Dagster; `make` makes the partition with a key,
+    and says under which day it is kept.
 
     `claim` says what of the warehouse nobody else may write meanwhile.
     """
@@ -155,7 +177,10 @@ def partitioned_asset(
         pool=POOL,
         code_version=CODE_VERSION,
         kinds={"duckdb"},
-        metadata={"tables": ", ".join((name, *extra_tables)), "dagster/column_schema": columns_of(name)},
+        metadata={
+            "tables": ", ".join((name, *extra_tables)),
+            "dagster/column_schema": columns_of(name),
+        },
     )
     def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
         keys = context.partition_keys
@@ -166,18 +191,32 @@ def partitioned_asset(
             with house.by_day() as by_day:
                 for n, key in enumerate(keys, 1):
                     began, first = time.monotonic(), date.fromisoformat(key)
-                    day, metadata = by_day.work(claim(first), partial(make, key=first, house=house, policies=policies))
+                    day, metadata = by_day.work(
+                        claim(first), partial(make, key=first, house=house, policies=policies)
+                    )
                     done[key] = metadata
                     seconds = time.monotonic() - began
-                    progress = {"asset": name, "day": day, "n": n, "of": len(keys), "seconds": seconds, "metadata": metadata}
+                    progress = {
+                        "asset": name,
+                        "day": day,
+                        "n": n,
+                        "of": len(keys),
+                        "seconds": seconds,
+                        "metadata": metadata,
+                    }
                     PROGRESS.info("%s %s", name, day, extra=progress)
                     context.add_asset_metadata(metadata, partition_key=key)
             if afterwards:
                 afterwards(house)
         except BaseException as error:
-            for key, metadata in done.items():  # when the asset returns, Dagster marks its partitions itself
+            for (
+                key,
+                metadata,
+            ) in done.items():  # when the asset returns, Dagster marks its partitions itself
                 context.log_event(dg.AssetMaterialization(name, partition=key, metadata=metadata))
-            if isinstance(error, ExpectedError | InfeasibleError):  # the run's page shows the message, not a stack
+            if isinstance(
+                error, ExpectedError | InfeasibleError
+            ):  # the run's page shows the message, not a stack
                 raise dg.Failure(str(error), allow_retries=False) from error
             raise
 
@@ -186,12 +225,16 @@ def partitioned_asset(
 
 def columns_of(table: str) -> dg.TableSchema:
     """The columns of a table as an asset's page lists them, with their meaning and units."""
-    return dg.TableSchema(columns=[dg.TableColumn(c.name, c.type, c.meaning) for c in TABLES[table].columns])
+    return dg.TableSchema(
+        columns=[dg.TableColumn(c.name, c.type, c.meaning) for c in TABLES[table].columns]
+    )
 
 
 def yesterday_of(name: str) -> dg.AssetDep:
     """The same asset one day earlier."""
-    return dg.AssetDep(name, partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1))
+    return dg.AssetDep(
+        name, partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+    )
 
 
 def window(day: date, days: int) -> list[date]:

@@ -16,26 +16,46 @@ from solvers.inequality import gini, top_share
     in_order=True,
 )
 def ledger_entries(run: Day) -> Metadata:
-    """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did not is left alone."""
+    """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did
+    not is left alone.
+    """
     with run.write() as writer:
         posting = post_day(run.con, run.day, run.policy, reason=run.restating)
-        writer.mark("ledger_entries", rows=count(run.con, "ledger_entries", run.day), changed=posting.outcome != "unchanged")
-    return {"transaction": posting.txn_id, "revision": posting.revision, "outcome": posting.outcome, "entries": posting.entries}
+        writer.mark(
+            "ledger_entries",
+            rows=count(run.con, "ledger_entries", run.day),
+            changed=posting.outcome != "unchanged",
+        )
+    return {
+        "transaction": posting.txn_id,
+        "revision": posting.revision,
+        "outcome": posting.outcome,
+        "entries": posting.entries,
+    }
 
 
 def write_earnings(writer: DayWriter, policy_hash: str) -> int:
     """Make `creator_earnings` of a day what the ledger owes for it."""
-    return writer.replace("creator_earnings", query("creator_earnings"), {"day": writer.day, "policy_hash": policy_hash})
+    return writer.replace(
+        "creator_earnings",
+        query("creator_earnings"),
+        {"day": writer.day, "policy_hash": policy_hash},
+    )
 
 
 @daily_asset(group="earnings", deps=["ledger_entries"], afterwards=Warehouse.publish)
 def creator_earnings(run: Day) -> Metadata:
-    """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in money, coins, a month's bonus."""
+    """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in
+    money, coins, a month's bonus.
+    """
     with run.write() as writer:
         rows = write_earnings(writer, run.policy.hash)
-    totals = run.con.execute("SELECT total_micros FROM creator_earnings WHERE day = ? ORDER BY 1", [run.day]).fetchnumpy()["total_micros"]
+    totals = run.con.execute(
+        "SELECT total_micros FROM creator_earnings WHERE day = ? ORDER BY 1", [run.day]
+    ).fetchnumpy()["total_micros"]
     gross, platform, carried = run.con.execute(
-        """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,
+        """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')),
+            0)::BIGINT,
                   coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
                   coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
            FROM ledger_entries WHERE day = ? AND part <> 'statement'""",

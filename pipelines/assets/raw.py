@@ -27,7 +27,9 @@ def _metadata(report: LoadReport) -> Metadata:
 
 def _asset(table: Table, load: Callable[[Day], Metadata], *, in_order: bool = False) -> DailyAsset:
     load.__name__, load.__doc__ = table.name, table.meaning
-    return daily_asset(group="raw", deps=sorted({target for _, target in table.references}), in_order=in_order)(load)
+    return daily_asset(
+        group="raw", deps=sorted({target for _, target in table.references}), in_order=in_order
+    )(load)
 
 
 def _stream(table: Table) -> DailyAsset:
@@ -45,14 +47,25 @@ def _snapshot(table: Table) -> DailyAsset:
         landed = [day for day in run.home.landing_days(table.name) if day <= run.day]
         if not landed:
             folder = run.home.landing / table.name
-            raise SourceError(f"{folder}: no snapshot of {table.name} on or before {run.day}; docs/data.md says how to make one")
-        known = {row[0] for row in run.con.execute("SELECT DISTINCT day FROM landing_files WHERE table_name = ?", [table.name]).fetchall()}
+            raise SourceError(
+                f"{folder}: no snapshot of {table.name} on or before {run.day}; docs/data.md says"
+                " how to make one"
+            )
+        known = {
+            row[0]
+            for row in run.con.execute(
+                "SELECT DISTINCT day FROM landing_files WHERE table_name = ?", [table.name]
+            ).fetchall()
+        }
         for day in landed:
             if day < run.day and day not in known:
                 with run.write(day) as writer:
                     load_day(writer, run.home.landing, table)
         with run.write() as writer:
-            return {**_metadata(load_day(writer, run.home.landing, table)), "snapshot_in_force": landed[-1].isoformat()}
+            return {
+                **_metadata(load_day(writer, run.home.landing, table)),
+                "snapshot_in_force": landed[-1].isoformat(),
+            }
 
     return _asset(table, load, in_order=True)
 

@@ -1,6 +1,8 @@
-"""What the policy's own experiment did: table 2 of Yao et al. on the platform's two arms of viewers, over all its days.
+"""What the policy's own experiment did: table 2 of Yao et al. on the platform's two arms of
+viewers, over all its days.
 
-What belongs here: the period, the tables and plots, and what the document claims. How gains are measured is in `pipelines.experiment`.
+What belongs here: the period, the tables and plots, and what the document claims. How gains are
+measured is in `pipelines.experiment`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ class NoExperimentError(ExpectedError, LookupError):
 
 
 def period(home: Home, con: Connection, day: date | None) -> tuple[date, date]:
-    """First and last day of the experiment that runs on `day`, or on the last day of the published copy that has one.
+    """First and last day of the experiment that runs on `day`, or on the last day of the published
+    copy that has one.
 
     Raises
     ------
@@ -39,22 +42,34 @@ def period(home: Home, con: Connection, day: date | None) -> tuple[date, date]:
         no such day has two arms, or a day of the period was not run
     """
     policies = home.policies
-    run = [d for (d,) in con.execute("SELECT day FROM written_days WHERE table_name = 'group_utility' ORDER BY day DESC").fetchall()]
+    run = [
+        d
+        for (d,) in con.execute(
+            "SELECT day FROM written_days WHERE table_name = 'group_utility' ORDER BY day DESC"
+        ).fetchall()
+    ]
     last = day or next((d for d in run if began(home, policies, d)), None)
     first = began(home, policies, last) if last else None
     if not last or not first:
         when = f"on {last}" if last else "on any day that was run"
-        raise NoExperimentError(f"no policy in force {when} has two arms: [epochs.experiment] with a mechanism, docs/formulas.md section 5")
+        raise NoExperimentError(
+            f"no policy in force {when} has two arms: [epochs.experiment] with a mechanism,"
+            " docs/formulas.md section 5"
+        )
     landed = home.landed()
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     if missing := [d for d in days if d in landed and d not in run]:
         command = f"earnings run --from {missing[0]} --to {last}"
-        raise NoExperimentError(f"{missing[0]} is not made, or not published. Make it first: {command}")
+        raise NoExperimentError(
+            f"{missing[0]} is not made, or not published. Make it first: {command}"
+        )
     return first, last
 
 
 def study(report: Report, home: Home, con: Connection, day: date | None = None) -> None:
-    """Fill the report: gains by size of the group and by day, whether the arms were drawn as asked, and the document's claims."""
+    """Fill the report: gains by size of the group and by day, whether the arms were drawn as asked,
+    and the document's claims.
+    """
     first, last = period(home, con, day)
     epochs = home.policies.in_force(last).epochs
     found = gains(con, epochs, first, last)
@@ -62,35 +77,81 @@ def study(report: Report, home: Home, con: Connection, day: date | None = None) 
         raise NoExperimentError(f"one of the two arms has no viewers from {first} to {last}")
     assert epochs.experiment is not None
     report.say(
-        f"## Two arms, {first} to {last}\n\nArm {epochs.experiment.treatment} under {epochs.mechanism.upper()} against arm"
-        f" {epochs.experiment.control}, {(last - first).days + 1} days. Groups are those of the last day, the one with most viewers first,"
-        " in parts of about a quarter of the sessions each. Viewers who were drawn count whether they watched or not; 95 % intervals take"
-        " viewers, not their sessions, as independent; one in twenty misses by chance. What creators make reaches both arms, so an effect"
-        " of it shows in neither difference."
+        f"## Two arms, {first} to {last}\n\nArm {epochs.experiment.treatment} under"
+        f" {epochs.mechanism.upper()} against arm {epochs.experiment.control},"
+        f" {(last - first).days + 1} days. Groups are those of the last day, the one with most"
+        " viewers first, in parts of about a quarter of the sessions each. Viewers who were drawn"
+        " count whether they watched or not; 95 % intervals take viewers, not their sessions, as"
+        " independent; one in twenty misses by chance. What creators make reaches both arms, so an"
+        " effect of it shows in neither difference."
     )
     head, rows = table_2(found)
-    report.table("table_2", head, rows, "Gains of treatment over control, by rank of the viewers' group (table 2 of the document)")
-    columns = ("groups", "measure", "treated", "controls", "sessions", "treatment", "control", "gain", "low", "high")
+    report.table(
+        "table_2",
+        head,
+        rows,
+        "Gains of treatment over control, by rank of the viewers' group (table 2 of the document)",
+    )
+    columns = (
+        "groups",
+        "measure",
+        "treated",
+        "controls",
+        "sessions",
+        "treatment",
+        "control",
+        "gain",
+        "low",
+        "high",
+    )
     report.table(
         "arm_gains",
         columns,
-        [(g.label, g.measure, g.treated, g.controls, g.sessions, g.treatment, g.control, *(g.interval or ("", "", ""))) for g in found],
+        [
+            (
+                g.label,
+                g.measure,
+                g.treated,
+                g.controls,
+                g.sessions,
+                g.treatment,
+                g.control,
+                *(g.interval or ("", "", "")),
+            )
+            for g in found
+        ],
         "The figures behind it: the utility is per session, impressions and topics are per viewer",
     )
     _plots(report, con, epochs, found, first, last)
     _claims(report, epochs, found)
 
 
-def _plots(report: Report, con: Connection, epochs: Epochs, found: Sequence[Gain], first: date, last: date) -> None:
-    with report.plot("table_2", "Gains by size of the viewers' group, largest groups first, with 95 % intervals", columns=3) as axes:
+def _plots(
+    report: Report, con: Connection, epochs: Epochs, found: Sequence[Gain], first: date, last: date
+) -> None:
+    with report.plot(
+        "table_2",
+        "Gains by size of the viewers' group, largest groups first, with 95 % intervals",
+        columns=3,
+    ) as axes:
         for axis, measure in zip(axes, dict.fromkeys(g.measure for g in found), strict=True):
-            shown = [g for g in found if g.measure == measure and g.part] + [g for g in found if g.measure == measure and not g.part]
+            shown = [g for g in found if g.measure == measure and g.part] + [
+                g for g in found if g.measure == measure and not g.part
+            ]
             _intervals(axis, [(g.label, g) for g in shown])
             axis.set_title(f"{measure}, gain in %")
             axis.set_xlabel("groups by rank")
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
-    by_day = [(f"{day:%m-%d}", g) for day in days for g in gains(con, epochs, day, day) if (g.part, g.measure) == (0, epochs.utility)]
-    with report.plot("arm_days", f"Gain in {epochs.utility} of all groups together, day by day, with 95 % intervals") as axis:
+    by_day = [
+        (f"{day:%m-%d}", g)
+        for day in days
+        for g in gains(con, epochs, day, day)
+        if (g.part, g.measure) == (0, epochs.utility)
+    ]
+    with report.plot(
+        "arm_days",
+        f"Gain in {epochs.utility} of all groups together, day by day, with 95 % intervals",
+    ) as axis:
         _intervals(axis, by_day)
         axis.set_title(f"{epochs.utility}, gain in %")
         axis.tick_params(axis="x", rotation=60)
@@ -109,23 +170,38 @@ def _claims(report: Report, epochs: Epochs, found: Sequence[Gain]) -> None:
     for measure, g in total.items():
         said = f": there {SAID[measure]}" if measure in SAID else ""
         what = f"{measure} of all viewers" if measure == epochs.utility else f"{measure} a viewer"
-        report.claim(f"arms: {what} rise (5.2.2{said})", bool(g.interval and g.interval[1] > 0), g.text)
-    parts = sorted((g for g in found if g.part and g.measure == epochs.utility), key=lambda g: g.part)
+        report.claim(
+            f"arms: {what} rise (5.2.2{said})", bool(g.interval and g.interval[1] > 0), g.text
+        )
+    parts = sorted(
+        (g for g in found if g.part and g.measure == epochs.utility), key=lambda g: g.part
+    )
     largest, smallest = parts[0], parts[-1]
-    if largest is not smallest and None not in (largest.log_gain, largest.error, smallest.log_gain, smallest.error):
+    if largest is not smallest and None not in (
+        largest.log_gain,
+        largest.error,
+        smallest.log_gain,
+        smallest.error,
+    ):
         ahead = smallest.log_gain - largest.log_gain  # type: ignore[operator]
         half = NORMAL_95 * math.hypot(largest.error, smallest.error)  # type: ignore[arg-type]
         low, high = (100 * math.expm1(ahead + side * half) for side in (-1, 1))
-        text = f"groups {smallest.label} gain {100 * math.expm1(ahead):+.2f} % ({low:+.2f} to {high:+.2f}) more than {largest.label}"
+        text = (
+            f"groups {smallest.label} gain {100 * math.expm1(ahead):+.2f} % ({low:+.2f} to"
+            f" {high:+.2f}) more than {largest.label}"
+        )
         report.claim("arms: small groups gain more than large ones (table 2)", low > 0, text)
     experiment, everybody = epochs.experiment, total[epochs.utility]
     assert experiment is not None
     drawn = everybody.treated + everybody.controls
-    off = (everybody.treated - experiment.share * drawn) / math.sqrt(drawn * experiment.share * (1 - experiment.share))
+    off = (everybody.treated - experiment.share * drawn) / math.sqrt(
+        drawn * experiment.share * (1 - experiment.share)
+    )
     report.claim(
         "arms: as many viewers were drawn into treatment as the policy asks for (ours)",
         abs(off) < 3,
-        f"{everybody.treated} of {drawn}, {experiment.share:.0%} asked for: {off:+.1f} standard deviations",
+        f"{everybody.treated} of {drawn}, {experiment.share:.0%} asked for: {off:+.1f} standard"
+        " deviations",
     )
 
 
@@ -140,15 +216,20 @@ def add_if_any(report: Report, home: Home) -> None:
 
 
 @click.command("arms", cls=Command)
-@option("--day", type=DAY, help="Last day to look at; the experiment that runs on it. Default: the last day with one.")
+@option(
+    "--day",
+    type=DAY,
+    help="Last day to look at; the experiment that runs on it. Default: the last day with one.",
+)
 @into_folder("arms")
 @as_json_option
 @click.pass_obj
 def command(home: Home, day: datetime | None, folder: Path, as_json: bool) -> None:
     """What your own experiment did: gains of treatment over control, by size of the viewers' group.
 
-    Takes all days of the experiment together ([epochs.experiment] of the policy): the utility that steers the weights per session, and
-    sessions and topics a viewer, each with its 95 % interval; then the document's claims about them.
+    Takes all days of the experiment together ([epochs.experiment] of the policy): the utility that
+    steers the weights per session, and sessions and topics a viewer, each with its 95 % interval;
+    then the document's claims about them.
     """
     report = Report(folder, "What the experiment's treatment did")
     with Warehouse(home).read() as con:

@@ -1,7 +1,9 @@
-"""Do the mechanisms of Yao et al. help users, and why? Side by side on the document's settings, and on the platform's own viewers.
+"""Do the mechanisms of Yao et al. help users, and why? Side by side on the document's settings, and
+on the platform's own viewers.
 
-What belongs here: the tables, plots and page of the study, and its command. Playing is in `competition_runs`, who plays in
-`competition_settings`, what the document claims in `competition_claims`.
+What belongs here: the tables, plots and page of the study, and its command. Playing is in
+`competition_runs`, who plays in `competition_settings`, what the document claims in
+`competition_claims`.
 """
 
 from __future__ import annotations
@@ -18,7 +20,18 @@ from pipelines.cli_lab import finish, into_folder
 from pipelines.console import Command, as_json_option, option
 from pipelines.lab import arms
 from pipelines.lab.competition_claims import claims, in_words, theorem_2
-from pipelines.lab.competition_runs import ADAPTIVE, HALVED, MECHANISMS, Experiment, Floats, Gains, Run, by_rank, paired, play
+from pipelines.lab.competition_runs import (
+    ADAPTIVE,
+    HALVED,
+    MECHANISMS,
+    Experiment,
+    Floats,
+    Gains,
+    Run,
+    by_rank,
+    paired,
+    play,
+)
 from pipelines.lab.competition_settings import SETTINGS, experiments
 from pipelines.lab.report import Report
 from pipelines.settings import Home
@@ -30,9 +43,10 @@ CROSS = ("centre", "right", "up", "left", "down")
 def study(report: Report, experiments: Sequence[Experiment], *, workers: int = 1) -> None:
     """Fill the report: every experiment with every mechanism, then theorem 2."""
     report.say(
-        "Creators move one after another by local better response; the platform reweights groups of users every 5 steps (algorithms 1 and"
-        " 2). Every result is shown under the matching that was deployed and, for the same content, under the default matching: a"
-        " mechanism that only narrows the matching gains in the first and not in the second. "
+        "Creators move one after another by local better response; the platform reweights groups of"
+        " users every 5 steps (algorithms 1 and 2). Every result is shown under the matching that"
+        " was deployed and, for the same content, under the default matching: a mechanism that only"
+        " narrows the matching gains in the first and not in the second. "
         + " ".join(f"{name}: {about}." for name, about in MECHANISMS.items())
     )
     for experiment in experiments:
@@ -41,8 +55,9 @@ def study(report: Report, experiments: Sequence[Experiment], *, workers: int = 1
         runs = {name: list(of) for name, of in groupby(played, key=lambda r: r.mechanism)}
         game = settings[0].game
         report.say(
-            f"## {experiment.name}\n\n{experiment.about} {game.users.shape[0]} users, {game.strategies.shape[0]} creators,"
-            f" {len(np.unique(settings[0].groups))} groups with seed 0; {experiment.seeds} seeds, {experiment.steps} steps."
+            f"## {experiment.name}\n\n{experiment.about} {game.users.shape[0]} users,"
+            f" {game.strategies.shape[0]} creators, {len(np.unique(settings[0].groups))} groups"
+            f" with seed 0; {experiment.seeds} seeds, {experiment.steps} steps."
         )
         if experiment.data:
             experiment.data(report)
@@ -55,8 +70,13 @@ def study(report: Report, experiments: Sequence[Experiment], *, workers: int = 1
 
 
 def _compare(report: Report, experiment: Experiment, runs: dict[str, list[Run]]) -> Gains:
-    """The table of welfare and differences from the baseline; gives the differences, deployed and default, in percent."""
-    late = {name: {d: np.array([r.late(default=d) for r in of]) for d in (False, True)} for name, of in runs.items()}
+    """The table of welfare and differences from the baseline; gives the differences, deployed and
+    default, in percent.
+    """
+    late = {
+        name: {d: np.array([r.late(default=d) for r in of]) for d in (False, True)}
+        for name, of in runs.items()
+    }
     base = late["base"]
     gain: dict[str, dict[str, tuple[float, float]]] = {}
     rows = []
@@ -67,32 +87,56 @@ def _compare(report: Report, experiment: Experiment, runs: dict[str, list[Run]])
             gain[name][metric] = (100 * mean / base[d].mean(), 100 * half / base[d].mean())
         spread = welfare[False].std(ddof=1) if experiment.seeds > 1 else float("nan")
         found = [x for metric in gain[name].values() for x in metric]
-        rows.append((name, welfare[False].mean(), *found[:2], welfare[True].mean(), *found[2:], spread))
+        rows.append(
+            (name, welfare[False].mean(), *found[:2], welfare[True].mean(), *found[2:], spread)
+        )
     report.table(
         f"{experiment.name}_welfare",
-        ("mechanism", "welfare", "gain %", "+- %", "default welfare", "default gain %", "default +- %", "sd over seeds"),
+        (
+            "mechanism",
+            "welfare",
+            "gain %",
+            "+- %",
+            "default welfare",
+            "default gain %",
+            "default +- %",
+            "sd over seeds",
+        ),
         rows,
-        f"{experiment.name}: welfare over the last tenth of {experiment.steps} steps, under the matching that is deployed and of the same"
-        f" content under the default one; gains over base with 95 % intervals, paired by seed ({experiment.seeds} seeds)",
+        f"{experiment.name}: welfare over the last tenth of {experiment.steps} steps, under the"
+        " matching that is deployed and of the same content under the default one; gains over base"
+        f" with 95 % intervals, paired by seed ({experiment.seeds} seeds)",
     )
-    columns = ("mechanism", "accepted", "distance from start", "spread") + (("all five served",) if experiment.is_toy else ())
+    columns = ("mechanism", "accepted", "distance from start", "spread") + (
+        ("all five served",) if experiment.is_toy else ()
+    )
     report.table(
         f"{experiment.name}_movement",
         columns,
         [
             (
                 name,
-                *(float(np.mean(x)) for x in ([r.accepted for r in of], [r.moved[-1] for r in of], [r.spread for r in of])),
+                *(
+                    float(np.mean(x))
+                    for x in (
+                        [r.accepted for r in of],
+                        [r.moved[-1] for r in of],
+                        [r.spread for r in of],
+                    )
+                ),
                 *([float(np.mean([r.served for r in of]))] if experiment.is_toy else []),
             )
             for name, of in runs.items()
         ],
-        f"{experiment.name}: share of moves accepted at the end, how far creators went, and how far apart they ended",
+        f"{experiment.name}: share of moves accepted at the end, how far creators went, and how far"
+        " apart they ended",
     )
     return gain
 
 
-def _figures(report: Report, experiment: Experiment, runs: dict[str, list[Run]], users: Floats) -> None:
+def _figures(
+    report: Report, experiment: Experiment, runs: dict[str, list[Run]], users: Floats
+) -> None:
     report.table(
         f"{experiment.name}_groups",
         ("mechanism", "rank", "size", "weight", "utility", "default utility"),
@@ -100,47 +144,102 @@ def _figures(report: Report, experiment: Experiment, runs: dict[str, list[Run]],
             (name, rank + 1, *figures)
             for name, of in runs.items()
             for rank, figures in enumerate(
-                zip(*(by_rank(of, f).tolist() for f in ("size", "weight", "utility", "utility_default")), strict=True)
+                zip(
+                    *(
+                        by_rank(of, f).tolist()
+                        for f in ("size", "weight", "utility", "utility_default")
+                    ),
+                    strict=True,
+                )
             )
         ],
         f"{experiment.name}: groups of users, the largest first, at the end of the run",
         most=0,
     )
     colour = {name: f"C{place}" for place, name in enumerate(runs)}
-    with report.plot(f"{experiment.name}_curves", f"{experiment.name}: figures 2 and 3 of the document", rows=2, columns=2) as axes:
+    with report.plot(
+        f"{experiment.name}_curves",
+        f"{experiment.name}: figures 2 and 3 of the document",
+        rows=2,
+        columns=2,
+    ) as axes:
         for axis, figure, title in zip(
-            axes[0], ("welfare", "default"), ("Welfare, deployed matching", "The same content, default matching"), strict=True
+            axes[0],
+            ("welfare", "default"),
+            ("Welfare, deployed matching", "The same content, default matching"),
+            strict=True,
         ):
             for name, of in runs.items():
                 curves = np.array([getattr(r, figure) for r in of])
                 # 200 points are enough for the eye
-                mean = np.array([part.mean() for part in np.array_split(curves.mean(axis=0), min(200, experiment.steps))])
+                mean = np.array(
+                    [
+                        part.mean()
+                        for part in np.array_split(curves.mean(axis=0), min(200, experiment.steps))
+                    ]
+                )
                 x = np.linspace(0, experiment.steps, mean.size)
                 [line] = axis.plot(x, mean, label=name, linewidth=1.2, color=colour[name])
                 if len(of) > 1 and name in ("base", *ADAPTIVE):
-                    sd = np.array([part.mean() for part in np.array_split(curves.std(axis=0, ddof=1), mean.size)])
+                    sd = np.array(
+                        [
+                            part.mean()
+                            for part in np.array_split(curves.std(axis=0, ddof=1), mean.size)
+                        ]
+                    )
                     axis.fill_between(x, mean - sd, mean + sd, color=line.get_color(), alpha=0.1)
             axis.set_title(title + ", one sd over seeds")
             axis.set_xlabel("step")
         axes[0, 0].legend(fontsize=7)
-        for axis, figure, names in zip(axes[1], ("weight", "utility"), (ADAPTIVE, ("base", *ADAPTIVE)), strict=True):
+        for axis, figure, names in zip(
+            axes[1], ("weight", "utility"), (ADAPTIVE, ("base", *ADAPTIVE)), strict=True
+        ):
             for place, name in enumerate(names):
                 values, error = by_rank(runs[name], figure), by_rank(runs[name], figure, np.std)
                 at = np.arange(values.size) + (place - (len(names) - 1) / 2) * 0.18
-                axis.errorbar(at, values, yerr=error, fmt="o", markersize=3, elinewidth=0.8, label=name, color=colour[name])
+                axis.errorbar(
+                    at,
+                    values,
+                    yerr=error,
+                    fmt="o",
+                    markersize=3,
+                    elinewidth=0.8,
+                    label=name,
+                    color=colour[name],
+                )
             sizes = by_rank(runs["base"], "size")
-            axis.set_xticks(range(sizes.size), CROSS if experiment.is_toy else [f"{s:.0f}" for s in sizes], rotation=60, fontsize=7)
+            axis.set_xticks(
+                range(sizes.size),
+                CROSS if experiment.is_toy else [f"{s:.0f}" for s in sizes],
+                rotation=60,
+                fontsize=7,
+            )
             axis.set_xlabel("user" if experiment.is_toy else "users in the group, mean over seeds")
             axis.set_title(f"Group {figure} at the end, one sd over seeds")
             axis.margins(y=0.2)
             axis.legend(fontsize=7)
     shown = ("base", HALVED, "HMT") if experiment.is_toy else SHOWN
-    with report.plot(f"{experiment.name}_movement", f"{experiment.name}: creators' strategies (figure 1), seed 0", columns=3) as axes:
-        flat = np.eye(2) if users.shape[1] == 2 else np.linalg.svd(users - users.mean(axis=0), full_matrices=False)[2][:2].T
+    with report.plot(
+        f"{experiment.name}_movement",
+        f"{experiment.name}: creators' strategies (figure 1), seed 0",
+        columns=3,
+    ) as axes:
+        flat = (
+            np.eye(2)
+            if users.shape[1] == 2
+            else np.linalg.svd(users - users.mean(axis=0), full_matrices=False)[2][:2].T
+        )
         for axis, name in zip(axes, shown, strict=True):
-            seen = (users - (0 if experiment.is_toy else users.mean(axis=0)))[:: max(1, users.shape[0] // 400)] @ flat
+            seen = (users - (0 if experiment.is_toy else users.mean(axis=0)))[
+                :: max(1, users.shape[0] // 400)
+            ] @ flat
             paths = (runs[name][0].paths - (0 if experiment.is_toy else users.mean(axis=0))) @ flat
-            axis.plot(*seen.T, "x" if experiment.is_toy else ".", color="0.3" if experiment.is_toy else "0.8", label="users")
+            axis.plot(
+                *seen.T,
+                "x" if experiment.is_toy else ".",
+                color="0.3" if experiment.is_toy else "0.8",
+                label="users",
+            )
             if paths.shape[1] <= 20:
                 for path in paths.transpose(1, 0, 2):
                     axis.plot(*path.T, linewidth=0.8)
@@ -157,14 +256,38 @@ def _figures(report: Report, experiment: Experiment, runs: dict[str, list[Run]],
     "names",
     type=click.Choice(SETTINGS),
     multiple=True,
-    help="Who plays; may be given several times. Default: toy and synthetic, and movielens if --movielens is given. unit-ball and tight are"
-    " variants of synthetic; platform is your own viewers, from the home's published copy.",
+    help=(
+        "Who plays; may be given several times. Default: toy and synthetic, and movielens if"
+        " --movielens is given. unit-ball and tight are variants of synthetic; platform is your own"
+        " viewers, from the home's published copy."
+    ),
 )
-@option("--movielens", type=click.Path(exists=True, path_type=Path), help="ml-1m.zip of GroupLens, or the folder it unpacks to.")
-@option("--seeds", type=click.IntRange(1), help="Populations and games each mechanism is tried on. Default: 3, with --full 10.")
-@option("--steps", type=click.IntRange(10), help="Times that every creator may move, a multiple of 5. Default: 300, with --full 3000.")
-@option("--full", is_flag=True, help="As long as in the document: 10 seeds, 3000 steps; about an hour a setting.")
-@option("--workers", type=click.IntRange(1), default=os.cpu_count() or 1, help="Processes that play at the same time.")
+@option(
+    "--movielens",
+    type=click.Path(exists=True, path_type=Path),
+    help="ml-1m.zip of GroupLens, or the folder it unpacks to.",
+)
+@option(
+    "--seeds",
+    type=click.IntRange(1),
+    help="Populations and games each mechanism is tried on. Default: 3, with --full 10.",
+)
+@option(
+    "--steps",
+    type=click.IntRange(10),
+    help="Times that every creator may move, a multiple of 5. Default: 300, with --full 3000.",
+)
+@option(
+    "--full",
+    is_flag=True,
+    help="As long as in the document: 10 seeds, 3000 steps; about an hour a setting.",
+)
+@option(
+    "--workers",
+    type=click.IntRange(1),
+    default=os.cpu_count() or 1,
+    help="Processes that play at the same time.",
+)
 @into_folder("competition")
 @as_json_option
 @click.pass_obj
@@ -179,10 +302,12 @@ def command(
     folder: Path,
     as_json: bool,
 ) -> None:
-    """Creators chase reward, the platform reweights: who is better off? Yao et al.'s mechanisms side by side.
+    """Creators chase reward, the platform reweights: who is better off? Yao et al.'s mechanisms
+    side by side.
 
-    Plays base, UIR, SMT and HMT beside static controls and a coordinated reference, on several seeds; every gain comes under the
-    deployed and the default matching, with an interval paired by seed. Then says which claims of the document came out.
+    Plays base, UIR, SMT and HMT beside static controls and a coordinated reference, on several
+    seeds; every gain comes under the deployed and the default matching, with an interval paired by
+    seed. Then says which claims of the document came out.
     """
     chosen = names or ("toy", "synthetic", *(("movielens",) if movielens else ()))
     seeds, steps = seeds or (10 if full else 3), steps or (3000 if full else 300)
@@ -190,7 +315,9 @@ def command(
         raise click.UsageError(f"--steps {steps} is not a multiple of 5")
     report = Report(folder, "Creator competition: what the mechanisms do for users")
     try:
-        found = experiments(chosen, home, movielens, seeds=seeds, steps=steps, toys=40 if full else 10)
+        found = experiments(
+            chosen, home, movielens, seeds=seeds, steps=steps, toys=40 if full else 10
+        )
     except FileNotFoundError as error:
         raise click.ClickException(str(error)) from error
     study(report, found, workers=workers)

@@ -1,7 +1,9 @@
-"""Mechanisms of the creator competition side by side: every one with every seed, in parallel, and what is kept of a run.
+"""Mechanisms of the creator competition side by side: every one with every seed, in parallel, and
+what is kept of a run.
 
-What belongs here: which mechanisms and controls are compared, playing them, and averages over runs. The game is in `solvers.competition`;
-who plays is in `competition_settings`, what is claimed of the runs in `competition_claims`.
+What belongs here: which mechanisms and controls are compared, playing them, and averages over runs.
+The game is in `solvers.competition`; who plays is in `competition_settings`, what is claimed of the
+runs in `competition_claims`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Gains = Mapping[str, Mapping[str, tuple[float, float]]]
-"""By mechanism and metric ("deployed", "default"): gain over the baseline in percent, and half of its 95 % interval."""
+"""By mechanism and metric ("deployed", "default"): gain over the baseline in percent, and half of
+its 95 % interval.
+"""
 
 MECHANISMS = {
     "base": "no intervention",
@@ -40,7 +44,9 @@ SERVED = 1.5
 
 @dataclass(frozen=True)
 class Experiment:
-    """A setting for each seed, and how long it is played; `data` fills the page with what is to be said of where it comes from."""
+    """A setting for each seed, and how long it is played; `data` fills the page with what is to be
+    said of where it comes from.
+    """
 
     name: str
     about: str
@@ -144,14 +150,23 @@ def _play(job: _Job) -> Run:
 
 
 def play(experiment: Experiment, settings: Sequence[Setting], *, workers: int) -> list[Run]:
-    """Every mechanism with every seed, in processes of their own; in the same order however many there are."""
+    """Every mechanism with every seed, in processes of their own; in the same order however many
+    there are.
+    """
     names = [*MECHANISMS, HALVED] if experiment.is_toy else list(MECHANISMS)
-    jobs = [_Job(s, name, seed, experiment.steps, experiment.step_size) for name in names for seed, s in enumerate(settings)]
+    jobs = [
+        _Job(s, name, seed, experiment.steps, experiment.step_size)
+        for name in names
+        for seed, s in enumerate(settings)
+    ]
 
     def told(runs: Iterable[Run]) -> Iterator[Run]:
         for done, (run, job) in enumerate(zip(runs, jobs, strict=True), 1):
             if job.seed == len(settings) - 1:
-                progress(f"{experiment.name}: {job.mechanism}, {done} of {len(jobs)} runs of {experiment.steps} steps")
+                progress(
+                    f"{experiment.name}: {job.mechanism}, {done} of {len(jobs)} runs of"
+                    f" {experiment.steps} steps"
+                )
             yield run
 
     if workers == 1:
@@ -165,16 +180,24 @@ def play(experiment: Experiment, settings: Sequence[Setting], *, workers: int) -
 
 
 def paired(values: npt.ArrayLike, against: npt.ArrayLike) -> tuple[float, float]:
-    """Mean difference and half of its 95 % confidence interval (Student), the same seeds in both; infinite for a single seed."""
+    """Mean difference and half of its 95 % confidence interval (Student), the same seeds in both;
+    infinite for a single seed.
+    """
     from scipy.special import stdtrit
 
     difference = np.asarray(values, dtype=np.float64) - np.asarray(against, dtype=np.float64)
     n = difference.size
-    half = float(stdtrit(n - 1, 0.975) * difference.std(ddof=1) / np.sqrt(n)) if n > 1 else float("inf")
+    half = (
+        float(stdtrit(n - 1, 0.975) * difference.std(ddof=1) / np.sqrt(n))
+        if n > 1
+        else float("inf")
+    )
     return float(difference.mean()), half
 
 
 def by_rank(runs: Sequence[Run], figure: str, over: Callable[..., Floats] = np.mean) -> Floats:
-    """Mean over seeds (or another figure) by rank of the group, the largest first; as many ranks as every seed has."""
+    """Mean over seeds (or another figure) by rank of the group, the largest first; as many ranks as
+    every seed has.
+    """
     shared = min(r.size.size for r in runs)
     return np.asarray(over([getattr(r, figure)[:shared] for r in runs], axis=0))

@@ -1,7 +1,8 @@
-"""Who plays the creator competition: the document's settings with their variants, MovieLens, and the platform's own viewers.
+"""Who plays the creator competition: the document's settings with their variants, MovieLens, and
+the platform's own viewers.
 
-What belongs here: reading a population, and how long each setting is played. How a population is made is in
-`solvers.competition_settings`.
+What belongs here: reading a population, and how long each setting is played. How a population is
+made is in `solvers.competition_settings`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class WatchingError(ExpectedError, LookupError):
 
 
 def of_platform(home: Home, seed: int = 0) -> Setting:
-    """The home's own viewers and creators, from all the events in its published copy; nothing is written.
+    """The home's own viewers and creators, from all the events in its published copy; nothing is
+    written.
 
     Raises
     ------
@@ -44,9 +46,11 @@ def of_platform(home: Home, seed: int = 0) -> Setting:
 
     with Warehouse(home).read() as con:
         seen = con.execute(
-            """WITH known AS (SELECT video_id, arg_max(creator_id, day) AS creator_id, arg_max(length_ms, day) AS length_ms
+            """WITH known AS (SELECT video_id, arg_max(creator_id, day) AS creator_id,
+                arg_max(length_ms, day) AS length_ms
                               FROM videos GROUP BY video_id)
-               SELECT dense_rank() OVER (ORDER BY viewer_id) - 1 AS viewer, dense_rank() OVER (ORDER BY video_id) - 1 AS video,
+               SELECT dense_rank() OVER (ORDER BY viewer_id) - 1 AS viewer,
+               dense_rank() OVER (ORDER BY video_id) - 1 AS video,
                       dense_rank() OVER (ORDER BY creator_id) - 1 AS creator,
                       least(1.0, max(watch_ms) / any_value(known.length_ms)) AS watched
                FROM viewer_events JOIN known USING (video_id)
@@ -89,24 +93,51 @@ def movielens_claims(report: Report, found: Ratings, setting: Setting) -> None:
     progress("movielens: five times factorising four fifths of the ratings")
     errors = cross_validated(found.user, found.movie, found.rating)
     report.claim(
-        f"movielens: this is MovieLens-1M, {RATINGS} ratings by {USERS} users of {MOVIES} movies (ours)",
+        f"movielens: this is MovieLens-1M, {RATINGS} ratings by {USERS} users of {MOVIES} movies"
+        " (ours)",
         found.is_whole,
-        f"{found.rating.size} ratings by {found.user_ids.size} users of {found.movie_ids.size} movies",
+        f"{found.rating.size} ratings by {found.user_ids.size} users of {found.movie_ids.size}"
+        " movies",
     )
     active = int((np.bincount(found.user) > 200).sum())
-    report.claim("movielens: 1578 users have more than 200 ratings (5.1.2)", active == 1578, f"{active} users")
+    report.claim(
+        "movielens: 1578 users have more than 200 ratings (5.1.2)",
+        active == 1578,
+        f"{active} users",
+    )
     square, root = float(errors.mean()), float(np.sqrt(errors.mean()))
-    figures = f"mean square {square:.3f} (folds {errors.min():.3f} to {errors.max():.3f}), root {root:.3f}"
-    report.claim("movielens: RMSE .739 on the test sets of 5 folds in 32 dimensions (5.1.2)", abs(root - 0.739) < 0.01, figures)
-    report.claim("movielens: the .739 is the mean squared error, not its root (ours)", abs(square - 0.739) < 0.01, figures)
-    report.table("movielens_folds", ("fold", "mean squared error"), list(enumerate(errors.tolist(), 1)), "Ratings not seen, fold by fold")
+    figures = (
+        f"mean square {square:.3f} (folds {errors.min():.3f} to {errors.max():.3f}), root"
+        f" {root:.3f}"
+    )
+    report.claim(
+        "movielens: RMSE .739 on the test sets of 5 folds in 32 dimensions (5.1.2)",
+        abs(root - 0.739) < 0.01,
+        figures,
+    )
+    report.claim(
+        "movielens: the .739 is the mean squared error, not its root (ours)",
+        abs(square - 0.739) < 0.01,
+        figures,
+    )
+    report.table(
+        "movielens_folds",
+        ("fold", "mean squared error"),
+        list(enumerate(errors.tolist(), 1)),
+        "Ratings not seen, fold by fold",
+    )
     actions = setting.actions
     if found.titles and isinstance(actions, DiscreteActions):
         start = int((actions.points == setting.game.strategies[0]).all(axis=1).argmax())
-        report.say(f"All creators begin with {found.titles[start]}, mean relevance {setting.game.scores[0].mean():.3f}.")
+        report.say(
+            f"All creators begin with {found.titles[start]}, mean relevance"
+            f" {setting.game.scores[0].mean():.3f}."
+        )
 
 
-def experiments(names: Iterable[str], home: Home, movielens: Path | None, *, seeds: int, steps: int, toys: int) -> list[Experiment]:
+def experiments(
+    names: Iterable[str], home: Home, movielens: Path | None, *, seeds: int, steps: int, toys: int
+) -> list[Experiment]:
     """The settings asked for, by name. Those from data have one population; seeds are of the game."""
     from solvers.competition_settings import synthetic, toy
 
@@ -117,14 +148,22 @@ def experiments(names: Iterable[str], home: Home, movielens: Path | None, *, see
     for name in names:
         match name:
             case "toy":
-                about = "Section 4.1: five users in a cross, creators who start between the middle one and its neighbour."
+                about = (
+                    "Section 4.1: five users in a cross, creators who start between the middle one"
+                    " and its neighbour."
+                )
                 found.append(Experiment(name, about, toy, toys, 1000, 0.1))
             case "synthetic":
-                about = "Section 5.1.1 as printed: clusters of standard deviation .5, users outside the unit ball stay there."
+                about = (
+                    "Section 5.1.1 as printed: clusters of standard deviation .5, users outside the"
+                    " unit ball stay there."
+                )
                 found.append(Experiment(name, about, synthetic, seeds, steps))
             case "unit-ball":
                 about = "Section 5.1.1 with users moved into the unit ball, as section 3 assumes."
-                found.append(Experiment(name, about, partial(synthetic, unit_ball=True), seeds, steps))
+                found.append(
+                    Experiment(name, about, partial(synthetic, unit_ball=True), seeds, steps)
+                )
             case "tight":
                 about = "Section 5.1.1 with clusters of standard deviation .25."
                 found.append(Experiment(name, about, partial(synthetic, spread=0.25), seeds, steps))
@@ -140,7 +179,10 @@ def experiments(names: Iterable[str], home: Home, movielens: Path | None, *, see
                 data = partial(movielens_claims, found=ratings, setting=setting)
                 found.append(Experiment(name, about, once(setting), seeds, steps, data=data))
             case "platform":
-                about = "The home's own viewers and creators, embedded from who watched what and how much of it."
+                about = (
+                    "The home's own viewers and creators, embedded from who watched what and how"
+                    " much of it."
+                )
                 found.append(Experiment(name, about, once(of_platform(home)), seeds, steps))
     return found
 

@@ -1,4 +1,5 @@
-"""How much each knob of the policy moves the outcome of a day: by paying the day again, not by looking at formulas.
+"""How much each knob of the policy moves the outcome of a day: by paying the day again, not by
+looking at formulas.
 
 What belongs here: which knobs, which values, the table and the plots. Paying is in `trial.py`.
 """
@@ -32,7 +33,9 @@ _UNITS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 @dataclass(frozen=True)
 class Knob:
-    """A field of the policy (or one that carries another with it), the values to try, and where its section is."""
+    """A field of the policy (or one that carries another with it), the values to try, and where its
+    section is.
+    """
 
     name: str
     values: Sequence[Any]
@@ -43,7 +46,9 @@ class Knob:
         return self.name.split(".")[0]
 
     def turned(self, policy: Policy, value: Any) -> Policy:
-        """The policy with this knob at `value`. Raises ValidationError where the policy as a whole then makes no sense."""
+        """The policy with this knob at `value`. Raises ValidationError where the policy as a whole
+        then makes no sense.
+        """
         content = policy.model_dump()
         content[self.section][self.name.split(".")[1]] = value
         content[self.section] |= self.also(value)
@@ -87,7 +92,9 @@ class Turn:
 
 
 def turns(home: Home, day: date, policy: Policy, knobs: Sequence[Knob] = KNOBS) -> Iterator[Turn]:
-    """Pay `day` again with every knob at each of its values, the others as `policy` has them; the first one is the policy itself."""
+    """Pay `day` again with every knob at each of its values, the others as `policy` has them; the
+    first one is the policy itself.
+    """
     from pipelines.lab.trial import trial
 
     with trial(home, day, window_days=policy.quality.window_days) as room:
@@ -95,14 +102,29 @@ def turns(home: Home, day: date, policy: Policy, knobs: Sequence[Knob] = KNOBS) 
         for knob in knobs:
             for value in knob.values:
                 try:
-                    yield Turn(knob.name, value, room.pay(knob.turned(policy, value), changed=knob.section).measures, "")
+                    yield Turn(
+                        knob.name,
+                        value,
+                        room.pay(knob.turned(policy, value), changed=knob.section).measures,
+                        "",
+                    )
                 except (InfeasibleError, ValidationError) as error:
-                    said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-                    yield Turn(knob.name, value, None, said.splitlines()[0].removeprefix("Value error, "))
+                    said = (
+                        error.errors()[0]["msg"]
+                        if isinstance(error, ValidationError)
+                        else str(error)
+                    )
+                    yield Turn(
+                        knob.name, value, None, said.splitlines()[0].removeprefix("Value error, ")
+                    )
 
 
-def study(report: Report, home: Home, day: date, policy: Policy, knobs: Sequence[Knob] = KNOBS) -> None:
-    """Fill the report: what every knob does at every value, and its authority, the range of each measure over its values."""
+def study(
+    report: Report, home: Home, day: date, policy: Policy, knobs: Sequence[Knob] = KNOBS
+) -> None:
+    """Fill the report: what every knob does at every value, and its authority, the range of each
+    measure over its values.
+    """
     found: list[Turn] = []
     for turn in turns(home, day, policy, knobs):
         if turn.knob != (found[-1].knob if found else ""):
@@ -111,35 +133,63 @@ def study(report: Report, home: Home, day: date, policy: Policy, knobs: Sequence
     [base, *turned] = found
     assert base.measures is not None
     report.say(
-        f"Every knob of policy {policy.name} ({policy.hash}) was turned alone and {day} paid again with the pipeline's own assets and"
-        " solvers. The authority of a knob over a measure is how far apart its extremes are over the values that were tried."
+        f"Every knob of policy {policy.name} ({policy.hash}) was turned alone and {day} paid again"
+        " with the pipeline's own assets and solvers. The authority of a knob over a measure is"
+        " how far apart its extremes are over the values that were tried."
     )
     authority: list[tuple[Any, ...]] = []
     for knob in knobs:
-        seen = [t.measures for t in turned if t.knob == knob.name and t.measures is not None] + [base.measures]
+        seen = [t.measures for t in turned if t.knob == knob.name and t.measures is not None] + [
+            base.measures
+        ]
         refused = sum(t.measures is None for t in turned if t.knob == knob.name)
-        authority.append((knob.name, *(max(m[name] for m in seen) - min(m[name] for m in seen) for name in MEASURES), refused))
+        authority.append(
+            (
+                knob.name,
+                *(max(m[name] for m in seen) - min(m[name] for m in seen) for name in MEASURES),
+                refused,
+            )
+        )
     authority.sort(key=lambda row: -max(row[1:5]))
-    report.table("authority", ("knob", *MEASURES, "values refused"), authority, "Authority of every knob, the strongest first")
+    report.table(
+        "authority",
+        ("knob", *MEASURES, "values refused"),
+        authority,
+        "Authority of every knob, the strongest first",
+    )
     report.table(
         "turns",
         ("knob", "value", *MEASURES, "problem"),
-        [(t.knob, t.value, *((t.measures or {}).get(name, "") for name in MEASURES), t.problem) for t in found],
+        [
+            (t.knob, t.value, *((t.measures or {}).get(name, "") for name in MEASURES), t.problem)
+            for t in found
+        ],
         "Every knob at every value",
         most=len(found),
     )
-    with report.plot("authority", "How far each knob can move each measure on this day", rows=2, columns=2) as axes:
+    with report.plot(
+        "authority", "How far each knob can move each measure on this day", rows=2, columns=2
+    ) as axes:
         for axis, (place, name) in zip(axes.flat, enumerate(MEASURES), strict=True):
-            axis.barh([row[0] for row in authority][::-1], [row[1 + place] for row in authority][::-1])
+            axis.barh(
+                [row[0] for row in authority][::-1], [row[1 + place] for row in authority][::-1]
+            )
             axis.set_title(MEASURES[name])
     strongest = [row[0] for row in authority[:6]]
-    with report.plot("curves", "The six strongest knobs; the dot is the policy as it is", rows=2, columns=3) as axes:
+    with report.plot(
+        "curves", "The six strongest knobs; the dot is the policy as it is", rows=2, columns=3
+    ) as axes:
         for axis, name in zip(axes.flat, strongest, strict=False):
             kept = [t for t in turned if t.knob == name and t.measures is not None]
             section, key = name.split(".")
             now = str(getattr(getattr(policy, section), key))
             for measure in MEASURES:
-                axis.plot([str(t.value) for t in kept], [(t.measures or {})[measure] for t in kept], marker=".", label=measure)
+                axis.plot(
+                    [str(t.value) for t in kept],
+                    [(t.measures or {})[measure] for t in kept],
+                    marker=".",
+                    label=measure,
+                )
                 if now in [str(t.value) for t in kept]:
                     axis.plot([now], [base.measures[measure]], "ko", markersize=4)
             axis.set_title(name)
@@ -152,10 +202,12 @@ def study(report: Report, home: Home, day: date, policy: Policy, knobs: Sequence
 @as_json_option
 @click.pass_obj
 def command(home: Home, day: datetime, folder: Path, as_json: bool) -> None:
-    """How much each knob of the policy moves a day: Gini, top 1 %, small creators' part, platform's part.
+    """How much each knob of the policy moves a day: Gini, top 1 %, small creators' part, platform's
+    part.
 
-    Pays the day again in memory, with the pipeline's own solvers, for some twenty knobs at a handful of values each. Values that
-    contradict the rest of the policy, or cannot be paid, are listed with the reason.
+    Pays the day again in memory, with the pipeline's own solvers, for some twenty knobs at a
+    handful of values each. Values that contradict the rest of the policy, or cannot be paid, are
+    listed with the reason.
     """
     policy = home.policies.in_force(day.date())
     report = Report(folder, f"Knob authority on {day:%Y-%m-%d}, policy {policy.name}")

@@ -1,7 +1,9 @@
-"""Everything that the study of donation markets shows, computed again: its figures, bounds, statements and tables, and what came out.
+"""Everything that the study of donation markets shows, computed again: its figures, bounds,
+statements and tables, and what came out.
 
-What belongs here: the settings of the document (those it does not print are marked), what it claims, tables and plots. The market itself
-is `solvers.donation_market`, the inverse problem `solvers.market_fit`.
+What belongs here: the settings of the document (those it does not print are marked), what it
+claims, tables and plots. The market itself is `solvers.donation_market`, the inverse problem
+`solvers.market_fit`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,13 @@ import numpy.typing as npt
 from pipelines.cli_lab import finish, into_folder, progress
 from pipelines.console import Command, as_json_option, option
 from pipelines.lab.report import Report
-from solvers.donation_market import Donation, DonationMarket, Equilibrium, PowerDonation, SaturatingDonation
+from solvers.donation_market import (
+    Donation,
+    DonationMarket,
+    Equilibrium,
+    PowerDonation,
+    SaturatingDonation,
+)
 from solvers.market_fit import TWITCH_DONATION, PreferenceFit, fit_preferences, sine_preferences
 
 Floats = npt.NDArray[np.float64]
@@ -35,8 +43,21 @@ VIEWERS = 3000.0
 """Mean of the synthetic day; of those in table `scale` the nearest to table II."""
 TODAY = 0.71
 TABLE_V, TABLE_W = (0.2, 1.0, 2.0, 4.0), (2.0, 10.0, 20.0, 100.0, 200.0, 1000.0)
-TABLE_2 = np.array([[8, 9, 8, 7, 7, 7], [32, 31, 30, 28, 28, 28], [39, 38, 38, 40, 40, 40], [40] * 6]) / 100
-TABLE_3 = np.array([[215, 205, 206, 217, 217, 218], [132, 120, 120, 132, 132, 132], [55, 54, 53, 43, 43, 43], [41] * 6]) / 100
+TABLE_2 = (
+    np.array([[8, 9, 8, 7, 7, 7], [32, 31, 30, 28, 28, 28], [39, 38, 38, 40, 40, 40], [40] * 6])
+    / 100
+)
+TABLE_3 = (
+    np.array(
+        [
+            [215, 205, 206, 217, 217, 218],
+            [132, 120, 120, 132, 132, 132],
+            [55, 54, 53, 43, 43, 43],
+            [41] * 6,
+        ]
+    )
+    / 100
+)
 _SETTLED = 1e-4
 """A fall by this part of the highest value before is none: where nothing moves, rounding does."""
 
@@ -65,14 +86,24 @@ class Detail:
     places: int = 96
 
 
-FULL = Detail(rounds=1000, plane_step=20, line_step=5, alpha_step=0.0005, cost_steps=25, fit_places=48)
+FULL = Detail(
+    rounds=1000, plane_step=20, line_step=5, alpha_step=0.0005, cost_steps=25, fit_places=48
+)
 
 
 def market(
-    creators: npt.ArrayLike, viewers: npt.ArrayLike, *, V: float, W: float, K: int = 1, donation: Donation = TWITCH_DONATION
+    creators: npt.ArrayLike,
+    viewers: npt.ArrayLike,
+    *,
+    V: float,
+    W: float,
+    K: int = 1,
+    donation: Donation = TWITCH_DONATION,
 ) -> DonationMarket:
     """A market in the document's letters."""
-    return DonationMarket(creators, viewers, window=K, opportunity_cost=V, deviation_cost=W, donation=donation)
+    return DonationMarket(
+        creators, viewers, window=K, opportunity_cost=V, deviation_cost=W, donation=donation
+    )
 
 
 def wave(places: int, turn: float, mean: float, part: float) -> Floats:
@@ -85,19 +116,25 @@ def falls(values: Floats) -> float:
     return float(np.max(np.maximum.accumulate(values) - values) / max(float(values.max()), 1e-300))
 
 
-# -------------------------------------------------------------------------------------------------- section IV: creators' choices
+# --------------------------------------------------------------------------------------------------
 
 
 def potential(report: Report, seed: int) -> None:
     """Whether (14) has the payoffs as its slopes (13)."""
     rng = np.random.default_rng(seed)
     angle = 2 * np.pi * np.arange(10) / 10
-    m, alpha, step = market(45 * (2 + np.cos(angle)), 45 * (2 + np.sin(angle)), V=0.1, W=1.0), 0.3, 1e-6
+    m, alpha, step = (
+        market(45 * (2 + np.cos(angle)), 45 * (2 + np.sin(angle)), V=0.1, W=1.0),
+        0.3,
+        1e-6,
+    )
     everyone = float(m.creators.sum())
     x = rng.dirichlet(np.ones(100)).reshape(10, 10)
 
     def integral(share: Floats) -> float:
-        return alpha * float(m.donation.integral(m.viewers, everyone * (m.serves @ share.sum(axis=0))).sum())
+        return alpha * float(
+            m.donation.integral(m.viewers, everyone * (m.serves @ share.sum(axis=0))).sum()
+        )
 
     change = np.zeros((10, 10))
     change[0, 0] = step
@@ -107,8 +144,9 @@ def potential(report: Report, seed: int) -> None:
     report.claim(
         "lemma 1: (14) has the payoffs (7) as its slopes (13)",
         abs(slope / gain - 1) < 1e-3,
-        f"the integral's slope is {slope:.4g}, what a creator receives {gain:.4g}: {slope / gain:.1f} times as much, N = {everyone:.0f}; "
-        "with 1/N before the integral it comes out",
+        f"the integral's slope is {slope:.4g}, what a creator receives {gain:.4g}:"
+        f" {slope / gain:.1f} times as much, N = {everyone:.0f}; with 1/N before the integral it"
+        " comes out",
     )
 
 
@@ -116,9 +154,17 @@ def figure_3(report: Report) -> None:
     """Creators' choices for three splits: without deviation cost, and without opportunity cost."""
     n, m = wave(24, np.pi / 2, 1000 / 24, 0.6), wave(24, 0.0, 1000 / 24, 0.6)
     alphas = np.array([0.1, 0.2, 0.5])
-    free, bound = market(n, m, V=0.1, W=0.0).equilibrium(alphas), market(n, m, V=0.0, W=0.4).equilibrium(alphas)
-    report.say("Figure 3. The document prints neither the locations nor the preferences of figures 3 to 5; here 24 and two waves.")
-    with report.plot("figure_3", "Figure 3: (a) W = 0, V = .1; (b) W = .4, V = 0", columns=2) as axes:
+    free, bound = (
+        market(n, m, V=0.1, W=0.0).equilibrium(alphas),
+        market(n, m, V=0.0, W=0.4).equilibrium(alphas),
+    )
+    report.say(
+        "Figure 3. The document prints neither the locations nor the preferences of figures 3 to 5;"
+        " here 24 and two waves."
+    )
+    with report.plot(
+        "figure_3", "Figure 3: (a) W = 0, V = .1; (b) W = .4, V = 0", columns=2
+    ) as axes:
         for axis, now in zip(axes, (free, bound), strict=True):
             axis.plot(n, "v-", label="creators prefer")
             axis.plot(m, "^--", label="viewers")
@@ -127,15 +173,31 @@ def figure_3(report: Report) -> None:
             axis.set(xlabel="location", ylabel="creators, viewers")
         axes[0].legend(fontsize=7)
     rows = [
-        (float(a), float(f.sum()), float(np.ptp(f / m) / (f / m).mean()), float(b.sum()), float(abs(b - m).sum() / 2))
+        (
+            float(a),
+            float(f.sum()),
+            float(np.ptp(f / m) / (f / m).mean()),
+            float(b.sum()),
+            float(abs(b - m).sum() / 2),
+        )
         for a, f, b in zip(alphas, free.serving, bound.serving, strict=True)
     ]
-    heads = ("alpha", "(a) take part", "(a) spread of creators per viewer", "(b) take part", "(b) creators not where viewers are")
-    report.table("figure_3", heads, rows, "Figure 3: participation of 1000 creators, and how well they match")
+    heads = (
+        "alpha",
+        "(a) take part",
+        "(a) spread of creators per viewer",
+        "(b) take part",
+        "(b) creators not where viewers are",
+    )
+    report.table(
+        "figure_3", heads, rows, "Figure 3: participation of 1000 creators, and how well they match"
+    )
     report.claim(
-        "figure 3(a): with W = 0 creators always match the viewers perfectly; more take part as alpha grows",
+        "figure 3(a): with W = 0 creators always match the viewers perfectly; more take part as"
+        " alpha grows",
         max(row[2] for row in rows) < 1e-6 and rows[0][1] < rows[1][1] <= rows[2][1] + 1e-6,
-        f"creators per viewer differ by at most {max(row[2] for row in rows):.0e}; {', '.join(f'{row[1]:.0f}' for row in rows)} take part",
+        f"creators per viewer differ by at most {max(row[2] for row in rows):.0e};"
+        f" {', '.join(f'{row[1]:.0f}' for row in rows)} take part",
     )
     report.claim(
         "figure 3(b): with V = 0 all always take part; the match improves as alpha grows",
@@ -145,17 +207,28 @@ def figure_3(report: Report) -> None:
 
 
 def figures_4_and_5(report: Report) -> None:
-    """Total donation against alpha where D saturates: creators placed best, and elsewhere in several ways."""
+    """Total donation against alpha where D saturates: creators placed best, and elsewhere in
+    several ways.
+    """
     donation, alphas = SaturatingDonation(4, 8), np.append(0.0, HUNDREDTHS)
 
     def now(creators: Floats, viewers: Floats) -> Equilibrium:
         return market(creators, viewers, V=0.0, W=0.4, donation=donation).equilibrium(alphas)
 
     m = wave(24, 0.0, 1000 / 24, 0.2)
-    best = (1000 + 2 * m.size) * np.sqrt(m) / np.sqrt(m).sum() - 2  # where D' is the same everywhere
+    best = (1000 + 2 * m.size) * np.sqrt(m) / np.sqrt(
+        m
+    ).sum() - 2  # where D' is the same everywhere
     totals = {}
-    with report.plot("figures_4_and_5", "Figures 4 (above) and 5: D = M N/(4 N + 8), W = .4, V = 0", rows=2, columns=2) as axes:
-        for (figure, n), (left, right) in zip({4: best, 5: wave(24, np.pi / 2, 1000 / 24, 0.6)}.items(), axes, strict=True):
+    with report.plot(
+        "figures_4_and_5",
+        "Figures 4 (above) and 5: D = M N/(4 N + 8), W = .4, V = 0",
+        rows=2,
+        columns=2,
+    ) as axes:
+        for (figure, n), (left, right) in zip(
+            {4: best, 5: wave(24, np.pi / 2, 1000 / 24, 0.6)}.items(), axes, strict=True
+        ):
             found = now(n, m)
             totals[figure] = found.total_donation
             left.plot(m, "^--", label="viewers")
@@ -182,20 +255,48 @@ def figures_4_and_5(report: Report) -> None:
     rows = []
     for wide in (0.2, 0.6):
         for part, turn in ((0.6, np.pi / 2), (0.3, np.pi), (0.6, np.pi), (0.95, np.pi)):
-            total = now(wave(24, turn, 1000 / 24, part), wave(24, 0.0, 1000 / 24, wide)).total_donation
+            total = now(
+                wave(24, turn, 1000 / 24, part), wave(24, 0.0, 1000 / 24, wide)
+            ).total_donation
             at = int(np.argmax(total))
-            rows.append((wide, part, float(turn / (2 * np.pi)), *total[[0, at, -1]].tolist(), float(alphas[at]), falls(total)))
-    heads = ("viewers' wave", "creators' wave", "turn", "at 0", "at most", "at 1", "most at alpha", "largest fall")
-    report.table("figure_5_settings", heads, rows, "Figure 5 for eight preferences; the first, which falls least, is the one plotted")
+            rows.append(
+                (
+                    wide,
+                    part,
+                    float(turn / (2 * np.pi)),
+                    *total[[0, at, -1]].tolist(),
+                    float(alphas[at]),
+                    falls(total),
+                )
+            )
+    heads = (
+        "viewers' wave",
+        "creators' wave",
+        "turn",
+        "at 0",
+        "at most",
+        "at 1",
+        "most at alpha",
+        "largest fall",
+    )
+    report.table(
+        "figure_5_settings",
+        heads,
+        rows,
+        "Figure 5 for eight preferences; the first, which falls least, is the one plotted",
+    )
     growing = [row[-1] for row in rows if row[-1] < _SETTLED]
     report.claim(
         "figure 5: creators placed otherwise draw more and more as alpha grows",
         len(growing) == len(rows),
-        f"its preferences are not printed; in {len(growing)} of {len(rows)} tried, but for falls of up to {max(growing, default=0):.0e}",
+        f"its preferences are not printed; in {len(growing)} of {len(rows)} tried, but for falls of"
+        f" up to {max(growing, default=0):.0e}",
     )
     inner = sum(0 < row[-2] < 1 for row in rows)
     report.claim(
-        "remark 1: total donation need neither grow nor fall with alpha", inner > 0, f"grows, then falls in {inner} of {len(rows)} settings"
+        "remark 1: total donation need neither grow nor fall with alpha",
+        inner > 0,
+        f"grows, then falls in {inner} of {len(rows)} settings",
     )
 
 
@@ -221,7 +322,12 @@ def random_round(which: tuple[int, float, int]) -> Round:
     window = int(rng.integers(1, 11))
     viewers, creators = rng.integers(1, 1001, (2, 10)).astype(np.float64)
     m = market(
-        creators, viewers, V=rng.uniform(0, 0.4), W=rng.uniform(0, 0.8), K=window, donation=PowerDonation(TWITCH_DONATION.scale, exponent)
+        creators,
+        viewers,
+        V=rng.uniform(0, 0.4),
+        W=rng.uniform(0, 0.8),
+        K=window,
+        donation=PowerDonation(TWITCH_DONATION.scale, exponent),
     )
     now = m.equilibrium(HUNDREDTHS)
     without_number = m.equilibria(np.ones(1), np.full((1, 10), 1e30)).serving[0]
@@ -248,8 +354,8 @@ def unit_price(m: DonationMarket, serving: Floats) -> Floats:
 def printed_lower_bound(m: DonationMarket) -> float:
     """Proposition 2 to the letter, for a power.
 
-    (22b) asks all windows for the same sum of prices, so a price returns after gcd(K, L) places; it is least where the creators of
-    one of these places run out. (23) is then largest at 1 - b.
+    (22b) asks all windows for the same sum of prices, so a price returns after gcd(K, L) places; it
+    is least where the creators of one of these places run out. (23) is then largest at 1 - b.
     """
     assert isinstance(m.donation, PowerDonation)
     period = math.gcd(m.window, m.viewers.size)
@@ -260,10 +366,14 @@ def printed_lower_bound(m: DonationMarket) -> float:
 def random_markets(report: Report, rounds: Sequence[Round]) -> None:
     """Propositions 1 and 2, lemma 2 and remark 2 on the same random markets."""
     report.say(
-        f"Random markets as before remark 2: {len(rounds) // 4} for each of b = .2, .4, .6, .8; K from 1 to 10, M and N from 1 to 1000, "
-        "V to .4, W to .8. The document does not print the number of locations; here 10. alpha on .01, .02, ..., 1."
+        f"Random markets as before remark 2: {len(rounds) // 4} for each of b = .2, .4, .6, .8; K"
+        " from 1 to 10, M and N from 1 to 1000, V to .4, W to .8. The document does not print the"
+        " number of locations; here 10. alpha on .01, .02, ..., 1."
     )
-    groups = {"K = 1": [r for r in rounds if r.window == 1], "K > 1": [r for r in rounds if r.window > 1]}
+    groups = {
+        "K = 1": [r for r in rounds if r.window == 1],
+        "K > 1": [r for r in rounds if r.window > 1],
+    }
     heads = (
         *(
             "markets",
@@ -273,7 +383,12 @@ def random_markets(report: Report, rounds: Sequence[Round]) -> None:
             "deviation falls",
             "V x participation + W x deviation falls",
         ),
-        *("donation falls", "lower bound above best alpha", "printed bound above best alpha", "no equality in (22b)"),
+        *(
+            "donation falls",
+            "lower bound above best alpha",
+            "printed bound above best alpha",
+            "no equality in (22b)",
+        ),
     )
 
     def count(kept: Sequence[Round]) -> tuple[int, ...]:
@@ -291,34 +406,64 @@ def random_markets(report: Report, rounds: Sequence[Round]) -> None:
 
     by_exponent = {f"b = {b}": [r for r in rounds if r.exponent == b] for b in (0.2, 0.4, 0.6, 0.8)}
     counts = {name: count(kept) for name, kept in (groups | by_exponent | {"all": rounds}).items()}
-    report.table("random_markets", heads, [(name, *row) for name, row in counts.items()], "Random markets: how many break what")
-    report.table("random_rounds", Round._fields, rounds, "Every round; falls are relative to the highest value", most=5)
+    report.table(
+        "random_markets",
+        heads,
+        [(name, *row) for name, row in counts.items()],
+        "Random markets: how many break what",
+    )
+    report.table(
+        "random_rounds",
+        Round._fields,
+        rounds,
+        "Every round; falls are relative to the highest value",
+        most=5,
+    )
     everyone, above, participation, deviation, cost, donation, lower, printed, _ = counts["all"]
     wide = counts["K > 1"]
     of = f"of {everyone} markets"
-    report.claim("proposition 1(1): participation grows with alpha", participation == 0, f"falls in {participation} {of}")
+    report.claim(
+        "proposition 1(1): participation grows with alpha",
+        participation == 0,
+        f"falls in {participation} {of}",
+    )
     report.claim(
         "proposition 1(2): total deviation grows with alpha",
         deviation == 0,
-        f"falls in {counts['K = 1'][3]} of {counts['K = 1'][0]} markets with K = 1, {wide[3]} of {wide[0]} with K > 1; what does grow is V "
-        f"times participation + W times deviation (falls in {cost})",
+        f"falls in {counts['K = 1'][3]} of {counts['K = 1'][0]} markets with K = 1, {wide[3]} of"
+        f" {wide[0]} with K > 1; what does grow is V times participation + W times deviation (falls"
+        f" in {cost})",
     )
-    report.claim("lemma 2: for a power, total donation grows with alpha", donation == 0, f"falls in {donation} {of}")
-    report.claim("remark 2: the best alpha is at most 1 - b for any K", above == 0, f"above it in {above} {of}; it is a theorem")
     report.claim(
-        "proposition 2, corrected (what serves a place; equality only where somebody starts): a lower bound",
+        "lemma 2: for a power, total donation grows with alpha",
+        donation == 0,
+        f"falls in {donation} {of}",
+    )
+    report.claim(
+        "remark 2: the best alpha is at most 1 - b for any K",
+        above == 0,
+        f"above it in {above} {of}; it is a theorem",
+    )
+    report.claim(
+        "proposition 2, corrected (what serves a place; equality only where somebody starts): a"
+        " lower bound",
         lower == 0,
         f"broken in {lower} {of} (to the search's .01)",
     )
-    report.claim("proposition 2 to the letter is a lower bound", printed == 0, f"above the best alpha in {printed} {of}")
     report.claim(
-        "proposition 2 with what really serves a place, but equality for all p as in (22b), can be met",
+        "proposition 2 to the letter is a lower bound",
+        printed == 0,
+        f"above the best alpha in {printed} {of}",
+    )
+    report.claim(
+        "proposition 2 with what really serves a place, but equality for all p as in (22b), can"
+        " be met",
         wide[8] == 0,
         f"for K > 1 it cannot in {wide[8]} of {wide[0]} markets ({wide[8] / max(wide[0], 1):.0%})",
     )
 
 
-# ------------------------------------------------------------------------------------------------- where statements fail, exactly
+# -------------------------------------------------------------------------------------------------
 
 
 def counterexamples(report: Report) -> None:
@@ -326,15 +471,27 @@ def counterexamples(report: Report) -> None:
     m = market([1, 500, 200, 50, 100], [100, 200, 200, 500, 10], K=2, V=0.2, W=2.0)
     alphas = np.arange(30, 46) / 100
     deviation = m.equilibrium(alphas).deviation / m.creators.sum()
-    with report.plot("proposition_1", "Proposition 1(2) fails: L = 5, K = 2, V = .2, W = 2") as axis:
+    with report.plot(
+        "proposition_1", "Proposition 1(2) fails: L = 5, K = 2, V = .2, W = 2"
+    ) as axis:
         axis.plot(alphas, deviation, "o-")
         axis.set(xlabel="alpha", ylabel="squared deviation per creator")
     report.table(
-        "proposition_1", ("alpha", "deviation per creator"), list(zip(alphas.tolist(), deviation.tolist(), strict=True)), "Deviation"
+        "proposition_1",
+        ("alpha", "deviation per creator"),
+        list(zip(alphas.tolist(), deviation.tolist(), strict=True)),
+        "Deviation",
     )
     before, after = deviation[[4, 11]].tolist()
-    says = "proposition 1(2) in N = (1, 500, 200, 50, 100), M = (100, 200, 200, 500, 10), K = 2, V = .2, W = 2"
-    report.claim(says, after >= before, f"deviation per creator falls from {before:.6f} at .34 to {after:.6f} at .41")
+    says = (
+        "proposition 1(2) in N = (1, 500, 200, 50, 100), M = (100, 200, 200, 500, 10), K = 2, V ="
+        " .2, W = 2"
+    )
+    report.claim(
+        says,
+        after >= before,
+        f"deviation per creator falls from {before:.6f} at .34 to {after:.6f} at .41",
+    )
 
     m = market([400, 400], [1000, 10], V=1.0, W=0.1, donation=SaturatingDonation(4, 8))
     grid = np.arange(1, 10_001) / 10_000
@@ -344,19 +501,27 @@ def counterexamples(report: Report) -> None:
     first = grid[((serve >= 0) & (serve <= m.creators)).all(axis=1)].max()
     printed, found = min(float(first), float(grid[np.argmax(payoff)])), m.optimal_split()
     report.claim(
-        "proposition 2 as printed for D = M N/(4 N + 8), M = (1000, 10), N = (400, 400), V = 1, W = .1",
+        "proposition 2 as printed for D = M N/(4 N + 8), M = (1000, 10), N = (400, 400), V = 1, W"
+        " = .1",
         printed <= found.alpha,
-        f"it says at least {printed:.2f}, as it wants both places served; the best alpha is {found.alpha:.4f}, the corrected bound "
-        f"{found.lower_bound:.2f}",
+        f"it says at least {printed:.2f}, as it wants both places served; the best alpha is"
+        f" {found.alpha:.4f}, the corrected bound {found.lower_bound:.2f}",
     )
 
     best = market([350, 650], [500, 500], V=0.1, W=0.1).optimal_split()
     alphas = np.arange(1, 501) / 1000
     payoffs = market([350, 650], [500, 500], V=0.1, W=0.1).equilibrium(alphas).platform_payoff
-    with report.plot("two_peaks", "N = (350, 650), M = (500, 500), V = W = .1, b = .6: two peaks") as axis:
+    with report.plot(
+        "two_peaks", "N = (350, 650), M = (500, 500), V = W = .1, b = .6: two peaks"
+    ) as axis:
         axis.plot(alphas, payoffs)
         axis.plot(best.peaks[:, 0], best.peaks[:, 1], "o")
-        axis.set(xlabel="alpha", ylabel="platform's payoff", xlim=(0.15, 0.5), ylim=(payoffs.max() * 0.93, payoffs.max() * 1.01))
+        axis.set(
+            xlabel="alpha",
+            ylabel="platform's payoff",
+            xlim=(0.15, 0.5),
+            ylim=(payoffs.max() * 0.93, payoffs.max() * 1.01),
+        )
     report.claim(
         "section V-A: the platform's payoff may have several peaks",
         len(best.peaks) > 1,
@@ -369,17 +534,25 @@ def counterexamples(report: Report) -> None:
         best = m.optimal_split()
         rows.append((K, *without_moving_as_printed(m), best.alpha, best.platform_payoff))
     heads = ("K", "alpha by (27)", "payoff by (27)", "best alpha, W = 1e6", "its payoff")
-    report.table("equation_27", heads, rows, "(27) by enumeration against the market, N = (30, 60, 90), M = (300, 150, 200), V = .1")
+    report.table(
+        "equation_27",
+        heads,
+        rows,
+        "(27) by enumeration against the market, N = (30, 60, 90), M = (300, 150, 200), V = .1",
+    )
     for K, by_27, payoff_27, real, real_payoff in rows:
         report.claim(
             f"proposition 4: where creators never move the best alpha solves (27), K = {K}",
             abs(payoff_27 / real_payoff - 1) < 0.01 and abs(by_27 - real) < 0.01,
-            f"(27) gives {by_27:.3f} with {payoff_27:.2f}; W = 1e6 has {real:.3f} with {real_payoff:.2f}",
+            f"(27) gives {by_27:.3f} with {payoff_27:.2f}; W = 1e6 has {real:.3f} with"
+            f" {real_payoff:.2f}",
         )
 
 
 def without_moving_as_printed(m: DonationMarket, steps: int = 120) -> tuple[float, float]:
-    """The best alpha and payoff of (27) to the letter, for three locations: all x on a grid, each with the least alpha it allows."""
+    """The best alpha and payoff of (27) to the letter, for three locations: all x on a grid, each
+    with the least alpha it allows.
+    """
     parts = np.arange(1, steps + 1) / steps
     x = np.stack(np.meshgrid(parts, parts, parts), axis=-1).reshape(-1, 3) * m.creators
     donated = m.donation.value(m.viewers, x)
@@ -389,11 +562,13 @@ def without_moving_as_printed(m: DonationMarket, steps: int = 120) -> tuple[floa
     return float(alpha[at]), float(payoff[at])
 
 
-# --------------------------------------------------------------------------------------------- section VI: mismatch and costs
+# --------------------------------------------------------------------------------------------- sect
 
 
 def pairs_of_creators(creators: Floats, step: float) -> tuple[Floats, Floats, Floats]:
-    """Figure 6's market for many (N1, N2): best alpha, payoff there, and how many deviate; alpha searched up to 1 - b (remark 2)."""
+    """Figure 6's market for many (N1, N2): best alpha, payoff there, and how many deviate; alpha
+    searched up to 1 - b (remark 2).
+    """
     m = market([500, 500], [500, 500], V=0.1, W=0.1)
     alphas = np.arange(step, 0.4 + step / 2, step)
     best, payoff, moved = np.zeros((3, len(creators)))
@@ -416,7 +591,12 @@ def figure_6(report: Report, detail: Detail) -> None:
     }.items():
         best = market(pair, [500, 500], V=0.1, W=0.1).optimal_split()
         exact.append((*pair, best.alpha, best.platform_payoff, printed))
-    report.table("figure_6_points", ("N1", "N2", "alpha", "payoff", "where"), exact, "Figure 6: four points, to all digits")
+    report.table(
+        "figure_6_points",
+        ("N1", "N2", "alpha", "payoff", "where"),
+        exact,
+        "Figure 6: four points, to all digits",
+    )
     sizes = np.arange(100, 801, detail.plane_step)
     grid = np.stack(np.meshgrid(sizes, sizes, indexing="ij"), axis=-1).astype(np.float64)
     upper = np.triu_indices(sizes.size)
@@ -424,15 +604,36 @@ def figure_6(report: Report, detail: Detail) -> None:
     planes[:, upper[0], upper[1]] = pairs_of_creators(grid[upper], detail.alpha_step)
     planes[:, upper[1], upper[0]] = planes[:, upper[0], upper[1]]
     alpha, payoff, moved = planes
-    rows = [(*pair, *values) for pair, values in zip(grid.reshape(-1, 2).tolist(), planes.reshape(3, -1).T.tolist(), strict=True)]
-    report.table("figure_6", ("N1", "N2", "alpha", "payoff", "creators who deviate"), rows, "Figure 6", most=8)
-    with report.plot("figure_6", "Figure 6: (a) best alpha, (b) payoff; in the red corner both have 400 creators", columns=2) as axes:
-        for axis, values, title in zip(axes, (alpha, payoff), ("best alpha", "platform's payoff"), strict=True):
+    rows = [
+        (*pair, *values)
+        for pair, values in zip(
+            grid.reshape(-1, 2).tolist(), planes.reshape(3, -1).T.tolist(), strict=True
+        )
+    ]
+    report.table(
+        "figure_6",
+        ("N1", "N2", "alpha", "payoff", "creators who deviate"),
+        rows,
+        "Figure 6",
+        most=8,
+    )
+    with report.plot(
+        "figure_6",
+        "Figure 6: (a) best alpha, (b) payoff; in the red corner both have 400 creators",
+        columns=2,
+    ) as axes:
+        for axis, values, title in zip(
+            axes, (alpha, payoff), ("best alpha", "platform's payoff"), strict=True
+        ):
             drawn = axis.pcolormesh(sizes, sizes, values.T, shading="nearest")
             axis.figure.colorbar(drawn, ax=axis)
             axis.plot([400, 400, 800], [800, 400, 400], "r--")
             for total in (600, 1000, 1400):
-                axis.plot([max(100, total - 800), min(800, total - 100)], [min(800, total - 100), max(100, total - 800)], "b:")
+                axis.plot(
+                    [max(100, total - 800), min(800, total - 100)],
+                    [min(800, total - 100), max(100, total - 800)],
+                    "b:",
+                )
             axis.set(xlabel="N1", ylabel="N2", title=title)
     inside = (grid >= 400).all(axis=-1)
     still = moved <= 1e-6 * grid.sum(axis=-1)
@@ -440,7 +641,8 @@ def figure_6(report: Report, detail: Detail) -> None:
     report.claim(
         "figure 6: with 400 creators or more at both places nobody deviates under the best alpha",
         bool(still[inside].all()),
-        f"nobody deviates at all {inside.sum()} such points; outside, at {still[uneven].sum()} of {uneven.sum()} with N1 != N2",
+        f"nobody deviates at all {inside.sum()} such points; outside, at {still[uneven].sum()} of"
+        f" {uneven.sum()} with N1 != N2",
     )
     line_rows: list[tuple[float, ...]] = []
     follows: dict[str, list[bool]] = {"inside": [], "outside": [], "payoff": []}
@@ -448,12 +650,21 @@ def figure_6(report: Report, detail: Detail) -> None:
         half = np.arange(0, min(total / 2 - 100, 800 - total / 2) + 1, detail.line_step)
         pairs = np.stack([total / 2 - half, total / 2 + half], axis=1)
         a, g, _ = pairs_of_creators(pairs, detail.alpha_step / 2)
-        line_rows += [(total, *pair, x, y) for pair, x, y in zip(pairs.tolist(), a.tolist(), g.tolist(), strict=True)]
+        line_rows += [
+            (total, *pair, x, y)
+            for pair, x, y in zip(pairs.tolist(), a.tolist(), g.tolist(), strict=True)
+        ]
         within = pairs[1:, 0] >= 400
         follows["inside"] += (np.diff(a) <= 0)[within].tolist()
         follows["outside"] += (np.diff(a) >= 0)[~within].tolist()
         follows["payoff"] += (np.diff(g) <= 1e-9).tolist()
-    report.table("figure_6_lines", ("N1 + N2", "N1", "N2", "alpha", "payoff"), line_rows, "Figure 6 along its three lines", most=12)
+    report.table(
+        "figure_6_lines",
+        ("N1 + N2", "N1", "N2", "alpha", "payoff"),
+        line_rows,
+        "Figure 6 along its three lines",
+        most=12,
+    )
     with report.plot("figure_6_lines", "Best alpha along N1 + N2 = 600, 1000, 1400") as axis:
         for total in (600, 1000, 1400):
             kept = np.array([row for row in line_rows if row[0] == total])
@@ -466,7 +677,11 @@ def figure_6(report: Report, detail: Detail) -> None:
         "payoff": "remark 3: a worse match always gives a smaller payoff",
     }.items():
         steps = follows[name]
-        report.claim(says, all(steps), f"{sum(steps)} of {len(steps)} steps along the three lines go that way")
+        report.claim(
+            says,
+            all(steps),
+            f"{sum(steps)} of {len(steps)} steps along the three lines go that way",
+        )
 
 
 def figure_7_market(V: float, W: float) -> DonationMarket:
@@ -495,8 +710,14 @@ def figure_7(report: Report, detail: Detail, each: Each) -> None:
     best, payoff = found[:, :-1, 0], found[:, :-1, 1]
     rows = [(v, w, best[i, j], payoff[i, j]) for i, v in enumerate(V) for j, w in enumerate(W)]
     report.table("figure_7", ("V", "W", "alpha", "payoff"), rows, "Figure 7", most=8)
-    with report.plot("figure_7", "Figure 7: (a) best alpha, (b) payoff; V in money (the document's axis: 100 V)", columns=2) as axes:
-        for axis, values, title in zip(axes, (best, payoff), ("best alpha", "platform's payoff"), strict=True):
+    with report.plot(
+        "figure_7",
+        "Figure 7: (a) best alpha, (b) payoff; V in money (the document's axis: 100 V)",
+        columns=2,
+    ) as axes:
+        for axis, values, title in zip(
+            axes, (best, payoff), ("best alpha", "platform's payoff"), strict=True
+        ):
             axis.figure.colorbar(axis.pcolormesh(V, W, values.T, shading="nearest"), ax=axis)
             axis.set(xlabel="V", ylabel="W", title=title)
     m = figure_7_market(0.1, 1.0)
@@ -507,15 +728,19 @@ def figure_7(report: Report, detail: Detail, each: Each) -> None:
     settled = np.minimum.accumulate(same[:, ::-1], axis=1).sum(axis=1)
     from_w = [W[len(W) - int(n)] if n else math.inf for n in settled]
     report.table(
-        "proposition_4", ("V", "W from which alpha is constant", "alpha there"), list(zip(V, from_w, found[:, -1, 0], strict=True)), "W°"
+        "proposition_4",
+        ("V", "W from which alpha is constant", "alpha there"),
+        list(zip(V, from_w, found[:, -1, 0], strict=True)),
+        "W°",
     )
     above = np.array(V) >= threshold
     below = figure_7_market(0.98 * threshold, 1.0)
     report.claim(
         "proposition 4, figure 7: V° = 20",
         abs(100 * threshold - 20) < 0.5 and bool((best[above] == 1 - b).all()),
-        f"V° = (1-b) a max(M/N)^b = {threshold:.5f}, so the axis is in hundredths; alpha = {1 - b:g} at all "
-        f"{above.sum() * len(W)} points above, and creators earn up to {below.equilibrium(1 - b).payoff.max():.4f} at .98 V°",
+        f"V° = (1-b) a max(M/N)^b = {threshold:.5f}, so the axis is in hundredths; alpha ="
+        f" {1 - b:g} at all {above.sum() * len(W)} points above, and creators earn up to"
+        f" {below.equilibrium(1 - b).payoff.max():.4f} at .98 V°",
     )
     report.claim(
         "figure 7: V° = 20 follows from (14) as printed, without 1/N",
@@ -523,7 +748,9 @@ def figure_7(report: Report, detail: Detail, each: Each) -> None:
         f"it would be {everyone * threshold:.0f}, {everyone:.0f} times as much",
     )
     report.claim(
-        "proposition 4, figure 7: W° = 4", max(from_w) <= 4, f"alpha on .01, .02, ... is constant from W = {max(from_w):g} on, at every V"
+        "proposition 4, figure 7: W° = 4",
+        max(from_w) <= 4,
+        f"alpha on .01, .02, ... is constant from W = {max(from_w):g} on, at every V",
     )
     with report.plot("remark_4", "Best alpha against each cost", columns=2) as axes:
         for i in range(0, len(V), max(1, len(V) // 6)):
@@ -532,35 +759,52 @@ def figure_7(report: Report, detail: Detail, each: Each) -> None:
         for axis, name in zip(axes, "WV", strict=True):
             axis.set(xlabel=name, ylabel="best alpha")
             axis.legend(fontsize=7)
-    turns = [sum((np.diff(line) > 0).any() and (np.diff(line) < 0).any() for line in lines) for lines in (best, best.T)]
+    turns = [
+        sum((np.diff(line) > 0).any() and (np.diff(line) < 0).any() for line in lines)
+        for lines in (best, best.T)
+    ]
     report.claim(
         "remark 4: the best alpha changes non-monotonically with either cost",
         min(turns) > 0,
-        f"with W at {turns[0]} of {len(V)} values of V, with V at {turns[1]} of {len(W)} values of W",
+        f"with W at {turns[0]} of {len(V)} values of V, with V at {turns[1]} of {len(W)} values"
+        " of W",
     )
     report.claim(
         "remark 4: the best payoff falls with both costs",
-        bool((np.diff(payoff, axis=0) <= 1e-9 * payoff[1:]).all() and (np.diff(payoff, axis=1) <= 1e-9 * payoff[:, 1:]).all()),
+        bool(
+            (np.diff(payoff, axis=0) <= 1e-9 * payoff[1:]).all()
+            and (np.diff(payoff, axis=1) <= 1e-9 * payoff[:, 1:]).all()
+        ),
         f"from {payoff[0, 0]:.2f} to {payoff[-1, -1]:.2f}",
     )
 
 
-# ------------------------------------------------------------------------------------------------------ section VII: case study
+# --------------------------------------------------------------------------------------------------
 
 
-def day(places: int, coefficients: npt.ArrayLike, V: float, W: float, viewers: float = VIEWERS) -> DonationMarket:
-    """The case study's day, at `places` locations: streams of two hours, viewers a wave of a third around their mean.
+def day(
+    places: int, coefficients: npt.ArrayLike, V: float, W: float, viewers: float = VIEWERS
+) -> DonationMarket:
+    """The case study's day, at `places` locations: streams of two hours, viewers a wave of a third
+    around their mean.
 
-    A coarser day is the same one looked at less often: a stream covers fewer places, so viewers and costs count for one of them.
+    A coarser day is the same one looked at less often: a stream covers fewer places, so viewers and
+    costs count for one of them.
     """
     merged = 96 // places
     return market(
-        sine_preferences(coefficients, places), wave(places, 0.0, viewers / merged, 1 / 3), V=V / merged, W=W / merged, K=8 // merged
+        sine_preferences(coefficients, places),
+        wave(places, 0.0, viewers / merged, 1 / 3),
+        V=V / merged,
+        W=W / merged,
+        K=8 // merged,
     )
 
 
 def searched(m: DonationMarket) -> tuple[float, float]:
-    """The best of .01, .02, ... between the bounds, and how much more it leaves the platform than today's split."""
+    """The best of .01, .02, ... between the bounds, and how much more it leaves the platform than
+    today's split.
+    """
     low, high = m.lower_bound(), m.upper_bound()
     alphas = HUNDREDTHS[max(0, math.floor(100 * low) - 1) : round(100 * high)]
     payoff = m.equilibrium(np.append(alphas, TODAY)).platform_payoff
@@ -574,10 +818,14 @@ def searched_day(which: tuple[int, Sequence[float], float, float, float]) -> tup
 
 
 def fitted(which: tuple[int, float, int]) -> PreferenceFit:
-    """Places, noise, seed: what V = 2, W = 10 lets be seen today, and the preferences fitted to it for every pair of costs."""
+    """Places, noise, seed: what V = 2, W = 10 lets be seen today, and the preferences fitted to it
+    for every pair of costs.
+    """
     places, noise, seed = which
     truth = day(places, COEFFICIENTS, 2.0, 10.0)
-    seen = truth.equilibrium(TODAY).serving * (1 + noise * np.random.default_rng(seed).standard_normal(places))
+    seen = truth.equilibrium(TODAY).serving * (
+        1 + noise * np.random.default_rng(seed).standard_normal(places)
+    )
     merged = 96 // places
     return fit_preferences(
         seen,
@@ -590,64 +838,111 @@ def fitted(which: tuple[int, float, int]) -> PreferenceFit:
     )
 
 
-def tables_2_and_3(report: Report, detail: Detail, each: Each, fits: Iterator[PreferenceFit]) -> None:
+def tables_2_and_3(
+    report: Report, detail: Detail, each: Each, fits: Iterator[PreferenceFit]
+) -> None:
     """The case study on a synthetic day: the scale, the inverse problem, best splits, gains."""
     report.say(
-        "Case study. The document's data are not public: here creators prefer c = (75, 1.8, 250) and viewers are a wave of a third. "
-        "Their number is not printed; 3000 was chosen by comparing with table II. So agreement with table II is no evidence, agreement "
-        "with table III is some; and V = 4 comes out at any scale."
+        "Case study. The document's data are not public: here creators prefer c = (75, 1.8, 250)"
+        " and viewers are a wave of a third. Their number is not printed; 3000 was chosen by"
+        " comparing with table II. So agreement with table II is no evidence, agreement with table"
+        " III is some; and V = 4 comes out at any scale."
     )
     pairs = [(v, w) for v in TABLE_V for w in TABLE_W]
     scales = (1500.0, 2000.0, 2500.0, 3000.0, 3500.0, 4000.0)
-    at_scales = np.array(list(each(searched_day, [(detail.fit_places, COEFFICIENTS, v, w, s) for s in scales for v, w in pairs])))
+    at_scales = np.array(
+        list(
+            each(
+                searched_day,
+                [(detail.fit_places, COEFFICIENTS, v, w, s) for s in scales for v, w in pairs],
+            )
+        )
+    )
     off = at_scales.reshape(len(scales), *TABLE_2.shape, 2) - np.stack([TABLE_2, TABLE_3], axis=-1)
     rows = [
-        (s, float(np.sqrt((o[..., 0] ** 2).mean())), float(abs(o[..., 0]).max()), float(abs(o[..., 1]).max()))
+        (
+            s,
+            float(np.sqrt((o[..., 0] ** 2).mean())),
+            float(abs(o[..., 0]).max()),
+            float(abs(o[..., 1]).max()),
+        )
         for s, o in zip(scales, off, strict=True)
     ]
     report.table(
-        "scale", ("mean viewers", "rms error of table II", "largest", "largest of table III"), rows, "Scales compared with table II"
+        "scale",
+        ("mean viewers", "rms error of table II", "largest", "largest of table III"),
+        rows,
+        "Scales compared with table II",
     )
 
-    progress(f"tables II and III: preferences for {len(pairs)} pairs of costs, at {detail.fit_places} places")
+    progress(
+        f"tables II and III: preferences for {len(pairs)} pairs of costs, at {detail.fit_places}"
+        " places"
+    )
     exact, noisy = fits
     for name, fit in (("exact", exact), ("noise", noisy)):
         rows_fit = [
-            (v, w, float(fit.rmse[at]), *fit.coefficients[at].tolist(), bool(fit.plausible[at]), bool(fit.everyone_serves[at]))
+            (
+                v,
+                w,
+                float(fit.rmse[at]),
+                *fit.coefficients[at].tolist(),
+                bool(fit.plausible[at]),
+                bool(fit.everyone_serves[at]),
+            )
             for (v, w), at in zip(pairs, np.ndindex(fit.rmse.shape), strict=True)
         ]
         heads = ("V", "W", "RMSE", "c1", "c2", "c3", "plausible", "all take part")
         report.table(
-            f"fit_{name}", heads, rows_fit, "Preferences fitted, " + ("without noise" if name == "exact" else "with 2 % noise"), most=24
+            f"fit_{name}",
+            heads,
+            rows_fit,
+            "Preferences fitted, " + ("without noise" if name == "exact" else "with 2 % noise"),
+            most=24,
         )
     true = exact.coefficients[2, 1]
     report.claim(
         "section VII-B: preferences can be found from what is observed",
         bool(np.allclose(true, COEFFICIENTS, rtol=1e-3)),
-        f"without noise ({true[0]:.2f}, {true[1]:.3f}, {true[2]:.2f}) of (75, 1.8, 250); with 2 % noise "
-        f"({', '.join(f'{c:.4g}' for c in noisy.coefficients[2, 1])})",
+        f"without noise ({true[0]:.2f}, {true[1]:.3f}, {true[2]:.2f}) of (75, 1.8, 250); with 2 %"
+        f" noise ({', '.join(f'{c:.4g}' for c in noisy.coefficients[2, 1])})",
     )
     alike = [v for v, row in zip(TABLE_V, noisy.plausible, strict=True) if row.any()]
     low, high = noisy.alpha_range
     report.claim(
         "section VII-C: the least RMSE tells V and W",
         int(noisy.plausible.sum()) == 1,
-        f"with 2 % noise {noisy.plausible.sum()} of {len(pairs)} pairs are as plausible, V = {', '.join(f'{v:g}' for v in alike)}: "
-        f"best alpha from {low:.3f} to {high:.3f}, not one number",
+        f"with 2 % noise {noisy.plausible.sum()} of {len(pairs)} pairs are as plausible, V ="
+        f" {', '.join(f'{v:g}' for v in alike)}: best alpha from {low:.3f} to {high:.3f}, not one"
+        " number",
     )
     progress(f"tables II and III: best splits at {detail.places} places")
     jobs = [
-        (detail.places, exact.coefficients[at].tolist(), v, w, VIEWERS) for (v, w), at in zip(pairs, np.ndindex(TABLE_2.shape), strict=True)
+        (detail.places, exact.coefficients[at].tolist(), v, w, VIEWERS)
+        for (v, w), at in zip(pairs, np.ndindex(TABLE_2.shape), strict=True)
     ]
     fine = np.array(list(each(searched_day, jobs))).reshape(*TABLE_2.shape, 2)
-    known = np.array(list(each(searched_day, [(detail.places, COEFFICIENTS, v, w, VIEWERS) for v, w in pairs]))).reshape(*TABLE_2.shape, 2)
+    known = np.array(
+        list(each(searched_day, [(detail.places, COEFFICIENTS, v, w, VIEWERS) for v, w in pairs]))
+    ).reshape(*TABLE_2.shape, 2)
     table = [
         (v, w, TABLE_2[at], fine[at][0], known[at][0], TABLE_3[at], fine[at][1], known[at][1])
         for (v, w), at in zip(pairs, np.ndindex(TABLE_2.shape), strict=True)
     ]
-    heads = ("V", "W", "table II", "preferences fitted", "known", "table III", "fitted: gain", "known: gain")
+    heads = (
+        "V",
+        "W",
+        "table II",
+        "preferences fitted",
+        "known",
+        "table III",
+        "fitted: gain",
+        "known: gain",
+    )
     report.table("tables_2_and_3", heads, table, "Tables II and III", most=24)
-    with report.plot("tables_2_and_3", "Table II (crosses) and what came out (dots: preferences known)") as axis:
+    with report.plot(
+        "tables_2_and_3", "Table II (crosses) and what came out (dots: preferences known)"
+    ) as axis:
         for i, v in enumerate(TABLE_V):
             axis.plot(TABLE_W, known[i, :, 0], "o-", color=f"C{i}", label=f"V = {v:g}")
             axis.plot(TABLE_W, TABLE_2[i], "x", color=f"C{i}")
@@ -661,8 +956,9 @@ def tables_2_and_3(report: Report, detail: Detail, each: Each, fits: Iterator[Pr
             report.claim(
                 f"table {number} to the printed digits, preferences {name}",
                 bool(same.all()),
-                f"{same[:3].sum()} of {same[:3].size} entries the same, and {same[3].sum()} of 6 for V = 4; the farthest is "
-                f"{values[..., at][worst]:.2f} for {printed[worst]:.2f} (V = {TABLE_V[worst[0]]:g}, W = {TABLE_W[worst[1]]:g})",
+                f"{same[:3].sum()} of {same[:3].size} entries the same, and {same[3].sum()} of 6"
+                f" for V = 4; the farthest is {values[..., at][worst]:.2f} for {printed[worst]:.2f}"
+                f" (V = {TABLE_V[worst[0]]:g}, W = {TABLE_W[worst[1]]:g})",
             )
     report.claim(
         "remark 5: every best alpha is far below today's .71",
@@ -674,7 +970,8 @@ def tables_2_and_3(report: Report, detail: Detail, each: Each, fits: Iterator[Pr
     report.claim(
         "table III: 41 % for V = 4, whatever W",
         bool(np.allclose(known[3, :, 1], formula, atol=5e-5)),
-        f"{known[3, :, 1].min():.2%} to {known[3, :, 1].max():.2%}; nobody earns, so G(.4)/G(.71) - 1 = {formula:.2%} for any N, M, W",
+        f"{known[3, :, 1].min():.2%} to {known[3, :, 1].max():.2%}; nobody earns, so G(.4)/G(.71) -"
+        f" 1 = {formula:.2%} for any N, M, W",
     )
     truth = day(detail.places, COEFFICIENTS, 2.0, 10.0)
     now = truth.equilibrium(TODAY)
@@ -686,14 +983,20 @@ def tables_2_and_3(report: Report, detail: Detail, each: Each, fits: Iterator[Pr
         axis.legend(fontsize=7)
 
 
-# -------------------------------------------------------------------------------------------------------------------- the study
+# --------------------------------------------------------------------------------------------------
 
 
 def study(report: Report, detail: Detail, seed: int, each: Each = map) -> None:
     """Fill the report with everything that the document shows."""
     fits = each(fitted, [(detail.fit_places, noise, seed) for noise in (0.0, 0.02)])
-    rounds = each(random_round, [(seed, b, number) for b in (0.2, 0.4, 0.6, 0.8) for number in range(detail.rounds)])
-    report.say("Tang and Huang, section by section, in the document's letters; D has b = .6, a = exp(-1.17) unless it says otherwise.")
+    rounds = each(
+        random_round,
+        [(seed, b, number) for b in (0.2, 0.4, 0.6, 0.8) for number in range(detail.rounds)],
+    )
+    report.say(
+        "Tang and Huang, section by section, in the document's letters; D has b = .6, a ="
+        " exp(-1.17) unless it says otherwise."
+    )
     progress("figures 3 to 5, counterexamples")
     potential(report, seed)
     figure_3(report)
@@ -711,27 +1014,40 @@ def study(report: Report, detail: Detail, seed: int, each: Each = map) -> None:
 
 @contextmanager
 def _processes() -> Iterator[Each]:
-    """A map over processes with one thread each for linear algebra: the matrices are small, and threads only wait for each other."""
+    """A map over processes with one thread each for linear algebra: the matrices are small, and
+    threads only wait for each other.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
     from unittest.mock import patch
 
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with patch.dict(os.environ, threads), ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with (
+        patch.dict(os.environ, threads),
+        ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool,
+    ):
         yield pool.map
 
 
 @click.command("market", cls=Command)
-@option("--full", is_flag=True, help="Finer grids and the document's 4000 random markets: much longer than the usual minute or two.")
+@option(
+    "--full",
+    is_flag=True,
+    help=(
+        "Finer grids and the document's 4000 random markets: much longer than the usual minute or"
+        " two."
+    ),
+)
 @option("--seed", type=int, default=1, help="Of the random markets and of the noise.")
 @into_folder("market")
 @as_json_option
 def command(full: bool, seed: int, folder: Path, as_json: bool) -> None:
-    """Which share of donations should creators keep? The study of Tang and Huang, all of it, computed again.
+    """Which share of donations should creators keep? The study of Tang and Huang, all of it,
+    computed again.
 
-    Creators choose whether to take part and what to serve, knowing their share; the platform chooses the share. Figures 3 to 7 and 9,
-    propositions 1, 2 and 4, remarks 2 to 5, tables II and III on a synthetic day of 96 quarter hours: what the document says, and
-    whether it came out.
+    Creators choose whether to take part and what to serve, knowing their share; the platform
+    chooses the share. Figures 3 to 7 and 9, propositions 1, 2 and 4, remarks 2 to 5, tables II and
+    III on a synthetic day of 96 quarter hours: what the document says, and whether it came out.
     """
     report = Report(folder, "Donation markets: what Tang and Huang show, computed again")
     with _processes() as each:

@@ -1,6 +1,8 @@
-"""What a study leaves in its folder: tables as CSV, plots as SVG, and one page that says what was claimed and what came out.
+"""What a study leaves in its folder: tables as CSV, plots as SVG, and one page that says what was
+claimed and what came out.
 
-What belongs here: writing. What is computed, and what a document claims of it, is in the study's own module.
+What belongs here: writing. What is computed, and what a document claims of it, is in the study's
+own module.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ class Claim:
 
 @dataclass(frozen=True)
 class Report:
-    """A folder that fills up: `table` and `plot` write files and mention them on the page, `write` writes the page itself."""
+    """A folder that fills up: `table` and `plot` write files and mention them on the page, `write`
+    writes the page itself.
+    """
 
     folder: Path
     title: str
@@ -41,16 +45,31 @@ class Report:
         """A line of the table of claims."""
         self.claims.append(Claim(says, bool(holds), shown))
 
-    def table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str, *, most: int = 40) -> None:
-        """`name`.csv with all digits, and the first rows on the page (none: only what it is called)."""
-        with replacing(self.folder / f"{name}.csv") as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    def table(
+        self,
+        name: str,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        caption: str,
+        *,
+        most: int = 40,
+    ) -> None:
+        """`name`.csv with all digits, and the first rows on the page (none: only what it is
+        called).
+        """
+        with (
+            replacing(self.folder / f"{name}.csv") as partial,
+            partial.open("w", newline="", encoding="utf-8") as stream,
+        ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows(rows)
         self.lines.extend([f"**{caption}** ([{name}.csv]({name}.csv))", ""])
         if most:
             self.lines.extend(_markdown(columns, rows[:most]))
-            self.lines.extend([f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""])
+            self.lines.extend(
+                [f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""]
+            )
 
     @contextmanager
     def plot(self, name: str, caption: str, *, rows: int = 1, columns: int = 1) -> Iterator[Any]:
@@ -59,7 +78,9 @@ class Report:
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
-        with mpl.rc_context({"svg.hashsalt": name, "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}):
+        with mpl.rc_context(
+            {"svg.hashsalt": name, "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+        ):
             figure = Figure(figsize=(6.4 * columns, 4.0 * rows), layout="constrained")
             FigureCanvasSVG(figure)
             yield figure.subplots(rows, columns)
@@ -71,7 +92,10 @@ class Report:
         """`report.md`: the claims first, then everything in the order in which it was said."""
         head = [f"# {self.title}", ""]
         if self.claims:
-            head += _markdown(("claim", "came out", "figures"), [(c.says, "yes" if c.holds else "**no**", c.shown) for c in self.claims])
+            head += _markdown(
+                ("claim", "came out", "figures"),
+                [(c.says, "yes" if c.holds else "**no**", c.shown) for c in self.claims],
+            )
             head.append("")
         path = self.folder / "report.md"
         with replacing(path) as partial:

@@ -1,7 +1,9 @@
-"""What Chen et al. claim of reward schemes, in numbers: lemmas and theorems on random instances, the algorithms run as printed.
+"""What Chen et al. claim of reward schemes, in numbers: lemmas and theorems on random instances,
+the algorithms run as printed.
 
-What belongs here: the document's definitions and algorithms, literally, and the checks. Not here: solving for a scheme
-(`solvers.reward_schedule`), and the study of one type distribution (`rewards`). Theorem 5 is about complexity: nothing to compute.
+What belongs here: the document's definitions and algorithms, literally, and the checks. Not here:
+solving for a scheme (`solvers.reward_schedule`), and the study of one type distribution
+(`rewards`). Theorem 5 is about complexity: nothing to compute.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ Instance = tuple[Floats, Floats, float]
 
 @dataclass(frozen=True)
 class QuadraticCost:
-    """c(x) = x + x^2: strictly convex and smooth, but with a first unit of quality that is not free."""
+    """c(x) = x + x^2: strictly convex and smooth, but with a first unit of quality that is not
+    free.
+    """
 
     def value(self, x: Floats) -> Floats:
         """Cost."""
@@ -62,7 +66,9 @@ COSTS: dict[str, InvertibleCost] = {
 
 
 def claims(report: Report, rng: np.random.Generator, instances: int) -> None:
-    """Every lemma and theorem that has a number or an inequality, in the document's order (theorem 8 is with the examples)."""
+    """Every lemma and theorem that has a number or an inequality, in the document's order (theorem
+    8 is with the examples).
+    """
     _cheapest_rewards(report, rng)
     _pure_strategies(report, rng, instances)
     _blocks(report, rng, instances)
@@ -74,10 +80,14 @@ def claims(report: Report, rng: np.random.Generator, instances: int) -> None:
 
 def _instance(rng: np.random.Generator) -> Instance:
     m = int(rng.integers(2, 13))
-    return rng.random(m) + 0.01, np.sort(rng.uniform(0.2, 5, m))[::-1], float(np.exp(rng.uniform(-3, 3)))
+    return (
+        rng.random(m) + 0.01,
+        np.sort(rng.uniform(0.2, 5, m))[::-1],
+        float(np.exp(rng.uniform(-3, 3))),
+    )
 
 
-# -------------------------------------------------------------------------------------------------------- the document, literally
+# --------------------------------------------------------------------------------------------------
 
 
 def alpha(f: Floats, h: Floats) -> Floats:
@@ -87,10 +97,17 @@ def alpha(f: Floats, h: Floats) -> Floats:
 
 
 def best_averages(f: Floats, a: Floats) -> tuple[dict[int, float], dict[int, int]]:
-    """avg-bar(k) and gamma(k), k = 2 .. m + 1, from their definitions before theorem 2; types are counted from 1."""
-    averages = {k: [f[i - 1 : k - 1].sum() / a[i - 1 : k - 1].sum() for i in range(1, k)] for k in range(2, f.size + 2)}
+    """avg-bar(k) and gamma(k), k = 2 .. m + 1, from their definitions before theorem 2; types are
+    counted from 1.
+    """
+    averages = {
+        k: [f[i - 1 : k - 1].sum() / a[i - 1 : k - 1].sum() for i in range(1, k)]
+        for k in range(2, f.size + 2)
+    }
     best = {k: max(values) for k, values in averages.items()}
-    return best, {k: max(i for i, value in enumerate(averages[k], 1) if value == best[k]) for k in averages}
+    return best, {
+        k: max(i for i, value in enumerate(averages[k], 1) if value == best[k]) for k in averages
+    }
 
 
 def breakpoints(f: Floats, a: Floats) -> tuple[list[int], int]:
@@ -118,12 +135,20 @@ FAULTS = ("test", "bracket", "range")
 
 
 def printed_algorithm(
-    f: Floats, h: Floats, budget: float, cost: InvertibleCost, *, repaired: Collection[str] = (), epsilon: float = 1e-9
+    f: Floats,
+    h: Floats,
+    budget: float,
+    cost: InvertibleCost,
+    *,
+    repaired: Collection[str] = (),
+    epsilon: float = 1e-9,
 ) -> tuple[Floats, float, float]:
-    """Algorithm 2 line by line, types counted from 1: qualities, lambda, and the length of the bracket of lambda.
+    """Algorithm 2 line by line, types counted from 1: qualities, lambda, and the length of the
+    bracket of lambda.
 
-    `repaired` takes out faults: "test" (S wants lambda c'(0) <= avg(k)), "bracket" (an average where gamma(m + 1), an index, is
-    printed, and the sum of alpha_k where m alpha_m is), "range" (k_0 <= i < k where k_0 < i <= k is printed). What no line sets is 0.
+    `repaired` takes out faults: "test" (S wants lambda c'(0) <= avg(k)), "bracket" (an average
+    where gamma(m + 1), an index, is printed, and the sum of alpha_k where m alpha_m is), "range"
+    (k_0 <= i < k where k_0 < i <= k is printed). What no line sets is 0.
     """
     m, a = f.size, alpha(f, h)
     avg, _ = best_averages(f, a)
@@ -135,7 +160,11 @@ def printed_algorithm(
     x, lam = np.zeros(m), low
     for _ in range(math.ceil(math.log2(2 / epsilon))):
         lam = (low + high) / 2
-        s = {k for k in s_b[1:] if (lam * slope <= avg[k] if "test" in repaired else lam * slope >= avg[k])}
+        s = {
+            k
+            for k in s_b[1:]
+            if (lam * slope <= avg[k] if "test" in repaired else lam * slope >= avg[k])
+        }
         if s != set(s_b):
             s.add(max(set(s_b) - s))
         k_0 = 1
@@ -151,11 +180,13 @@ def printed_algorithm(
 
 
 def contest(mass: Floats, difficulty: Floats, prizes: Floats, cost: InvertibleCost) -> float:
-    r"""Gross product of a contest with one prize per rank, best first; types are drawn independently from mass / sum(mass).
+    r"""Gross product of a contest with one prize per rank, best first; types are drawn
+    independently from mass / sum(mass).
 
-    In the symmetric equilibrium a creator of quantile u (over types, and over the choices of a type) expects
-    :math:`W(u) = \sum_j v_j \Pr[\text{Bin}(n-1, 1-u) = j-1]`, and type k, between the cumulated masses :math:`P_{k-1}` and
-    :math:`P_k`, spends :math:`c(x(u)) = c(x(P_{k-1})) + (W(u) - W(P_{k-1})) / h_k`: it is indifferent among its own choices.
+    In the symmetric equilibrium a creator of quantile u (over types, and over the choices of a
+    type) expects :math:`W(u) = \sum_j v_j \Pr[\text{Bin}(n-1, 1-u) = j-1]`, and type k, between the
+    cumulated masses :math:`P_{k-1}` and :math:`P_k`, spends :math:`c(x(u)) = c(x(P_{k-1})) + (W(u)
+    - W(P_{k-1})) / h_k`: it is indifferent among its own choices.
 
     Examples
     --------
@@ -183,25 +214,33 @@ def _slope(cost: InvertibleCost, x: float) -> float:
     return float(cost.derivative(np.array([x]))[0])
 
 
-# ------------------------------------------------------------------------------------------------------------ sections 3 and 4
+# --------------------------------------------------------------------------------------------------
 
 
 def _cheapest_rewards(report: Report, rng: np.random.Generator) -> None:
-    """Lemmas 1 and 3, equations 2 and 3, theorem 1 from problem P1's own constraints: one linear program per assignment of qualities."""
+    """Lemmas 1 and 3, equations 2 and 3, theorem 1 from problem P1's own constraints: one linear
+    program per assignment of qualities.
+    """
     from scipy.optimize import linprog
 
     cost, grid, tried = PowerCost(2), np.array([0.0, 0.4, 1.0, 1.3, 2.0]), 4
     c, falling, brought_about, rising = cost.value(grid), 0, 0, 0
     off, most, smallest = 0.0, 0.0, math.inf
     for _ in range(tried):
-        f, h, budget = rng.random(3) + 0.01, np.sort(rng.uniform(0.2, 5, 3))[::-1], float(rng.uniform(1, 6))
+        f, h, budget = (
+            rng.random(3) + 0.01,
+            np.sort(rng.uniform(0.2, 5, 3))[::-1],
+            float(rng.uniform(1, 6)),
+        )
         a, optimum = alpha(f, h), optimal_schedule(f, h, budget, cost).gross_product
         smallest = min(smallest, float(a.min()))
         for own in product(range(grid.size), repeat=f.size):
             # no level y tempts type k away from its own: R(y) - R(own) <= (c(y) - c(own)) h_k
             rules = np.vstack([np.eye(grid.size) - np.eye(grid.size)[k] for k in own])
             bounds = np.concatenate([(c - c[k]) * hk for k, hk in zip(own, h, strict=True)])
-            answer = linprog(np.bincount(own, weights=f, minlength=grid.size), rules, bounds, method="highs")
+            answer = linprog(
+                np.bincount(own, weights=f, minlength=grid.size), rules, bounds, method="highs"
+            )
             if sorted(own) != list(own):
                 falling += 1
                 brought_about += answer.status == 0
@@ -213,18 +252,22 @@ def _cheapest_rewards(report: Report, rng: np.random.Generator) -> None:
     report.claim(
         "Chen et al., lemma 1: the more able never produce less",
         brought_about == 0,
-        f"{brought_about} of {falling} falling assignments of qualities can be brought about by any reward function at all",
+        f"{brought_about} of {falling} falling assignments of qualities can be brought about by any"
+        " reward function at all",
     )
     report.claim(
-        "Chen et al., lemma 3 and equations 1 to 3: the cheapest reward for given qualities costs sum alpha_k c(x_k), alpha_k > 0",
+        "Chen et al., lemma 3 and equations 1 to 3: the cheapest reward for given qualities costs"
+        " sum alpha_k c(x_k), alpha_k > 0",
         off < 1e-7 and smallest > 0,
-        f"{rising} linear programs over all reward functions differ from it by at most {off:.0e}; smallest alpha {smallest:.2g}."
-        " (The lemma is printed with R-hat on both sides of its inequality; the larger side must be R-tilde)",
+        f"{rising} linear programs over all reward functions differ from it by at most {off:.0e};"
+        f" smallest alpha {smallest:.2g}. (The lemma is printed with R-hat on both sides of its"
+        " inequality; the larger side must be R-tilde)",
     )
     report.claim(
         "Chen et al., theorem 1: problem P1 has the value of P2",
         most <= 1,
-        f"the best of all schemes on a grid of {grid.size} qualities buys at most {most:.4f} of P2's optimum ({tried} instances, 3 types)",
+        f"the best of all schemes on a grid of {grid.size} qualities buys at most {most:.4f} of"
+        f" P2's optimum ({tried} instances, 3 types)",
     )
 
 
@@ -235,15 +278,19 @@ def _pure_strategies(report: Report, rng: np.random.Generator, instances: int) -
         best = optimal_schedule(f, h, budget, cost)
         # type k is indifferent between its level and the one below, so it may mix them
         part = rng.random(f.size)
-        x, mixed = ((1 - part) * own + part * np.append(0.0, own[:-1]) for own in (best.quality, best.reward))
+        x, mixed = (
+            (1 - part) * own + part * np.append(0.0, own[:-1])
+            for own in (best.quality, best.reward)
+        )
         pure = best.reward - h * cost.value(best.quality) + h * cost.value(x)
         saved.append(1 - float(f @ pure) / float(f @ mixed))
         broken += incentive_violations(x, pure, h, cost).size > 0
     report.claim(
-        "Chen et al., lemma 2: a scheme with mixed strategies can be replaced by one with pure strategies of the same gross product",
+        "Chen et al., lemma 2: a scheme with mixed strategies can be replaced by one with pure"
+        " strategies of the same gross product",
         broken == 0 and min(saved) > -1e-12,
-        f"{instances} optimal schedules with types mixing at random: the pure scheme costs {min(saved):.1%} to {max(saved):.0%} less,"
-        f" {broken} break an incentive",
+        f"{instances} optimal schedules with types mixing at random: the pure scheme costs"
+        f" {min(saved):.1%} to {max(saved):.0%} less, {broken} break an incentive",
     )
 
 
@@ -258,10 +305,19 @@ def _blocks(report: Report, rng: np.random.Generator, instances: int) -> None:
         while s_b[0] > 1:
             s_b.insert(0, gamma[s_b[0]])
         q = int(np.argmax(x > 0)) + 1
-        worst = max(worst, *(float(np.abs(lam * slopes[gamma[k] - 1 : k - 1] / avg[k] - 1).max()) for k in s_b[1:] if k > q))
+        worst = max(
+            worst,
+            *(
+                float(np.abs(lam * slopes[gamma[k] - 1 : k - 1] / avg[k] - 1).max())
+                for k in s_b[1:]
+                if k > q
+            ),
+        )
         seen["other blocks"] += [k - 1 for k in s_b[:-1]] != best.blocks.tolist()
         seen["average falls"] += any(avg[k] > avg[later] for k, later in pairwise(s_b[1:]))
-        seen["q as lemma 5"] += q == next(gamma[k] for k in s_b[1:] if lam * _slope(cost, 0.0) <= avg[k])
+        seen["q as lemma 5"] += q == next(
+            gamma[k] for k in s_b[1:] if lam * _slope(cost, 0.0) <= avg[k]
+        )
         seen["q in the last of several"] += q == gamma[m + 1] > 1
         least, most = lam * cost.derivative(cost.inverse(budget / np.array([a.sum(), a[-1]])))
         inside = {"index": gamma[m + 1], "average of the last": avg[m + 1]}
@@ -273,33 +329,46 @@ def _blocks(report: Report, rng: np.random.Generator, instances: int) -> None:
             seen[name] += not least * (1 - 1e-9) <= top <= most * (1 + 1e-9)
         ratio = np.repeat([avg[k] for k in s_b[1:]], np.diff(s_b))
         tried = np.sort(lam * rng.uniform(0.5, 2, 8))
-        seen["quality rises"] += bool((np.diff([cost.inverse_derivative(ratio / value) for value in tried], axis=0) > 0).any())
+        seen["quality rises"] += bool(
+            (np.diff([cost.inverse_derivative(ratio / value) for value in tried], axis=0) > 0).any()
+        )
     of = f"of {instances} instances (c = x + x^2)"
     report.claim(
-        "Chen et al., theorem 2: in a block all x_j are equal and lambda c'(x_j) = avg-bar(k), the blocks being those of gamma",
+        "Chen et al., theorem 2: in a block all x_j are equal and lambda c'(x_j) = avg-bar(k), the"
+        " blocks being those of gamma",
         worst < 1e-9 and seen["other blocks"] == 0,
         f"largest relative deviation {worst:.0e}, other blocks in {seen['other blocks']} {of}",
     )
-    report.claim("Chen et al., lemma 4: averages rise along S_B", seen["average falls"] == 0, f"they fall in {seen['average falls']} {of}")
+    report.claim(
+        "Chen et al., lemma 4: averages rise along S_B",
+        seen["average falls"] == 0,
+        f"they fall in {seen['average falls']} {of}",
+    )
     report.claim(
         "Chen et al., before lemma 5: lambda c'(x_m) = avg-bar(gamma(m+1))",
         seen["above"] == 0,
-        f"it is larger in {seen['above']} of {seen['several blocks']} instances with two blocks or more: it is avg-bar(m+1) (theorem 2)",
+        f"it is larger in {seen['above']} of {seen['several blocks']} instances with two blocks or"
+        " more: it is avg-bar(m+1) (theorem 2)",
     )
     report.claim(
-        "Chen et al., lemma 5: where lambda c'(0) lies among the averages determines where production starts (q)",
+        "Chen et al., lemma 5: where lambda c'(0) lies among the averages determines where"
+        " production starts (q)",
         seen["q as lemma 5"] == instances and seen["q in the last of several"] == 0,
-        f"in {seen['q as lemma 5']} {of} once k = m + 1 is let in; as printed (k <= m) it is silent on the"
-        f" {seen['q in the last of several']} where only the last of several blocks produces",
+        f"in {seen['q as lemma 5']} {of} once k = m + 1 is let in; as printed (k <= m) it is silent"
+        f" on the {seen['q in the last of several']} where only the last of several blocks"
+        " produces",
     )
     report.claim(
-        "Chen et al., lemma 6: qualities fall as lambda rises", seen["quality rises"] == 0, f"one rises in {seen['quality rises']} {of}"
+        "Chen et al., lemma 6: qualities fall as lambda rises",
+        seen["quality rises"] == 0,
+        f"one rises in {seen['quality rises']} {of}",
     )
     report.claim(
         "Chen et al., lemma 7: avg(gamma(m+1))/c'(y2) <= lambda <= avg(gamma(m+1))/c'(y1)",
         seen["average before"] == 0,
-        f"lambda is outside in {seen['average before']} of {seen['several blocks']} instances with two blocks or more; with the index"
-        f" gamma(m+1), as in algorithm 2, in {seen['index']} {of}; with avg-bar(m+1) in {seen['average of the last']}",
+        f"lambda is outside in {seen['average before']} of {seen['several blocks']} instances with"
+        f" two blocks or more; with the index gamma(m+1), as in algorithm 2, in {seen['index']}"
+        f" {of}; with avg-bar(m+1) in {seen['average of the last']}",
     )
 
 
@@ -311,13 +380,17 @@ def _algorithm_1(report: Report, rng: np.random.Generator) -> None:
     report.claim(
         "Chen et al., theorem 3: algorithm 1 computes S_B in O(m)",
         steps <= 2 * m and same,
-        f"{steps} pushes and pops for {m} types; its {len(s_b) - 1} blocks are {'those' if same else 'not those'} of the solver",
+        f"{steps} pushes and pops for {m} types; its {len(s_b) - 1} blocks are"
+        f" {'those' if same else 'not those'} of the solver",
     )
 
 
 def _algorithm_2(report: Report, rng: np.random.Generator, instances: int) -> None:
     variants: dict[str, tuple[str, ...]] = {"as printed": ()}
-    variants |= {f"only the {fault} left wrong": tuple(other for other in FAULTS if other != fault) for fault in FAULTS}
+    variants |= {
+        f"only the {fault} left wrong": tuple(other for other in FAULTS if other != fault)
+        for fault in FAULTS
+    }
     variants["all three repaired"] = FAULTS
 
     f, h = np.ones(4), np.array([4.0, 2.0, 1.5, 1.0])
@@ -330,7 +403,8 @@ def _algorithm_2(report: Report, rng: np.random.Generator, instances: int) -> No
         "algorithm_2_example",
         ("algorithm 2", "gross product", "part of optimal", "budget spent"),
         [(name, bought, bought / optimum, spent) for name, (bought, spent) in example.items()],
-        "Algorithm 2 on c = x^2, f = 1, h = (4, 2, 1.5, 1), B = 1, with some of its faults taken out",
+        "Algorithm 2 on c = x^2, f = 1, h = (4, 2, 1.5, 1), B = 1, with some of its faults"
+        " taken out",
     )
 
     rows = {}
@@ -339,12 +413,28 @@ def _algorithm_2(report: Report, rng: np.random.Generator, instances: int) -> No
         optima = [optimal_schedule(*case, cost).gross_product for case in cases]
         for name, repaired in variants.items():
             answers = [printed_algorithm(*case, cost, repaired=repaired)[0] for case in cases]
-            bought = np.array([f @ x / most for (f, _, _), x, most in zip(cases, answers, optima, strict=True)])
-            spent = np.array([alpha(f, h) @ cost.value(x) / b for (f, h, b), x in zip(cases, answers, strict=True)])
+            bought = np.array(
+                [f @ x / most for (f, _, _), x, most in zip(cases, answers, optima, strict=True)]
+            )
+            spent = np.array(
+                [
+                    alpha(f, h) @ cost.value(x) / b
+                    for (f, h, b), x in zip(cases, answers, strict=True)
+                ]
+            )
             within = spent <= 1 + 1e-6
             right = float((within & (bought > 1 - 1e-6)).mean())
-            typical, least = (float(np.quantile(bought[within], at)) if within.any() else math.nan for at in (0.5, 0))
-            rows[label, name] = (right, 1 - float(within.mean()), float(spent.max()), typical, least)
+            typical, least = (
+                float(np.quantile(bought[within], at)) if within.any() else math.nan
+                for at in (0.5, 0)
+            )
+            rows[label, name] = (
+                right,
+                1 - float(within.mean()),
+                float(spent.max()),
+                typical,
+                least,
+            )
     report.table(
         "algorithm_2",
         (
@@ -357,22 +447,27 @@ def _algorithm_2(report: Report, rng: np.random.Generator, instances: int) -> No
             "least part of optimal",
         ),
         [(*key, *row) for key, row in rows.items()],
-        f"Algorithm 2 on {instances} random instances of 2 to 12 types. Parts of the optimum are of those within the budget; infinite is"
-        " where the inverse of c' is",
+        f"Algorithm 2 on {instances} random instances of 2 to 12 types. Parts of the optimum are of"
+        " those within the budget; infinite is where the inverse of c' is",
     )
     found = ", ".join(
-        f"{right:.0%} for c = {label}, overspending in {over:.0%} (up to {most:.3g} times the budget), else {typical:.0%} in the median"
-        for label, (right, over, most, typical, _) in ((label, rows[label, "as printed"]) for label in ("x^2", "x + x^2"))
+        f"{right:.0%} for c = {label}, overspending in {over:.0%} (up to {most:.3g} times the"
+        f" budget), else {typical:.0%} in the median"
+        for label, (right, over, most, typical, _) in (
+            (label, rows[label, "as printed"]) for label in ("x^2", "x + x^2")
+        )
     )
     report.claim(
         "Chen et al., algorithm 2 solves P2",
         all(rows[label, "as printed"][0] == 1 for label in ("x^2", "x + x^2")),
-        f"on the example {example['as printed'][0]:.4f}, with its bracket repaired {example['only the bracket repaired'][0]:.4f}, where the"
-        f" optimum is {optimum:.4f}; at random it finds the optimum in {found}",
+        f"on the example {example['as printed'][0]:.4f}, with its bracket repaired"
+        f" {example['only the bracket repaired'][0]:.4f}, where the optimum is {optimum:.4f}; at"
+        f" random it finds the optimum in {found}",
     )
     fixed = {label: rows[label, "all three repaired"] for label in ("x^2", "x + x^2", "kinked")}
     report.claim(
-        "ours: with test, bracket and range of indices repaired it does where c' is continuous; where c' jumps it must mix two solutions",
+        "ours: with test, bracket and range of indices repaired it does where c' is continuous;"
+        " where c' jumps it must mix two solutions",
         fixed["x^2"][0] == fixed["x + x^2"][0] == 1 and fixed["kinked"][0] < 1,
         ", ".join(f"{label}: {right:.0%}" for label, (right, *_) in fixed.items())
         + f", spending up to {fixed['kinked'][2]:.3g} times the budget",
@@ -383,23 +478,35 @@ def _lambda_found(report: Report, rng: np.random.Generator, instances: int) -> N
     missed = Counter[str]()
     for i in range(instances):
         f, h, budget = _instance(rng)
-        epsilon, lam = (0.1, 1e-3, 1e-6)[i % 3], optimal_schedule(f, h, budget, QuadraticCost()).multiplier
+        epsilon, lam = (
+            (0.1, 1e-3, 1e-6)[i % 3],
+            optimal_schedule(f, h, budget, QuadraticCost()).multiplier,
+        )
         for name, repaired in (("printed", ()), ("repaired", FAULTS)):
-            _, found, length = printed_algorithm(f, h, budget, QuadraticCost(), repaired=repaired, epsilon=epsilon)
+            _, found, length = printed_algorithm(
+                f, h, budget, QuadraticCost(), repaired=repaired, epsilon=epsilon
+            )
             missed[name] += not abs(found - lam) < epsilon * abs(length)
     report.claim(
-        "Chen et al., theorem 4: algorithm 2 finds lambda to epsilon of its bracket in O(log 1/epsilon) passes over the types",
+        "Chen et al., theorem 4: algorithm 2 finds lambda to epsilon of its bracket in O(log"
+        " 1/epsilon) passes over the types",
         missed["printed"] == 0,
-        f"after the log2(2/epsilon) passes it makes, it has not in {missed['printed']} of {instances} instances as printed, in"
-        f" {missed['repaired']} with its three faults repaired",
+        f"after the log2(2/epsilon) passes it makes, it has not in {missed['printed']} of"
+        f" {instances} instances as printed, in {missed['repaired']} with its three faults"
+        " repaired",
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ sections 6 and 7
+# --------------------------------------------------------------------------------------------------
 
 
 def _other_schemes(report: Report, rng: np.random.Generator, instances: int) -> None:
-    names = ("linear / optimal", "contest / optimal", "theorem 9's cost / budget", "proportional / optimal")
+    names = (
+        "linear / optimal",
+        "contest / optimal",
+        "theorem 9's cost / budget",
+        "proportional / optimal",
+    )
     ratios: dict[str, list[list[float]]] = {label: [] for label in COSTS}
     broken = 0
     for i in range(instances):
@@ -413,7 +520,9 @@ def _other_schemes(report: Report, rng: np.random.Generator, instances: int) -> 
         broken += incentive_violations(pot.quality, pot.schedule_reward, h, cost).size > 0
         won = contest(f, h, np.repeat([budget / winners, 0.0], [winners, n - winners]), cost)
         linear = linear_scheme(f, h, budget, cost).gross_product
-        ratios[label].append([linear / best, won / best, pot.schedule_cost / budget, pot.gross_product / best])
+        ratios[label].append(
+            [linear / best, won / best, pot.schedule_cost / budget, pot.gross_product / best]
+        )
     tables = {label: np.array(rows) for label, rows in ratios.items()}
     report.table(
         "ratios",
@@ -428,16 +537,21 @@ def _other_schemes(report: Report, rng: np.random.Generator, instances: int) -> 
     everything = np.vstack(list(tables.values()))
     least, most = everything.min(axis=0), everything.max(axis=0)
     report.claim(
-        "Chen et al., theorem 6: a linear scheme buys at least half of the optimum", least[0] >= 0.5, f"never under {least[0]:.3f}"
+        "Chen et al., theorem 6: a linear scheme buys at least half of the optimum",
+        least[0] >= 0.5,
+        f"never under {least[0]:.3f}",
     )
     report.claim(
-        "Chen et al., theorem 7: types independent and identical, no anonymous scheme with a symmetric equilibrium beats it",
+        "Chen et al., theorem 7: types independent and identical, no anonymous scheme with a"
+        " symmetric equilibrium beats it",
         most[1] <= 1 + 1e-6,
-        f"contests with equal prizes for the best r of n, in their mixed equilibrium, buy {least[1]:.3f} to {most[1]:.4f} of the optimum",
+        "contests with equal prizes for the best r of n, in their mixed equilibrium, buy"
+        f" {least[1]:.3f} to {most[1]:.4f} of the optimum",
     )
     report.claim(
-        "Chen et al., theorem 9: a step function gets the pot's qualities from every creator, for less",
+        "Chen et al., theorem 9: a step function gets the pot's qualities from every creator, for"
+        " less",
         bool((most[2:] <= 1 + 1e-9).all()) and broken == 0,
-        f"it costs {least[2]:.3f} to {most[2]:.3f} of the pot, {broken} incentives broken; the pot buys {least[3]:.3f} to {most[3]:.3f} of"
-        " the optimum",
+        f"it costs {least[2]:.3f} to {most[2]:.3f} of the pot, {broken} incentives broken; the pot"
+        f" buys {least[3]:.3f} to {most[3]:.3f} of the optimum",
     )

@@ -1,7 +1,8 @@
-"""Paying for quality under a budget: what three schemes buy from the same creators, where each is tight, and what rounding breaks.
+"""Paying for quality under a budget: what three schemes buy from the same creators, where each is
+tight, and what rounding breaks.
 
-What belongs here: the types to study, the tables and plots. Not here: solving for a scheme (`solvers.reward_schedule`), and the check
-of the document's theorems (`reward_claims`).
+What belongs here: the types to study, the tables and plots. Not here: solving for a scheme
+(`solvers.reward_schedule`), and the check of the document's theorems (`reward_claims`).
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ from solvers.reward_schedule import (
 Floats = npt.NDArray[np.float64]
 
 
-# ------------------------------------------------------------------------------------------------------------------------- types
+# --------------------------------------------------------------------------------------------------
 
 
 def types(name: str, levels: int, hardest: float, creators: int | None) -> tuple[Floats, Floats]:
-    """Mass and difficulty of the types, the most able last: "uniform", "geometric", or a CSV file with columns mass and difficulty.
+    """Mass and difficulty of the types, the most able last: "uniform", "geometric", or a CSV file
+    with columns mass and difficulty.
 
-    The first two spread difficulty evenly from `hardest` to 1 over `levels`; uniform has as many creators at each, geometric .7 times
-    as many as at the level before. Where `creators` is given, a file's masses are only proportions.
+    The first two spread difficulty evenly from `hardest` to 1 over `levels`; uniform has as many
+    creators at each, geometric .7 times as many as at the level before. Where `creators` is given,
+    a file's masses are only proportions.
 
     Raises
     ------
@@ -51,25 +54,36 @@ def types(name: str, levels: int, hardest: float, creators: int | None) -> tuple
         no such file, or one that does not hold types (names the line)
     """
     if name in {"uniform", "geometric"}:
-        mass, difficulty = np.power(1.0 if name == "uniform" else 0.7, np.arange(levels)), np.linspace(hardest, 1.0, levels)
+        mass, difficulty = (
+            np.power(1.0 if name == "uniform" else 0.7, np.arange(levels)),
+            np.linspace(hardest, 1.0, levels),
+        )
         creators = creators or 120
     else:
         mass, difficulty = _read_types(Path(name))
     if creators:
         mass = apportion(mass * (creators / mass.sum()), creators).astype(np.float64)
     elif (mass != np.floor(mass)).any():
-        raise ExpectedError(f"{name} has masses that are no whole numbers of creators; --creators says how many creators they stand for")
+        raise ExpectedError(
+            f"{name} has masses that are no whole numbers of creators; --creators says how many"
+            " creators they stand for"
+        )
     return mass, difficulty
 
 
 def _read_types(path: Path) -> tuple[Floats, Floats]:
     if not path.is_file():
-        raise ExpectedError(f"types are uniform, geometric or a CSV file, and there is no file {path}")
+        raise ExpectedError(
+            f"types are uniform, geometric or a CSV file, and there is no file {path}"
+        )
     rows = []
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
         if not {"mass", "difficulty"} <= set(reader.fieldnames or ()):
-            raise ExpectedError(f"{path} must have columns mass and difficulty; it has {', '.join(reader.fieldnames or ()) or 'none'}")
+            raise ExpectedError(
+                f"{path} must have columns mass and difficulty; it has"
+                f" {', '.join(reader.fieldnames or ()) or 'none'}"
+            )
         for row in reader:
             try:
                 mass, difficulty = float(row["mass"]), float(row["difficulty"])
@@ -77,7 +91,10 @@ def _read_types(path: Path) -> tuple[Floats, Floats]:
                 mass, difficulty = math.nan, math.nan
             if not (0 <= mass < math.inf and 0 < difficulty < math.inf):
                 said = f"{row['mass']!r}, {row['difficulty']!r}"
-                raise ExpectedError(f"{path}, line {reader.line_num}: mass must be a number from 0, difficulty one above 0, not {said}")
+                raise ExpectedError(
+                    f"{path}, line {reader.line_num}: mass must be a number from 0, difficulty one"
+                    f" above 0, not {said}"
+                )
             rows.append((mass, difficulty))
     if not any(mass for mass, _ in rows):
         raise ExpectedError(f"{path} has no type with mass")
@@ -85,14 +102,22 @@ def _read_types(path: Path) -> tuple[Floats, Floats]:
     return table[:, 0], table[:, 1]
 
 
-# ------------------------------------------------------------------------------------------------------------------------- study
+# --------------------------------------------------------------------------------------------------
 
 
 def study(
-    report: Report, mass: Floats, difficulty: Floats, *, budget: float = 1000.0, exponent: float = 2.0, instances: int = 100, seed: int = 1
+    report: Report,
+    mass: Floats,
+    difficulty: Floats,
+    *,
+    budget: float = 1000.0,
+    exponent: float = 2.0,
+    instances: int = 100,
+    seed: int = 1,
 ) -> None:
-    """Fill the report: the schemes on these types, the document's theorems on `instances` random instances each, its examples, and
-    rewards in whole cents."""
+    """Fill the report: the schemes on these types, the document's theorems on `instances` random
+    instances each, its examples, and rewards in whole cents.
+    """
     rng = np.random.default_rng(seed)
     progress("three schemes on one type distribution")
     _schemes(report, mass, difficulty, budget, PowerCost(exponent))
@@ -112,11 +137,15 @@ def _schemes(report: Report, f: Floats, h: Floats, budget: float, cost: PowerCos
         proportional_equilibrium(f, h, budget, cost),
     )
     # in cents the budget is 100 times as large, and so is what a quality costs
-    cents = whole_rewards(optimal_schedule(f, 100 * h, 100 * budget, cost), f, 100 * h, 100 * budget, cost)
+    cents = whole_rewards(
+        optimal_schedule(f, 100 * h, 100 * budget, cost), f, 100 * h, 100 * budget, cost
+    )
     report.say(
-        f"{f.sum():g} creators of {f.size} types, difficulty {h[0]:g} to {h[-1]:g}; quality x costs a creator h x^{cost.k:g}; budget"
-        f" {budget:g}. *Optimal*: a step function of quality. *Linear*: a price for a unit of quality. *Proportional*: a pot shared by"
-        " quality, in the equilibrium of creators who know each other. *Theorem 9*: the step function that gets the pot's qualities."
+        f"{f.sum():g} creators of {f.size} types, difficulty {h[0]:g} to {h[-1]:g}; quality x costs"
+        f" a creator h x^{cost.k:g}; budget {budget:g}. *Optimal*: a step function of quality."
+        " *Linear*: a price for a unit of quality. *Proportional*: a pot shared by quality, in the"
+        " equilibrium of creators who know each other. *Theorem 9*: the step function that gets"
+        " the pot's qualities."
     )
     schemes = {
         "optimal": (best.quality, best.reward),
@@ -127,17 +156,43 @@ def _schemes(report: Report, f: Floats, h: Floats, budget: float, cost: PowerCos
     }
     report.table(
         "schemes",
-        ("scheme", "gross product", "part of optimal", "budget spent", "creators keep (reward - cost)", "creators who produce"),
-        [(name, f @ x, f @ x / best.gross_product, f @ r, f @ (r - h * cost.value(x)), f[x > 0].sum()) for name, (x, r) in schemes.items()],
+        (
+            "scheme",
+            "gross product",
+            "part of optimal",
+            "budget spent",
+            "creators keep (reward - cost)",
+            "creators who produce",
+        ),
+        [
+            (
+                name,
+                f @ x,
+                f @ x / best.gross_product,
+                f @ r,
+                f @ (r - h * cost.value(x)),
+                f[x > 0].sum(),
+            )
+            for name, (x, r) in schemes.items()
+        ],
         "What the budget buys",
     )
     three = ("optimal", "linear", "proportional")
     block = np.searchsorted(best.blocks, np.arange(f.size), side="right")
-    qualities, rewards = [schemes[name][0] for name in three], [schemes[name][1] for name in (*three, "theorem 9")]
+    qualities, rewards = (
+        [schemes[name][0] for name in three],
+        [schemes[name][1] for name in (*three, "theorem 9")],
+    )
     report.table(
         "who",
         (
-            *("type", "creators", "difficulty", "ironed block", *(f"quality, {name}" for name in three)),
+            *(
+                "type",
+                "creators",
+                "difficulty",
+                "ironed block",
+                *(f"quality, {name}" for name in three),
+            ),
             *(f"reward, {name}" for name in (*three, "theorem 9")),
         ),
         list(zip(range(1, f.size + 1), f, h, block, *qualities, *rewards, strict=True)),
@@ -146,14 +201,28 @@ def _schemes(report: Report, f: Floats, h: Floats, budget: float, cost: PowerCos
     with report.plot("who", "Who produces what and gets what, by difficulty", columns=2) as axes:
         for name, marker in zip((*three, "theorem 9"), "os^.", strict=True):
             for axis, column in zip(axes, schemes[name], strict=True):
-                axis.plot(h, column, marker=marker, markersize=4, linestyle=":" if name == "theorem 9" else "-", label=name)
+                axis.plot(
+                    h,
+                    column,
+                    marker=marker,
+                    markersize=4,
+                    linestyle=":" if name == "theorem 9" else "-",
+                    label=name,
+                )
         for axis, what in zip(axes, ("quality", "reward"), strict=True):
             axis.set(xlabel="difficulty (the most able left)", ylabel=what)
         axes[1].legend()
     most = 1.1 * max(float(x[-1]) for x in qualities)
-    with report.plot("curves", "Reward curves; dots are where creators are. The pot's is what a unit earns once all have chosen") as axis:
+    with report.plot(
+        "curves",
+        "Reward curves; dots are where creators are. The pot's is what a unit earns once all have"
+        " chosen",
+    ) as axis:
         first = np.flatnonzero(np.diff(pot.quality, prepend=0.0) > 0)
-        steps = {"optimal": best.steps, "theorem 9": StepReward(pot.quality[first], pot.schedule_reward[first])}
+        steps = {
+            "optimal": best.steps,
+            "theorem 9": StepReward(pot.quality[first], pot.schedule_reward[first]),
+        }
         prices = {"linear": linear.price, "proportional": budget / pot.gross_product}
         for colour, name in enumerate((*three, "theorem 9")):
             if name in steps:
@@ -174,16 +243,33 @@ def _budgets(report: Report, f: Floats, h: Floats, budget: float, cost: PowerCos
     for name, c in ((f"x^{cost.k:g}", cost), ("kinked", kinked)):
         rows = []
         for b in (budget * 10.0 ** np.arange(-2, 2.1, 0.25)).tolist():
-            best, linear, pot = (solve(f, h, b, c).gross_product for solve in (optimal_schedule, linear_scheme, proportional_equilibrium))
+            best, linear, pot = (
+                solve(f, h, b, c).gross_product
+                for solve in (optimal_schedule, linear_scheme, proportional_equilibrium)
+            )
             rows.append((b, best, linear, pot, linear / best, pot / best))
         tables[name] = np.array(rows)
     report.table(
         "budgets",
-        ("cost", "budget", "optimal", "linear", "proportional", "linear / optimal", "proportional / optimal"),
+        (
+            "cost",
+            "budget",
+            "optimal",
+            "linear",
+            "proportional",
+            "linear / optimal",
+            "proportional / optimal",
+        ),
         [(name, *row) for name, table in tables.items() for row in table],
-        f"Gross product against budget; the kinks are at qualities {typical:.3g} and {2 * typical:.3g}",
+        f"Gross product against budget; the kinks are at qualities {typical:.3g} and"
+        f" {2 * typical:.3g}",
     )
-    with report.plot("budgets", "Gross product against budget, and what part of the optimum it is", rows=2, columns=2) as axes:
+    with report.plot(
+        "budgets",
+        "Gross product against budget, and what part of the optimum it is",
+        rows=2,
+        columns=2,
+    ) as axes:
         for (name, table), (above, below) in zip(tables.items(), axes.T, strict=True):
             for place, scheme in enumerate(("optimal", "linear", "proportional"), 1):
                 above.loglog(table[:, 0], table[:, place], label=scheme)
@@ -192,18 +278,24 @@ def _budgets(report: Report, f: Floats, h: Floats, budget: float, cost: PowerCos
             above.set(title=f"cost {name}", ylabel="gross product")
             below.set(xlabel="budget", ylabel="part of the optimum", ylim=(0, 1.02))
         axes[0, 0].legend()
-    (power, moves), (_, kinks) = ((name, np.ptp(table[:, 4:], axis=0)) for name, table in tables.items())
+    (power, moves), (_, kinks) = (
+        (name, np.ptp(table[:, 4:], axis=0)) for name, table in tables.items()
+    )
     report.claim(
-        f"ours: with a power cost (here {power}) what the schemes buy of the optimum does not depend on the budget",
+        f"ours: with a power cost (here {power}) what the schemes buy of the optimum does not"
+        " depend on the budget",
         bool((moves < 1e-6).all()),
-        f"over budgets 1 to 10,000 linear moves by {moves[0]:.0e}, proportional by {moves[1]:.0e}; with kinks by {kinks[0]:.3f} and"
-        f" {kinks[1]:.3f}",
+        f"over budgets 1 to 10,000 linear moves by {moves[0]:.0e}, proportional by {moves[1]:.0e};"
+        f" with kinks by {kinks[0]:.3f} and {kinks[1]:.3f}",
     )
 
 
 def _ratios(f: Sequence[float], h: Sequence[float], cost: Cost) -> tuple[float, float]:
     best = optimal_schedule(f, h, 1.0, cost).gross_product
-    return linear_scheme(f, h, 1.0, cost).gross_product / best, proportional_equilibrium(f, h, 1.0, cost).gross_product / best
+    return (
+        linear_scheme(f, h, 1.0, cost).gross_product / best,
+        proportional_equilibrium(f, h, 1.0, cost).gross_product / best,
+    )
 
 
 def _linear_is_tight(report: Report) -> None:
@@ -212,12 +304,31 @@ def _linear_is_tight(report: Report) -> None:
         cost = PiecewiseLinearCost([0, 1], [eps, 1 + eps])
         best, linear = optimal_schedule([1], [1], 1.0, cost), linear_scheme([1], [1], 1.0, cost)
         ratio = linear.gross_product / best.gross_product
-        rows.append((eps, best.gross_product, linear.price, linear.gross_product, ratio, (1 + eps) / 2, (1 + eps) / (2 + eps)))
+        rows.append(
+            (
+                eps,
+                best.gross_product,
+                linear.price,
+                linear.gross_product,
+                ratio,
+                (1 + eps) / 2,
+                (1 + eps) / (2 + eps),
+            )
+        )
     report.table(
         "linear_tight",
-        ("epsilon", "optimal", "price", "linear", "linear / optimal", "(1 + eps) / 2", "as printed (1 + eps) / (2 + eps)"),
+        (
+            "epsilon",
+            "optimal",
+            "price",
+            "linear",
+            "linear / optimal",
+            "(1 + eps) / 2",
+            "as printed (1 + eps) / (2 + eps)",
+        ),
         rows,
-        "Half is tight for the linear scheme: one creator, slope epsilon up to quality 1, then 1 + epsilon",
+        "Half is tight for the linear scheme: one creator, slope epsilon up to quality 1, then 1 +"
+        " epsilon",
     )
     report.claim(
         "Chen et al., theorem 6: the ratio 1/2 is tight",
@@ -227,19 +338,26 @@ def _linear_is_tight(report: Report) -> None:
     report.claim(
         "Chen et al., section 6: the ratio of its example is 1/((2 + eps)/(1 + eps))",
         all(abs(row[4] - row[6]) < 1e-9 for row in rows),
-        f"the example's own quality 2/(1 + eps) gives (1 + eps)/2: at epsilon .5 {rows[0][4]:.3f}, not {rows[0][6]:.3f}; one limit",
+        f"the example's own quality 2/(1 + eps) gives (1 + eps)/2: at epsilon .5 {rows[0][4]:.3f},"
+        f" not {rows[0][6]:.3f}; one limit",
     )
     report.table(
         "exponents",
         ("exponent k", "linear / optimal", "proportional / optimal", "k^(-1/k)"),
-        [(k, *_ratios([1, 1], [1, 1], PowerCost(k)), k ** (-1 / k)) for k in (1.0, 1.2, 1.5, 2.0, math.e, 4.0, 10.0)],
+        [
+            (k, *_ratios([1, 1], [1, 1], PowerCost(k)), k ** (-1 / k))
+            for k in (1.0, 1.2, 1.5, 2.0, math.e, 4.0, 10.0)
+        ],
         "Two equal creators with cost x^k: linear is never near half, the worst exponent is e",
     )
 
 
 def _pot_is_bad(report: Report) -> None:
     exponents = (1.0, 1.5, 2.0)
-    rows = [(hard, *(_ratios([1, 1], [hard, 1], PowerCost(k))[1] for k in exponents)) for hard in (1, 10, 100, 10_000, 1_000_000)]
+    rows = [
+        (hard, *(_ratios([1, 1], [hard, 1], PowerCost(k))[1] for k in exponents))
+        for hard in (1, 10, 100, 10_000, 1_000_000)
+    ]
     report.table(
         "proportional_bad",
         ("H", *(f"cost x^{k:g}" for k in exponents)),
@@ -249,12 +367,19 @@ def _pot_is_bad(report: Report) -> None:
     report.claim(
         "Chen et al., theorem 8: the proportional scheme can be arbitrarily bad",
         all(abs(row[1] * (1 + row[0]) - 1) < 1e-9 for row in rows),
-        f"linear cost, difficulties (H, 1): 1/(1 + H), {', '.join(f'{row[1]:.2g}' for row in rows)} at H = 1, 10, 100, 10^4, 10^6; with"
-        f" cost x^2 {rows[-1][3]:.3f} at 10^6",
+        f"linear cost, difficulties (H, 1): 1/(1 + H), {', '.join(f'{row[1]:.2g}' for row in rows)}"
+        f" at H = 1, 10, 100, 10^4, 10^6; with cost x^2 {rows[-1][3]:.3f} at 10^6",
     )
-    with report.plot("proportional_bad", "The pot with a creator of difficulty 1 and one of difficulty H") as axis:
+    with report.plot(
+        "proportional_bad", "The pot with a creator of difficulty 1 and one of difficulty H"
+    ) as axis:
         for place, k in enumerate(exponents, 1):
-            axis.loglog([row[0] for row in rows], [row[place] for row in rows], marker="o", label=f"cost x^{k:g}")
+            axis.loglog(
+                [row[0] for row in rows],
+                [row[place] for row in rows],
+                marker="o",
+                label=f"cost x^{k:g}",
+            )
         axis.set(xlabel="H", ylabel="part of the optimum")
         axis.legend()
 
@@ -278,7 +403,16 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
             ("down, thresholds moved", whole.quality, whole.reward),
         ):
             tempted = incentive_violations(x, reward, h, cost).size
-            rows.append((name, exact.steps.reward.size, rounding, tempted, f @ reward - budget, f @ x / exact.gross_product))
+            rows.append(
+                (
+                    name,
+                    exact.steps.reward.size,
+                    rounding,
+                    tempted,
+                    f @ reward - budget,
+                    f @ x / exact.gross_product,
+                )
+            )
     report.table(
         "whole_money",
         (
@@ -294,33 +428,68 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
     )
     near, _, added, kept = (rows[start::4] for start in range(4))
     report.claim(
-        "ours: rounding rewards to cents makes hundreds of 3000 types prefer another level (a note once had 675, of an instance not given)",
+        "ours: rounding rewards to cents makes hundreds of 3000 types prefer another level (a note"
+        " once had 675, of an instance not given)",
         min(row[3] for row in near) >= 100,
         f"{', '.join(f'{row[3]} with {row[1]} levels' for row in near)}",
     )
     report.claim(
         "ours, earlier: a cent more per level, cumulatively, leaves 10 of them",
         max(row[3] for row in added) <= 10,
-        f"it leaves {', '.join(str(row[3]) for row in added)}, and overspends by {', '.join(f'{row[4] / budget:.1%}' for row in added)}",
+        f"it leaves {', '.join(str(row[3]) for row in added)}, and overspends by"
+        f" {', '.join(f'{row[4] / budget:.1%}' for row in added)}",
     )
     report.claim(
-        "ours: rewards rounded down, with thresholds moved to where nobody prefers another, tempt nobody and stay in the budget",
+        "ours: rewards rounded down, with thresholds moved to where nobody prefers another, tempt"
+        " nobody and stay in the budget",
         all(row[3] == 0 and row[4] <= 0 for row in kept),
-        f"{sum(row[3] for row in kept)} types tempted; gross product at least {min(row[5] for row in kept):.4f} of the optimum",
+        f"{sum(row[3] for row in kept)} types tempted; gross product at least"
+        f" {min(row[5] for row in kept):.4f} of the optimum",
     )
 
 
-# ----------------------------------------------------------------------------------------------------------------------- command
+# --------------------------------------------------------------------------------------------------
 
 
 @click.command("rewards", cls=Command)
-@option("--types", "name", default="geometric", help="uniform, geometric, or a CSV file with columns mass and difficulty.")
-@option("--levels", type=click.IntRange(2, 10_000), default=12, help="Number of types (uniform, geometric).")
-@option("--hardest", type=click.FloatRange(1), default=10.0, help="Difficulty of the least able; the most able has 1 (uniform, geometric).")
-@option("--creators", type=click.IntRange(2), help="How many creators there are. Default: 120, or what the masses of the file add up to.")
-@option("--budget", type=click.FloatRange(0, min_open=True), default=1000.0, help="Money to give out.")
-@option("--exponent", type=click.FloatRange(1), default=2.0, help="Quality x costs a creator its difficulty times x to this power.")
-@option("--instances", type=click.IntRange(5), default=100, help="Random instances on which each theorem is checked.")
+@option(
+    "--types",
+    "name",
+    default="geometric",
+    help="uniform, geometric, or a CSV file with columns mass and difficulty.",
+)
+@option(
+    "--levels",
+    type=click.IntRange(2, 10_000),
+    default=12,
+    help="Number of types (uniform, geometric).",
+)
+@option(
+    "--hardest",
+    type=click.FloatRange(1),
+    default=10.0,
+    help="Difficulty of the least able; the most able has 1 (uniform, geometric).",
+)
+@option(
+    "--creators",
+    type=click.IntRange(2),
+    help="How many creators there are. Default: 120, or what the masses of the file add up to.",
+)
+@option(
+    "--budget", type=click.FloatRange(0, min_open=True), default=1000.0, help="Money to give out."
+)
+@option(
+    "--exponent",
+    type=click.FloatRange(1),
+    default=2.0,
+    help="Quality x costs a creator its difficulty times x to this power.",
+)
+@option(
+    "--instances",
+    type=click.IntRange(5),
+    default=100,
+    help="Random instances on which each theorem is checked.",
+)
 @option("--seed", type=click.IntRange(0), default=1, help="Seed of the random instances.")
 @into_folder("rewards")
 @as_json_option
@@ -336,12 +505,18 @@ def command(
     folder: Path,
     as_json: bool,
 ) -> None:
-    """Paying for quality under a budget: optimal, linear and proportional rewards for the same creators.
+    """Paying for quality under a budget: optimal, linear and proportional rewards for the same
+    creators.
 
-    What the money buys, who produces what, and the reward curves; gross product against budget; every inequality of Chen et al. on
-    random instances, and its algorithm 2 as printed; its examples; what rounding to whole cents breaks, and the rounding that does not.
+    What the money buys, who produces what, and the reward curves; gross product against budget;
+    every inequality of Chen et al. on random instances, and its algorithm 2 as printed; its
+    examples; what rounding to whole cents breaks, and the rounding that does not.
     """
     mass, difficulty = types(name, levels, hardest, creators)
-    report = Report(folder, f"Rewards for quality under a budget of {budget:g}, {Path(name).name} types")
-    study(report, mass, difficulty, budget=budget, exponent=exponent, instances=instances, seed=seed)
+    report = Report(
+        folder, f"Rewards for quality under a budget of {budget:g}, {Path(name).name} types"
+    )
+    study(
+        report, mass, difficulty, budget=budget, exponent=exponent, instances=instances, seed=seed
+    )
     finish(report, as_json)

@@ -1,7 +1,8 @@
-"""A day paid again under another policy, in memory: what it would come to, without touching the warehouse.
+"""A day paid again under another policy, in memory: what it would come to, without touching the
+warehouse.
 
-What belongs here: a copy of what a day is made from, and running the pipeline's own assets on it. What is tried, and what is made of it,
-is in the studies.
+What belongs here: a copy of what a day is made from, and running the pipeline's own assets on it.
+What is tried, and what is made of it, is in the studies.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class TrialError(ExpectedError, LookupError):
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a day comes to. `earned` has an entry for every creator whose video was watched or gifted, in micros, also where it is 0.
+    """What a day comes to. `earned` has an entry for every creator whose video was watched or
+    gifted, in micros, also where it is 0.
 
     `small` marks the half of them with fewer followers (unknown: 0).
     """
@@ -72,7 +74,9 @@ class Trial:
     day: date
 
     def pay(self, policy: Policy, *, changed: str | None = None) -> Outcome:
-        """The day under `policy`; `changed` names the one section in which it differs from the policy that was tried before with `keep`."""
+        """The day under `policy`; `changed` names the one section in which it differs from the
+        policy that was tried before with `keep`.
+        """
         self.con.begin()
         try:
             self._make(policy, changed)
@@ -98,25 +102,36 @@ class Trial:
                            WHERE starts_with(account, 'creator:') GROUP BY account),
                 there AS (SELECT creator_id FROM video_quality WHERE day = $day
                           UNION SELECT creator_id FROM donation_splits WHERE day = $day),
-                known AS (SELECT creator_id, arg_max_null(followers, day) AS followers FROM creators WHERE day <= $day GROUP BY creator_id)
+                known AS (SELECT creator_id, arg_max_null(followers, day) AS followers
+                FROM creators WHERE day <= $day GROUP BY creator_id)
                 SELECT coalesce(micros, 0)::BIGINT, coalesce(followers, 0)::BIGINT
-                FROM there LEFT JOIN earned USING (creator_id) LEFT JOIN known USING (creator_id) ORDER BY creator_id""",
+                FROM there LEFT JOIN earned USING (creator_id) LEFT JOIN known
+                USING (creator_id) ORDER BY creator_id""",
             {"day": self.day},
         ).fetchall()
         gross, platform, carried = self.con.execute(
-            f"""SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')), 0)::BIGINT,
+            f"""SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')),
+                0)::BIGINT,
                        coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
-                       coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
+                       coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')),
+                       0)::BIGINT
                 FROM ({query("ledger_entries")})""",
             {"day": self.day},
         ).fetchall()[0]
         earned, followers = np.array(rows, dtype=np.int64).reshape(-1, 2).T
-        return Outcome(earned, followers < np.median(followers) if followers.size else followers < 0, gross, platform, carried)
+        return Outcome(
+            earned,
+            followers < np.median(followers) if followers.size else followers < 0,
+            gross,
+            platform,
+            carried,
+        )
 
 
 @contextmanager
 def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
-    """Copy what `day` is made from into memory; reads what readers see, so that it neither waits for a run nor stops one.
+    """Copy what `day` is made from into memory; reads what readers see, so that it neither waits
+    for a run nor stops one.
 
     Raises
     ------
@@ -131,15 +146,31 @@ def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
         con.execute(";\n".join(table.ddl() for table in TABLES.values()))
         first = day - timedelta(days=window_days - 1)
         with Warehouse(home).read() as source:
-            for table in (*SNAPSHOTS, *AUDIENCE, *MARKET, TABLES["market_commits"], TABLES["ad_pools"], TABLES["written_days"], *DAILY):
+            for table in (
+                *SNAPSHOTS,
+                *AUDIENCE,
+                *MARKET,
+                TABLES["market_commits"],
+                TABLES["ad_pools"],
+                TABLES["written_days"],
+                *DAILY,
+            ):
                 since = first if table in DAILY else date.min
                 con.register(
-                    "found", source.execute(f"SELECT * FROM {table.name} WHERE day BETWEEN ? AND ?", [since, day]).to_arrow_reader()
+                    "found",
+                    source.execute(
+                        f"SELECT * FROM {table.name} WHERE day BETWEEN ? AND ?", [since, day]
+                    ).to_arrow_reader(),
                 )
                 con.execute(f"INSERT INTO {table.name} BY NAME FROM found")
                 con.unregister("found")
-        if not con.execute("FROM written_days WHERE table_name = 'donation_splits' AND day = ?", [day]).fetchall():
-            raise TrialError(f"{day} is not made, or not published. Make it first: earnings run --from {day} --to {day}")
+        if not con.execute(
+            "FROM written_days WHERE table_name = 'donation_splits' AND day = ?", [day]
+        ).fetchall():
+            raise TrialError(
+                f"{day} is not made, or not published. Make it first: earnings run --from {day}"
+                f" --to {day}"
+            )
         yield Trial(con, Warehouse(home), day)
     finally:
         con.close()

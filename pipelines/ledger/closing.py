@@ -1,7 +1,8 @@
-"""Closing days: what every creator is owed through a day becomes a statement in cents, and the days can no longer change.
+"""Closing days: what every creator is owed through a day becomes a statement in cents, and the days
+can no longer change.
 
-What belongs here: the conditions, the amounts, and the one transaction of a closing. What a creator reads is in `statement.py`;
-how a closed day is corrected afterwards is in `restatement.py`.
+What belongs here: the conditions, the amounts, and the one transaction of a closing. What a creator
+reads is in `statement.py`; how a closed day is corrected afterwards is in `restatement.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class ClosingError(ExpectedError, RuntimeError):
 
 @dataclass(frozen=True)
 class Closing:
-    """What a closing paid, and the hash of its transaction: note it elsewhere, and no later rewriting of the ledger goes unseen."""
+    """What a closing paid, and the hash of its transaction: note it elsewhere, and no later
+    rewriting of the ledger goes unseen.
+    """
 
     first_day: date
     through: date
@@ -46,14 +49,15 @@ class Closing:
 def close(home: Home, through: date) -> Closing:
     """Issue statements for all days up to and with `through` that are not closed yet.
 
-    Each creator is paid the whole cents of what the ledger owes; the rest, and a debt that a restatement left, stays on the
-    account and is in the creator's next statement. Closing again through the same day changes nothing.
+    Each creator is paid the whole cents of what the ledger owes; the rest, and a debt that a
+    restatement left, stays on the account and is in the creator's next statement. Closing again
+    through the same day changes nothing.
 
     Raises
     ------
     ClosingError
-        A day is not complete, has files that were not loaded, or was paid under another policy than the one in force; or the
-        ledger does not verify.
+        A day is not complete, has files that were not loaded, or was paid under another policy than
+        the one in force; or the ledger does not verify.
     """
     house = Warehouse(home)
     with house.open() as con:
@@ -62,23 +66,36 @@ def close(home: Home, through: date) -> Closing:
             return _closing(con, closed, "already closed")
         _refuse_unfinished(con, home, home.policies, closed, through)
         if findings := verify(con).findings:
-            raise ClosingError(f"the ledger does not verify: {findings[0]}. See all of it: earnings ledger verify")
+            raise ClosingError(
+                f"the ledger does not verify: {findings[0]}. See all of it: earnings ledger verify"
+            )
         first = closed + timedelta(days=1) if closed else _first_day(con)
         with house.transaction(con, f"statements of {first} to {through}", closing=through):
             con.execute(
                 f"CREATE OR REPLACE TEMP TABLE issued AS {query('statements')}",
                 {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT},
             )
-            con.execute(
-                f"""CREATE OR REPLACE TEMP TABLE paid_out AS
-                    SELECT kind || creator_id AS account, 'statement' AS part, sign * {MICROS_PER_CENT} * paid_cents AS amount_micros
-                    FROM issued, (VALUES ('creator:', -1), ('statement:', 1)) AS side(kind, sign) WHERE paid_cents > 0
-                    ORDER BY account"""
-            )
+            con.execute(f"""CREATE OR REPLACE TEMP TABLE paid_out AS
+                    SELECT kind || creator_id AS account, 'statement' AS part,
+                    sign * {MICROS_PER_CENT} * paid_cents AS amount_micros
+                    FROM issued, (VALUES ('creator:', -1), ('statement:', 1)) AS side(kind,
+                    sign) WHERE paid_cents > 0
+                    ORDER BY account""")
             book = Book(con, through, through, "", "", CODE_VERSION)
-            book.append(Entries.of(con, "paid_out"), "statement", 1, f"statements of {first} to {through}", None)
+            book.append(
+                Entries.of(con, "paid_out"),
+                "statement",
+                1,
+                f"statements of {first} to {through}",
+                None,
+            )
             con.execute("INSERT INTO statements BY NAME SELECT * FROM issued ORDER BY creator_id")
-            enforce(con, ["statements", "ledger_entries"], through, quarantine_limit=home.settings.quarantine_limit)
+            enforce(
+                con,
+                ["statements", "ledger_entries"],
+                through,
+                quarantine_limit=home.settings.quarantine_limit,
+            )
         closing = _closing(con, through, "closed")
     house.publish()
     return closing
@@ -87,10 +104,13 @@ def close(home: Home, through: date) -> Closing:
 def _closing(con: Connection, through: date, outcome: str) -> Closing:
     first, count, paid, carried = con.execute(
         """SELECT coalesce(min(first_day), $day), count(*), coalesce(sum(paid_cents), 0)::BIGINT,
-                  coalesce(sum(carried_forward_micros), 0)::BIGINT FROM statements WHERE day = $day""",
+                  coalesce(sum(carried_forward_micros), 0)::BIGINT FROM statements
+                  WHERE day = $day""",
         {"day": through},
     ).fetchall()[0]
-    (head,) = con.execute("SELECT hash FROM ledger_transactions WHERE kind = 'statement' AND day = ?", [through]).fetchall()[0]
+    (head,) = con.execute(
+        "SELECT hash FROM ledger_transactions WHERE kind = 'statement' AND day = ?", [through]
+    ).fetchall()[0]
     return Closing(first, through, count, paid, carried, head, outcome)
 
 
@@ -99,7 +119,9 @@ def _first_day(con: Connection) -> date:
     return first  # type: ignore[no-any-return]
 
 
-def _refuse_unfinished(con: Connection, home: Home, policies: PolicyBook, closed: date | None, through: date) -> None:
+def _refuse_unfinished(
+    con: Connection, home: Home, policies: PolicyBook, closed: date | None, through: date
+) -> None:
     days = [d for d in days_of(con, home) if d.day <= through and not (closed and d.day <= closed)]
     if not days or days[-1].day < through:
         last = f"the last day before it is {days[-1].day}" if days else "no day before it is open"
@@ -110,7 +132,13 @@ def _refuse_unfinished(con: Connection, home: Home, policies: PolicyBook, closed
         if d.state != "complete":
             raise ClosingError(f"{d.day} is {d.state} ({d.note}). {again}")
         if files := waiting.get(d.day):
-            raise ClosingError(f"{d.day} has files that were not loaded as they are now: {', '.join(files)}. {again}")
+            raise ClosingError(
+                f"{d.day} has files that were not loaded as they are now: {', '.join(files)}."
+                f" {again}"
+            )
         policy = policies.in_force(d.day)
         if d.policy_hash not in ("", policy.hash):
-            raise ClosingError(f"{d.day} was paid under policy {d.policy_hash}; in force is {policy.name} {policy.hash}. {again}")
+            raise ClosingError(
+                f"{d.day} was paid under policy {d.policy_hash}; in force is {policy.name}"
+                f" {policy.hash}. {again}"
+            )

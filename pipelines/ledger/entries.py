@@ -1,7 +1,9 @@
-"""A day's payouts and a month's bonuses as transactions of balanced entries, chained by hash and never updated.
+"""A day's payouts and a month's bonuses as transactions of balanced entries, chained by hash and
+never updated.
 
-What belongs here: turning the payout tables of a day or month into entries, recognising one that was posted before, reversing and
-reissuing one that changed, and the chain. Statements are in `closing.py`, proofs in `verification.py`.
+What belongs here: turning the payout tables of a day or month into entries, recognising one that
+was posted before, reversing and reissuing one that changed, and the chain. Statements are in
+`closing.py`, proofs in `verification.py`.
 """
 
 from __future__ import annotations
@@ -20,18 +22,24 @@ from pipelines.policy import Policy
 from pipelines.queries import query
 from pipelines.warehouse import CODE_VERSION, Connection, closed_through, in_batches
 
-# Lengths before the texts: an id may hold any character, so no separator would tell ('a|b', 'c') from ('a', 'b|c').
+# Lengths before the texts: an id may hold any character, so no separator would tell ('a|b', 'c')
+# from ('a', 'b|c').
 _LINE = "strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros"
 NO_ENTRIES = hashlib.sha256().hexdigest()
 
 REVERSALS = {"payout": "reversal", "bonus": "bonus-reversal"}
-ENTRIES_OF = {"payout": "ledger_entries", "bonus": "bonus_entries"}  # the query that says what is owed
+ENTRIES_OF = {
+    "payout": "ledger_entries",
+    "bonus": "bonus_entries",
+}  # the query that says what is owed
 _AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True)
 class Posting:
-    """What posting a day or a month did. `unchanged`: the ledger already said so; `reissued`: the old transaction was reversed first."""
+    """What posting a day or a month did. `unchanged`: the ledger already said so; `reissued`: the
+    old transaction was reversed first.
+    """
 
     txn_id: str
     revision: int
@@ -42,37 +50,55 @@ class Posting:
 def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None = None) -> Posting:
     """Bring the ledger to what the payout tables say of `day`. Call it inside a transaction.
 
-    A transaction's id is a function of day, kind and revision. If the entries equal those of the day's latest payout,
-    nothing is written; if they differ, that payout is reversed and a new revision is issued. Both are booked on the day
-    itself, or, if statements were issued for it, on the first day after them.
+    A transaction's id is a function of day, kind and revision. If the entries equal those of the
+    day's latest payout, nothing is written; if they differ, that payout is reversed and a new
+    revision is issued. Both are booked on the day itself, or, if statements were issued for it, on
+    the first day after them.
     """
     keep_policy(con, policy)
     return _post(con, day, "payout", _input_hash(con, day, day), policy.hash, reason)
 
 
-def post_bonuses(con: Connection, first: date, last: date, policy_hash: str, *, reason: str | None = None) -> Posting:
-    """Bring the ledger to what `creator_bonuses` says of the month from `first` to `last`, as `post_day` does for a day."""
+def post_bonuses(
+    con: Connection, first: date, last: date, policy_hash: str, *, reason: str | None = None
+) -> Posting:
+    """Bring the ledger to what `creator_bonuses` says of the month from `first` to `last`, as
+    `post_day` does for a day.
+    """
     return _post(con, last, "bonus", _input_hash(con, first, last), policy_hash, reason)
 
 
 def keep_policy(con: Connection, policy: Policy) -> None:
     """Keep in full what amounts are, or will be, paid under."""
     con.execute(
-        "INSERT INTO policies SELECT $1, $2, $3, $4 WHERE NOT EXISTS (FROM policies WHERE policy_hash = $1)",
+        "INSERT INTO policies SELECT $1, $2, $3, $4 WHERE NOT EXISTS (FROM policies WHERE"
+        " policy_hash = $1)",
         [policy.hash, policy.name, policy.effective_from, policy.content],
     )
 
 
-def latest_revision(con: Connection, day: date, kind: Literal["payout", "bonus"]) -> tuple[Any, ...] | None:
-    """Id, revision and hashes (entries, inputs, policy, code) of the last payout of a day, or bonuses of the month that ends on it."""
+def latest_revision(
+    con: Connection, day: date, kind: Literal["payout", "bonus"]
+) -> tuple[Any, ...] | None:
+    """Id, revision and hashes (entries, inputs, policy, code) of the last payout of a day, or
+    bonuses of the month that ends on it.
+    """
     return con.execute(
-        """SELECT txn_id, revision, entries_hash, input_hash, policy_hash, code_version FROM ledger_transactions
+        """SELECT txn_id, revision, entries_hash, input_hash, policy_hash, code_version
+            FROM ledger_transactions
            WHERE day = ? AND kind = ? ORDER BY revision DESC LIMIT 1""",
         [day, kind],
     ).fetchone()
 
 
-def _post(con: Connection, day: date, kind: Literal["payout", "bonus"], input_hash: str, policy_hash: str, reason: str | None) -> Posting:
+def _post(
+    con: Connection,
+    day: date,
+    kind: Literal["payout", "bonus"],
+    input_hash: str,
+    policy_hash: str,
+    reason: str | None,
+) -> Posting:
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day})
     posting = Entries.of(con, "posting")
     latest = latest_revision(con, day, kind)
@@ -82,21 +108,31 @@ def _post(con: Connection, day: date, kind: Literal["payout", "bonus"], input_ha
     made_of = (input_hash, policy_hash, CODE_VERSION)
     book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)
     if not latest:
-        return Posting(book.append(posting, kind, 1, reason or f"first {kind}", None), 1, "posted", posting.count)
+        return Posting(
+            book.append(posting, kind, 1, reason or f"first {kind}", None),
+            1,
+            "posted",
+            posting.count,
+        )
     replaced, revision = latest[0], latest[1] + 1
     why = reason or _what_changed(latest[3:], made_of)
     con.execute(
         """CREATE OR REPLACE TEMP TABLE undone AS
-           SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries WHERE txn_id = ? ORDER BY account, part""",
+           SELECT account, part, -amount_micros AS amount_micros FROM ledger_entries
+           WHERE txn_id = ? ORDER BY account, part""",
         [replaced],
     )
     book.append(Entries.of(con, "undone"), REVERSALS[kind], latest[1], why, replaced)
-    return Posting(book.append(posting, kind, revision, why, replaced), revision, "reissued", posting.count)
+    return Posting(
+        book.append(posting, kind, revision, why, replaced), revision, "reissued", posting.count
+    )
 
 
 @dataclass(frozen=True)
 class Entries:
-    """A table of entries to be (account, part, amount_micros), in the order in which they will be stored, with their hash."""
+    """A table of entries to be (account, part, amount_micros), in the order in which they will be
+    stored, with their hash.
+    """
 
     table: str
     hash: str
@@ -110,9 +146,11 @@ class Entries:
 
 
 def entries_hashes(con: Connection, entries: str) -> dict[str, str]:
-    """Hash of the entries of every transaction in a table or query: SHA-256 of a line an entry, in the order of account and part.
+    """Hash of the entries of every transaction in a table or query: SHA-256 of a line an entry, in
+    the order of account and part.
 
-    The lines are hashed as they come, so that a day of ten million creators need not be one text in memory.
+    The lines are hashed as they come, so that a day of ten million creators need not be one text in
+    memory.
     """
     digests: dict[str, Any] = {}
     sql = f"SELECT txn_id, chr(10) || {_LINE} AS line FROM {entries} ORDER BY txn_id, account, part"
@@ -139,15 +177,35 @@ class Book:
     policy_hash: str
     code_version: str
 
-    def append(self, entries: Entries, kind: str, revision: int, reason: str, link: str | None) -> str:
+    def append(
+        self, entries: Entries, kind: str, revision: int, reason: str, link: str | None
+    ) -> str:
         """Append one transaction; returns its id."""
         txn_id = transaction_id(self.day, kind, revision)
-        last = self.con.execute("SELECT seq, hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1").fetchone() or (0, "")
+        last = self.con.execute(
+            "SELECT seq, hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1"
+        ).fetchone() or (0, "")
         made_of = [self.input_hash, self.policy_hash, self.code_version]
-        row = [last[0] + 1, txn_id, self.day, kind, revision, self.booked_day, reason, link, *made_of, entries.hash, last[1]]
-        self.con.execute(f"INSERT INTO ledger_transactions VALUES ({', '.join('?' * (len(row) + 1))})", [*row, transaction_hash(row)])
+        row = [
+            last[0] + 1,
+            txn_id,
+            self.day,
+            kind,
+            revision,
+            self.booked_day,
+            reason,
+            link,
+            *made_of,
+            entries.hash,
+            last[1],
+        ]
         self.con.execute(
-            f"INSERT INTO ledger_entries BY NAME SELECT ? AS txn_id, ?::DATE AS day, account, part, amount_micros FROM {entries.table}",
+            f"INSERT INTO ledger_transactions VALUES ({', '.join('?' * (len(row) + 1))})",
+            [*row, transaction_hash(row)],
+        )
+        self.con.execute(
+            "INSERT INTO ledger_entries BY NAME SELECT ? AS txn_id, ?::DATE AS day, account, part,"
+            f" amount_micros FROM {entries.table}",
             [txn_id, self.day],
         )
         return txn_id
@@ -163,8 +221,12 @@ def transaction_id(day: date, kind: str, revision: int) -> str:
 
 
 def transaction_hash(row: Sequence[Any]) -> str:
-    """Hash of a row of `ledger_transactions` up to and with `prev_hash`; JSON, so that no two rows read alike."""
-    return hashlib.sha256(json.dumps([str(v) if isinstance(v, date) else v for v in row]).encode()).hexdigest()
+    """Hash of a row of `ledger_transactions` up to and with `prev_hash`; JSON, so that no two rows
+    read alike.
+    """
+    return hashlib.sha256(
+        json.dumps([str(v) if isinstance(v, date) else v for v in row]).encode()
+    ).hexdigest()
 
 
 def _what_changed(before: Sequence[str], now: Sequence[str]) -> str:
@@ -174,10 +236,14 @@ def _what_changed(before: Sequence[str], now: Sequence[str]) -> str:
 
 
 def _input_hash(con: Connection, first: date, last: date) -> str:
-    """Hash of the landing files that some days were made from: their own, and every snapshot up to them."""
+    """Hash of the landing files that some days were made from: their own, and every snapshot up to
+    them.
+    """
     (digest,) = con.execute(
-        """SELECT sha256(coalesce(string_agg(table_name || '|' || file || '|' || sha256, chr(10) ORDER BY table_name, file), ''))
-           FROM landing_files WHERE day BETWEEN $first AND $last OR (day < $first AND table_name IN ('viewers', 'creators', 'videos'))""",
+        """SELECT sha256(coalesce(string_agg(table_name || '|' || file || '|' || sha256,
+            chr(10) ORDER BY table_name, file), ''))
+           FROM landing_files WHERE day BETWEEN $first AND $last OR (day < $first
+           AND table_name IN ('viewers', 'creators', 'videos'))""",
         {"first": first, "last": last},
     ).fetchall()[0]
     return str(digest)

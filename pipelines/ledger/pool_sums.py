@@ -1,8 +1,9 @@
-"""What an explanation needs of all videos of an ad pool, read in one stream each: units' views and medians, whatever the pool's size.
+"""What an explanation needs of all videos of an ad pool, read in one stream each: units' views and
+medians, whatever the pool's size.
 
-What belongs here: reading. What a payout would be without a factor is in `counterfactual.py`. Columns stay in memory while they are
-few and go to a temporary file (TMPDIR) when they are many: 80 bytes a video while medians are found, 8 a unit as long as the pool is
-explained.
+What belongs here: reading. What a payout would be without a factor is in `counterfactual.py`.
+Columns stay in memory while they are few and go to a temporary file (TMPDIR) when they are many: 80
+bytes a video while medians are found, 8 a unit as long as the pool is explained.
 """
 
 from __future__ import annotations
@@ -28,12 +29,17 @@ _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
 
 FACTORS_SQL = f"""viewers::DOUBLE AS viewers, qualified_views / (viewers * group_weight) AS trust, group_weight, {", ".join(COMPONENTS)}"""
-_OF_POOL = "FROM ad_payouts JOIN video_quality USING (day, video_id) WHERE day = $day AND category = $category"
+_OF_POOL = (
+    "FROM ad_payouts JOIN video_quality USING (day, video_id) WHERE day = $day AND category ="
+    " $category"
+)
 
 
 @dataclass(frozen=True)
 class PoolSums:
-    """How many videos a pool has, its units' views, the median of every factor and of the payouts, and whether groups weighed anything."""
+    """How many videos a pool has, its units' views, the median of every factor and of the payouts,
+    and whether groups weighed anything.
+    """
 
     videos: int
     units: ShareSketch
@@ -47,7 +53,9 @@ def pool_sums(con: Connection, day: date, category: str, ads: Ads) -> PoolSums:
     pool = {"day": day, "category": category}
     views = _Spool(np.float64)
     order = "" if ads.fairness_unit == "video" else "ORDER BY unit_id, video_id"
-    for _, of_unit, _ in whole_units(_stream(con, f"SELECT unit_id, effective_views {_OF_POOL} {order}", pool)):
+    for _, of_unit, _ in whole_units(
+        _stream(con, f"SELECT unit_id, effective_views {_OF_POOL} {order}", pool)
+    ):
         views.add(of_unit)
     columns = {name: _Spool(np.float64) for name in FACTORS} | {"payout_micros": _Spool(np.int64)}
     videos, reweighted = 0, False
@@ -56,18 +64,32 @@ def pool_sums(con: Connection, day: date, category: str, ads: Ads) -> PoolSums:
         for name, column in columns.items():
             column.add(batch[name].to_numpy())
         reweighted |= bool((batch["group_weight"].to_numpy() != 1).any())
-    medians = {name: median_of_chunks(column) if videos else 0.0 for name, column in columns.items()}
-    return PoolSums(videos, ShareSketch(views), {name: medians[name] for name in FACTORS}, medians["payout_micros"], reweighted)
+    medians = {
+        name: median_of_chunks(column) if videos else 0.0 for name, column in columns.items()
+    }
+    return PoolSums(
+        videos,
+        ShareSketch(views),
+        {name: medians[name] for name in FACTORS},
+        medians["payout_micros"],
+        reweighted,
+    )
 
 
-def views_of_units(con: Connection, day: date, category: str, units: list[str]) -> dict[str, npt.NDArray[np.float64]]:
+def views_of_units(
+    con: Connection, day: date, category: str, units: list[str]
+) -> dict[str, npt.NDArray[np.float64]]:
     """The effective views of the videos of some units, in the order of the videos."""
     found = con.execute(
-        f"""SELECT unit_id, list(effective_views ORDER BY video_id) AS views {_OF_POOL} AND unit_id IN (SELECT unnest($units))
+        f"""SELECT unit_id, list(effective_views ORDER BY video_id) AS views {_OF_POOL}
+            AND unit_id IN (SELECT unnest($units))
             GROUP BY unit_id""",
         {"day": day, "category": category, "units": units},
     ).to_arrow_table()
-    return {unit.as_py(): views.values.to_numpy() for unit, views in zip(found["unit_id"], found["views"], strict=True)}
+    return {
+        unit.as_py(): views.values.to_numpy()
+        for unit, views in zip(found["unit_id"], found["views"], strict=True)
+    }
 
 
 def _stream(con: Connection, sql: str, parameters: dict[str, Any]) -> Iterator[pa.Table]:
@@ -81,7 +103,9 @@ class _Spool:
     """A column of numbers that is written once and read again and again."""
 
     kind: type[np.float64] | type[np.int64]
-    _file: SpooledTemporaryFile[bytes] = field(default_factory=lambda: SpooledTemporaryFile(max_size=_IN_MEMORY))  # noqa: SIM115
+    _file: SpooledTemporaryFile[bytes] = field(
+        default_factory=lambda: SpooledTemporaryFile(max_size=_IN_MEMORY)
+    )
 
     def add(self, values: npt.NDArray[Any]) -> None:
         self._file.write(values.astype(self.kind).tobytes())

@@ -1,7 +1,9 @@
-"""Correcting closed days: what was paid is reversed and reissued in the open period, with the reason and who gains and loses.
+"""Correcting closed days: what was paid is reversed and reissued in the open period, with the
+reason and who gains and loses.
 
-What belongs here: which days are touched, making them again in one transaction, and the difference. The difference is computed by
-doing it and rolling back, so what is shown is what will happen; `digest` makes sure that nothing else is applied.
+What belongs here: which days are touched, making them again in one transaction, and the difference.
+The difference is computed by doing it and rolling back, so what is shown is what will happen;
+`digest` makes sure that nothing else is applied.
 """
 
 from __future__ import annotations
@@ -48,9 +50,11 @@ class Change:
 
 @dataclass(frozen=True)
 class RestatedDay:
-    """One day's accounts before and after (micros); `accounts` are gross, creators, platform and carry.
+    """One day's accounts before and after (micros); `accounts` are gross, creators, platform and
+    carry.
 
-    `of` is `bonus` for the bonuses of the month that ends on the day; they are no part of the day's own row.
+    `of` is `bonus` for the bonuses of the month that ends on the day; they are no part of the day's
+    own row.
     """
 
     day: date
@@ -97,25 +101,35 @@ Made = tuple[str, date, Metadata]  # an asset, a day it made again, and what it 
 
 
 def restate(
-    home: Home, first: date, last: date, *, reason: str, budget_neutral: bool = False, expected: str | None = None
+    home: Home,
+    first: date,
+    last: date,
+    *,
+    reason: str,
+    budget_neutral: bool = False,
+    expected: str | None = None,
 ) -> tuple[Restatement, list[Made]]:
-    """Make closed days again from what is in `landing/` and the policy in force now; all of it in one transaction.
+    """Make closed days again from what is in `landing/` and the policy in force now; all of it in
+    one transaction.
 
-    Later days that depend on them follow: by carried money, a score's window, a changed snapshot. So do bonuses of their months that
-    were paid. Closed days are reversed and reissued in the open period, open ones on their own day.
+    Later days that depend on them follow: by carried money, a score's window, a changed snapshot.
+    So do bonuses of their months that were paid. Closed days are reversed and reissued in the open
+    period, open ones on their own day.
 
     Parameters
     ----------
     budget_neutral
-        Creators together keep exactly what they were paid for each closed day: the new amounts are scaled to the old total by
-        largest remainder, and the platform bears the difference. Bonuses follow their schedule, which has a budget of its own.
+        Creators together keep exactly what they were paid for each closed day: the new amounts are
+        scaled to the old total by largest remainder, and the platform bears the difference. Bonuses
+        follow their schedule, which has a budget of its own.
     expected
         None: only show what would change. The `digest` of what was shown: do that.
 
     Raises
     ------
     RestatementError
-        A day is open or has not landed; or the restatement would not do what `expected` says, because something changed since.
+        A day is open or has not landed; or the restatement would not do what `expected` says,
+        because something changed since.
     """
     house = Warehouse(home)
     with house.open() as con:
@@ -124,16 +138,27 @@ def restate(
             days, made = _restate_days(con, house, first, last, reason, budget_neutral)
             closed = closed_through(con)
             assert closed is not None
-            found = Restatement(reason, budget_neutral, closed + timedelta(days=1), tuple(days), expected is not None)
+            found = Restatement(
+                reason,
+                budget_neutral,
+                closed + timedelta(days=1),
+                tuple(days),
+                expected is not None,
+            )
             if expected is None:
                 con.rollback()
             elif found.digest != expected:
-                raise RestatementError("files, policies or the warehouse changed since the difference was shown; nothing was written")
+                raise RestatementError(
+                    "files, policies or the warehouse changed since the difference was shown;"
+                    " nothing was written"
+                )
             else:
                 house.store.before_commit(con, f"restated {first} to {last}: {reason}", None)
                 con.commit()
         except BaseException:
-            with suppress(duckdb.TransactionException):  # none is open any more: the commit itself failed
+            with suppress(
+                duckdb.TransactionException
+            ):  # none is open any more: the commit itself failed
                 con.rollback()
             raise
     if expected is not None:
@@ -148,11 +173,19 @@ def _restate_days(
     closed = closed_through(con)
     if closed is None or last > closed:
         upto = f"closed is what lies through {closed}" if closed else "no day is closed"
-        raise RestatementError(f"{last} is open: {upto}. An open day is simply run again: earnings run --from {first} --to {last}")
+        raise RestatementError(
+            f"{last} is open: {upto}. An open day is simply run again: earnings run --from {first}"
+            f" --to {last}"
+        )
     asked = [day for day in home.landed() if first <= day <= last]
     if not asked:
         raise RestatementError(f"no day from {first} to {last} has landed")
-    complete = [row[0] for row in con.execute("SELECT day FROM written_days WHERE table_name = 'creator_earnings'").fetchall()]
+    complete = [
+        row[0]
+        for row in con.execute(
+            "SELECT day FROM written_days WHERE table_name = 'creator_earnings'"
+        ).fetchall()
+    ]
     widest = timedelta(days=max(policy.quality.window_days for policy in policies.versions) - 1)
     reach = last  # the last day that what changed so far can touch
     days: list[RestatedDay] = []
@@ -168,66 +201,113 @@ def _restate_days(
         for asset in ASSETS:
             if asset.name in LANDING and day not in asked:
                 continue
-            if asset.name == "ledger_entries" and day <= closed and (budget_neutral or day in asked):
+            if (
+                asset.name == "ledger_entries"
+                and day <= closed
+                and (budget_neutral or day in asked)
+            ):
                 _adjust(con, day, neutral=budget_neutral)
             made.append((asset.name, day, asset.make(run)))
-        changed = {row[0] for row in con.execute("SELECT table_name FROM written_days WHERE changed > ?", [clock]).fetchall()}
+        changed = {
+            row[0]
+            for row in con.execute(
+                "SELECT table_name FROM written_days WHERE changed > ?", [clock]
+            ).fetchall()
+        }
         if changed & {table.name for table in SNAPSHOTS}:
             reach = date.max
         if "viewer_events" in changed:
             reach = max(reach, day + widest)
         if _carried_out(con, day) != carried_out:
             reach = max(reach, min((d for d in complete if d > day), default=reach))
-        posting = next(metadata for name, of, metadata in made if (name, of) == ("ledger_entries", day))
+        posting = next(
+            metadata for name, of, metadata in made if (name, of) == ("ledger_entries", day)
+        )
         days.append(_difference(day, "day", day <= closed, posting, before, _balances(con, day)))
     for begin in sorted({MONTH.first(restated.day) for restated in days}):
         month_end = MONTH.last(begin)
         if latest_revision(con, month_end, "bonus"):
             before = _balances(con, month_end, "bonus")
             why = f"follows from the restatement of {asked[0]}: {reason}"
-            posting = creator_bonuses.make(Period(con, month_end, house, policies.in_force(month_end), why, first=begin))
+            posting = creator_bonuses.make(
+                Period(con, month_end, house, policies.in_force(month_end), why, first=begin)
+            )
             made.append(("creator_bonuses", begin, posting))
-            days.append(_difference(month_end, "bonus", month_end <= closed, posting, before, _balances(con, month_end, "bonus")))
+            days.append(
+                _difference(
+                    month_end,
+                    "bonus",
+                    month_end <= closed,
+                    posting,
+                    before,
+                    _balances(con, month_end, "bonus"),
+                )
+            )
     return days, made
 
 
 def _adjust(con: Connection, day: date, *, neutral: bool) -> None:
-    """Replace the day's adjustments by those that give creators together what the ledger gives them now, or by none."""
+    """Replace the day's adjustments by those that give creators together what the ledger gives them
+    now, or by none.
+    """
     con.execute("DELETE FROM adjustments WHERE day = ?", [day])
     if not neutral:
         return
     rows = con.execute(
-        f"""SELECT account[9:] AS creator_id, sum(amount_micros)::BIGINT AS micros FROM ({query("ledger_entries")})
+        f"""SELECT account[9:] AS creator_id, sum(amount_micros)::BIGINT AS micros
+            FROM ({query("ledger_entries")})
             WHERE starts_with(account, 'creator:') GROUP BY account ORDER BY account""",
         {"day": day},
     ).fetchall()
-    budget = sum(micros for creator, micros in _balances(con, day).items() if creator.startswith("creator:"))
+    budget = sum(
+        micros for creator, micros in _balances(con, day).items() if creator.startswith("creator:")
+    )
     if budget and not any(micros for _, micros in rows):
-        raise RestatementError(f"{day}: nobody would earn anything, so {budget} micros cannot be kept for creators")
+        raise RestatementError(
+            f"{day}: nobody would earn anything, so {budget} micros cannot be kept for creators"
+        )
     creators, amounts = [row[0] for row in rows], [row[1] for row in rows]
     kept = apportion(amounts, budget, keys=creators).tolist() if rows else []
-    changes = [(day, creator, k - amount) for creator, amount, k in zip(creators, amounts, kept, strict=True) if k != amount]
+    changes = [
+        (day, creator, k - amount)
+        for creator, amount, k in zip(creators, amounts, kept, strict=True)
+        if k != amount
+    ]
     if changes:
         con.executemany("INSERT INTO adjustments VALUES (?, ?, ?)", changes)
 
 
 def _balances(con: Connection, day: date, of: Literal["day", "bonus"] = "day") -> dict[str, int]:
-    """What the ledger says of the day, or of the bonuses kept under it, by account (micros); reversed payouts cancel out."""
+    """What the ledger says of the day, or of the bonuses kept under it, by account (micros);
+    reversed payouts cancel out.
+    """
     return dict(
         con.execute(
             """SELECT account, sum(amount_micros)::BIGINT AS micros FROM ledger_entries
-               WHERE day = ? AND part <> 'statement' AND starts_with(part, 'bonus:') = ? GROUP BY account HAVING micros <> 0""",
+               WHERE day = ? AND part <> 'statement' AND starts_with(part, 'bonus:') = ?
+               GROUP BY account HAVING micros <> 0""",
             [day, of == "bonus"],
         ).fetchall()
     )
 
 
 def _carried_out(con: Connection, day: date) -> dict[str, int]:
-    return dict(con.execute("SELECT category, carry_out_micros FROM ad_pools WHERE day = ? AND carry_out_micros > 0", [day]).fetchall())
+    return dict(
+        con.execute(
+            "SELECT category, carry_out_micros FROM ad_pools WHERE day = ? AND"
+            " carry_out_micros > 0",
+            [day],
+        ).fetchall()
+    )
 
 
 def _difference(
-    day: date, of: Literal["day", "bonus"], closed: bool, posting: Metadata, before: dict[str, int], after: dict[str, int]
+    day: date,
+    of: Literal["day", "bonus"],
+    closed: bool,
+    posting: Metadata,
+    before: dict[str, int],
+    after: dict[str, int],
 ) -> RestatedDay:
     def total(balances: dict[str, int], prefix: str) -> int:
         return sum(micros for account, micros in balances.items() if account.startswith(prefix))
@@ -241,6 +321,18 @@ def _difference(
             ("carry", "carry:", 1),
         )
     }
-    creators = sorted(account for account in before.keys() | after.keys() if account.startswith("creator:"))
-    changes = (Change(a.removeprefix("creator:"), before.get(a, 0), after.get(a, 0)) for a in creators)
-    return RestatedDay(day, of, closed, posting["outcome"], posting["revision"], accounts, tuple(c for c in changes if c.gain))
+    creators = sorted(
+        account for account in before.keys() | after.keys() if account.startswith("creator:")
+    )
+    changes = (
+        Change(a.removeprefix("creator:"), before.get(a, 0), after.get(a, 0)) for a in creators
+    )
+    return RestatedDay(
+        day,
+        of,
+        closed,
+        posting["outcome"],
+        posting["revision"],
+        accounts,
+        tuple(c for c in changes if c.gain),
+    )

@@ -1,7 +1,9 @@
-"""A creator's month: what the account held, what was earned, corrected and paid, and why the ad pools paid what they did.
+"""A creator's month: what the account held, what was earned, corrected and paid, and why the ad
+pools paid what they did.
 
-What belongs here: the month as the ledger books it, summed explanations, text and the self-contained HTML page (`statement.html.j2`).
-How one payout is taken apart is in `explanation.py`; what is paid when days are closed is decided in `closing.py`.
+What belongs here: the month as the ledger books it, summed explanations, text and the
+self-contained HTML page (`statement.html.j2`). How one payout is taken apart is in
+`explanation.py`; what is paid when days are closed is decided in `closing.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ _TOP_VIDEOS = 10
 
 @dataclass(frozen=True)
 class Correction:
-    """A day that was closed before and came out differently: what it was and is for this creator (micros)."""
+    """A day that was closed before and came out differently: what it was and is for this creator
+    (micros).
+    """
 
     day: date
     booked_day: date
@@ -78,12 +82,14 @@ class VideoMonth:
 
 @dataclass(frozen=True)
 class CreatorMonth:
-    """A creator's month. opening + earned + corrections + adjustments - paid = closing, to the micro.
+    """A creator's month. opening + earned + corrections + adjustments - paid = closing, to the
+    micro.
 
-    Everything down to `sources` is what the ledger books in the month; `sources` sum to what was earned. What follows
-    explains the days of the month as they stand now, which differs from what was earned by corrections booked elsewhere: `factors` sum
-    to what the ad pools pay, `coins` to what is kept of gifts (`own`: coins gifted), with the largest such payout in words. `bonuses` are
-    those that are booked in the month, as they stand now.
+    Everything down to `sources` is what the ledger books in the month; `sources` sum to what was
+    earned. What follows explains the days of the month as they stand now, which differs from what
+    was earned by corrections booked elsewhere: `factors` sum to what the ad pools pay, `coins` to
+    what is kept of gifts (`own`: coins gifted), with the largest such payout in words. `bonuses`
+    are those that are booked in the month, as they stand now.
     """
 
     creator_id: str
@@ -140,31 +146,60 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
     made = [
         day
         for (day,) in con.execute(
-            "SELECT day FROM written_days WHERE table_name = 'creator_earnings' AND day BETWEEN ? AND ? ORDER BY day", [first, last]
+            "SELECT day FROM written_days WHERE table_name = 'creator_earnings' AND day BETWEEN ?"
+            " AND ? ORDER BY day",
+            [first, last],
         ).fetchall()
     ]
     if not made:
-        begin, end = con.execute("SELECT min(day), max(day) FROM written_days WHERE table_name = 'creator_earnings'").fetchall()[0]
+        begin, end = con.execute(
+            "SELECT min(day), max(day) FROM written_days WHERE table_name = 'creator_earnings'"
+        ).fetchall()[0]
         raise NothingToExplainError(
-            f"no day of {year}-{month:02} is made; " + (f"there are days from {begin} to {end}" if begin else "no day is made at all")
+            f"no day of {year}-{month:02} is made; "
+            + (f"there are days from {begin} to {end}" if begin else "no day is made at all")
         )
-    (since,) = con.execute("SELECT min(day) FROM creators WHERE creator_id = ?", [creator_id]).fetchall()[0]
-    explained = [DayBook.of(con, day).creator(creator_id) for day in made if since is None or since <= day]
+    (since,) = con.execute(
+        "SELECT min(day) FROM creators WHERE creator_id = ?", [creator_id]
+    ).fetchall()[0]
+    explained = [
+        DayBook.of(con, day).creator(creator_id) for day in made if since is None or since <= day
+    ]
     booked = _booked(con, creator_id, last)
     month_rows = [row for row in booked if row.booked_day >= first]
     opening = sum(row.micros for row in booked if row.booked_day < first)
-    earned = [row for row in month_rows if row.kind != "statement" and row.part != "adjustment" and row.is_earned]
-    corrections = _corrections([row for row in month_rows if row.part != "adjustment" and not row.is_earned])
+    earned = [
+        row
+        for row in month_rows
+        if row.kind != "statement" and row.part != "adjustment" and row.is_earned
+    ]
+    corrections = _corrections(
+        [row for row in month_rows if row.part != "adjustment" and not row.is_earned]
+    )
     adjustments = _adjustments([row for row in month_rows if row.part == "adjustment"])
-    payments = tuple(Payment(row.day, -row.micros // MICROS_PER_CENT) for row in month_rows if row.kind == "statement")
-    total, corrected, adjusted = sum(row.micros for row in earned), sum(c.micros for c in corrections), sum(a.micros for a in adjustments)
+    payments = tuple(
+        Payment(row.day, -row.micros // MICROS_PER_CENT)
+        for row in month_rows
+        if row.kind == "statement"
+    )
+    total, corrected, adjusted = (
+        sum(row.micros for row in earned),
+        sum(c.micros for c in corrections),
+        sum(a.micros for a in adjustments),
+    )
     paid = sum(p.cents for p in payments)
     days = Counter(dict.fromkeys(made, 0))
     sources: Counter[str] = Counter()
     for row in earned:
         days[row.booked_day] += row.micros
         sources[_source(row.part)] += row.micros
-    factors = _summed(payout.parts for day in explained for video in day.videos for payout in video.payouts if payout.source == "ads")
+    factors = _summed(
+        payout.parts
+        for day in explained
+        for video in day.videos
+        for payout in video.payouts
+        if payout.source == "ads"
+    )
     coins, coin_words = _coins(explained)
     closing = opening + total + corrected + adjusted - paid * MICROS_PER_CENT
     return CreatorMonth(
@@ -186,13 +221,28 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         factors=factors,
         coins=coins,
         coin_words=coin_words,
-        bonuses=tuple(b for b in (bonus_month(con, creator_id, day) for day in sorted({r.day for r in earned if r.kind == "bonus"})) if b),
+        bonuses=tuple(
+            b
+            for b in (
+                bonus_month(con, creator_id, day)
+                for day in sorted({r.day for r in earned if r.kind == "bonus"})
+            )
+            if b
+        ),
         videos=_best_videos(explained),
-        words=_in_words(f"{month_name[month]} {year}", days, sources, factors, corrected + adjusted, paid, closing),
+        words=_in_words(
+            f"{month_name[month]} {year}",
+            days,
+            sources,
+            factors,
+            corrected + adjusted,
+            paid,
+            closing,
+        ),
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- the ledger
+# --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -207,7 +257,9 @@ class _Entry:
 
     @property
     def is_earned(self) -> bool:
-        """Not a correction of what was closed before: booked on its own day, or the first bonus of a month that was closed."""
+        """Not a correction of what was closed before: booked on its own day, or the first bonus of
+        a month that was closed.
+        """
         return self.day == self.booked_day or (self.kind == "bonus" and self.link is None)
 
 
@@ -223,7 +275,9 @@ def _booked(con: Connection, creator_id: str, last: date) -> list[_Entry]:
 
 
 def _corrections(rows: Sequence[_Entry]) -> tuple[Correction, ...]:
-    """Reversals and what replaced them, paired by the payout that both name; those that change nothing for the creator are left out."""
+    """Reversals and what replaced them, paired by the payout that both name; those that change
+    nothing for the creator are left out.
+    """
     pairs: dict[tuple[date, str | None], list[_Entry]] = {}
     for row in rows:
         pairs.setdefault((row.day, row.link), []).append(row)
@@ -256,11 +310,16 @@ def _source(part: str) -> str:
     ('ad pool music', 'gifted coins')
     """
     kind, _, category = part.partition(":")
-    names = {"pulse": "Pulse", "coins": "gifted coins", "carry": f"ad pool {category}, carried in", "bonus": f"bonus for {category}"}
+    names = {
+        "pulse": "Pulse",
+        "coins": "gifted coins",
+        "carry": f"ad pool {category}, carried in",
+        "bonus": f"bonus for {category}",
+    }
     return names.get(kind, f"ad pool {category}")
 
 
-# ---------------------------------------------------------------------------------------------------------------- the reasons
+# --------------------------------------------------------------------------------------------------
 
 
 def _summed(payouts: Iterable[Sequence[Part]]) -> tuple[Part, ...]:
@@ -273,11 +332,23 @@ def _summed(payouts: Iterable[Sequence[Part]]) -> tuple[Part, ...]:
 
 
 def _coins(explained: Sequence[CreatorDay]) -> tuple[tuple[Part, ...], str]:
-    gifted = [(video, payout) for day in explained for video in day.videos for payout in video.payouts if payout.source == "coins"]
+    gifted = [
+        (video, payout)
+        for day in explained
+        for video in day.videos
+        for payout in video.payouts
+        if payout.source == "coins"
+    ]
     if not gifted:
         return (), ""
-    counts = {kind: sum(payout.facts[f"{kind}_coins"] for _, payout in gifted) for kind in ("normal", "premium")}
-    parts = tuple(replace(part, own=counts.get(part.name)) for part in _summed(payout.parts for _, payout in gifted))
+    counts = {
+        kind: sum(payout.facts[f"{kind}_coins"] for _, payout in gifted)
+        for kind in ("normal", "premium")
+    }
+    parts = tuple(
+        replace(part, own=counts.get(part.name))
+        for part in _summed(payout.parts for _, payout in gifted)
+    )
     video, payout = max(gifted, key=lambda of: of[1].paid_micros)
     return parts, f"The most came for {video.video_id} on {video.day}. {payout.words}"
 
@@ -286,9 +357,14 @@ def _best_videos(explained: Sequence[CreatorDay]) -> tuple[VideoMonth, ...]:
     by_video: dict[str, list[VideoDay]] = {}
     for video in (video for day in explained for video in day.videos if video.total_micros):
         by_video.setdefault(video.video_id, []).append(video)
-    totals = {video_id: sum(day.total_micros for day in days) for video_id, days in by_video.items()}
+    totals = {
+        video_id: sum(day.total_micros for day in days) for video_id, days in by_video.items()
+    }
     best = sorted(totals, key=lambda video_id: (-totals[video_id], video_id))[:_TOP_VIDEOS]
-    return tuple(VideoMonth(video_id, totals[video_id], _video_in_words(by_video[video_id])) for video_id in best)
+    return tuple(
+        VideoMonth(video_id, totals[video_id], _video_in_words(by_video[video_id]))
+        for video_id in best
+    )
 
 
 def _video_in_words(days: Sequence[VideoDay]) -> str:
@@ -296,31 +372,60 @@ def _video_in_words(days: Sequence[VideoDay]) -> str:
     for payout in (payout for day in days for payout in day.payouts):
         sources[payout.title] += payout.paid_micros
     (source, most), *rest = sources.most_common()
-    largest = f"the largest part from {source} ({money(most)})" if rest and rest[0][1] else f"all of it from {source}"
+    largest = (
+        f"the largest part from {source} ({money(most)})"
+        if rest and rest[0][1]
+        else f"all of it from {source}"
+    )
     words = [f"{len(days)} day{'s' if len(days) > 1 else ''}, {largest}"]
-    added, took = strongest(_summed(p.parts for day in days for p in day.payouts if p.source == "ads"))
-    words += [f"{phrase(part)} {did}" for part, did in ((added, "added most"), (took, "took most away")) if part]
+    added, took = strongest(
+        _summed(p.parts for day in days for p in day.payouts if p.source == "ads")
+    )
+    words += [
+        f"{phrase(part)} {did}"
+        for part, did in ((added, "added most"), (took, "took most away"))
+        if part
+    ]
     return "; ".join(words) + "."
 
 
 def _in_words(
-    title: str, days: dict[date, int], sources: Counter[str], factors: Sequence[Part], changed: int, paid: int, closing: int
+    title: str,
+    days: dict[date, int],
+    sources: Counter[str],
+    factors: Sequence[Part],
+    changed: int,
+    paid: int,
+    closing: int,
 ) -> tuple[str, ...]:
     earned = sum(days.values())
     if earned:
         source, most = sources.most_common(1)[0]
         best = max(days, key=lambda day: (days[day], day))
-        words = [f"In {title} you earned {money(earned)}; the largest part of it, {money(most)}, came from {source}."]
+        words = [
+            f"In {title} you earned {money(earned)}; the largest part of it, {money(most)}, came"
+            f" from {source}."
+        ]
         words += [f"Your best day was {best}: {money(days[best])}."]
     else:
         words = [f"In {title} you earned nothing."]
     added, took = strongest(factors)
-    moved = " and ".join(f"{phrase(part)} {did}" for part, did in ((added, "added most"), (took, "took most away")) if part)
+    moved = " and ".join(
+        f"{phrase(part)} {did}"
+        for part, did in ((added, "added most"), (took, "took most away"))
+        if part
+    )
     words += [f"Compared with typical videos in your place, {moved}."] if moved else []
-    words += [f"Corrections of earlier days come to {'+' if changed > 0 else ''}{money(changed)}."] if changed else []
+    words += (
+        [f"Corrections of earlier days come to {'+' if changed > 0 else ''}{money(changed)}."]
+        if changed
+        else []
+    )
     words += [f"{cents(paid)} was paid to you."] if paid else []
     if closing < 0:
-        words.append(f"{money(-closing)} was paid too much and will be taken from the next statement.")
+        words.append(
+            f"{money(-closing)} was paid too much and will be taken from the next statement."
+        )
     elif closing:
         words.append(f"{money(closing)} is not paid yet; it is left for the next statement.")
     else:
@@ -328,36 +433,77 @@ def _in_words(
     return tuple(words)
 
 
-# ------------------------------------------------------------------------------------------------------------- text and page
+# --------------------------------------------------------------------------------------------------
 
 
 def text(month: CreatorMonth) -> str:
-    """The month for people: words, the account, sources, factors and videos, in currency units to the micro."""
-    account = [("left from before", money(month.opening_micros)), ("earned", money(month.earned_micros))]
+    """The month for people: words, the account, sources, factors and videos, in currency units to
+    the micro.
+    """
+    account = [
+        ("left from before", money(month.opening_micros)),
+        ("earned", money(month.earned_micros)),
+    ]
     account += [
-        (f"correction of {c.day} ({c.reason}): {money(c.before_micros)} became {money(c.after_micros)}", money(c.micros))
+        (
+            (
+                f"correction of {c.day} ({c.reason}): {money(c.before_micros)} became"
+                f" {money(c.after_micros)}"
+            ),
+            money(c.micros),
+        )
         for c in month.corrections
     ]
-    account += [(f"adjustment for {a.day} ({a.reason})", money(a.micros)) for a in month.adjustments]
-    account += [(f"paid: statement through {p.day}", money(-MICROS_PER_CENT * p.cents)) for p in month.payments]
+    account += [
+        (f"adjustment for {a.day} ({a.reason})", money(a.micros)) for a in month.adjustments
+    ]
+    account += [
+        (f"paid: statement through {p.day}", money(-MICROS_PER_CENT * p.cents))
+        for p in month.payments
+    ]
     words = [line for sentence in month.words for line in wrap(sentence, 120)]
     lines = [f"creator {month.creator_id}, {month.title}", "", *words, "", "the account:"]
     lines += summed(account, month.closing_micros)
     if month.sources:
-        lines += ["", "earned, by source:", *summed([(name, money(micros)) for name, micros in month.sources.items()], month.earned_micros)]
+        lines += [
+            "",
+            "earned, by source:",
+            *summed(
+                [(name, money(micros)) for name, micros in month.sources.items()],
+                month.earned_micros,
+            ),
+        ]
     if month.factors:
         factors = [(part.label, money(part.micros)) for part in month.factors]
         lines += ["", "why the ad pools paid this:", *summed(factors, month.pools_micros)]
     if month.coins:
-        kept = [(part.label, money(part.micros), f"of {part.own:,} coins" if part.own is not None else "") for part in month.coins]
-        lines += ["", "what is kept of gifted coins:", *summed(kept, sum(part.micros for part in month.coins))]
+        kept = [
+            (
+                part.label,
+                money(part.micros),
+                f"of {part.own:,} coins" if part.own is not None else "",
+            )
+            for part in month.coins
+        ]
+        lines += [
+            "",
+            "what is kept of gifted coins:",
+            *summed(kept, sum(part.micros for part in month.coins)),
+        ]
         lines += wrap(month.coin_words, 120, initial_indent="  ", subsequent_indent="  ")
     for bonus in month.bonuses:
         lines += ["", f"bonus for {bonus.first_day:%B %Y}: {money(bonus.paid_micros)}"]
         lines += wrap(bonus.words, 120, initial_indent="  ", subsequent_indent="  ")
-        lines += summed([(part.label, money(part.micros)) for part in bonus.parts if part.micros], bonus.paid_micros)
+        lines += summed(
+            [(part.label, money(part.micros)) for part in bonus.parts if part.micros],
+            bonus.paid_micros,
+        )
     for video in month.videos:
-        lines += ["", f"{video.video_id}: {money(video.micros)}", *wrap(video.words, 120, initial_indent="  ", subsequent_indent="  ")]
+        lines += [
+            "",
+            f"{video.video_id}: {money(video.micros)}",
+            *wrap(video.words, 120, initial_indent="  ", subsequent_indent="  "),
+        ]
     return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])
 
 
@@ -366,13 +512,18 @@ def html(month: CreatorMonth) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("pipelines", "ledger"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("pipelines", "ledger"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"amount": _amount, "cents": cents}
     return environment.get_template("statement.html.j2").render(
         month=month,
         changed=month.corrected_micros + month.adjusted_micros,
-        later=month.pools_micros - sum(micros for name, micros in month.sources.items() if name.startswith("ad pool")),
+        later=month.pools_micros
+        - sum(micros for name, micros in month.sources.items() if name.startswith("ad pool")),
         columns=_columns(month),
         sources=_bars(month.sources),
         factors=_waterfall(month.factors),
@@ -390,7 +541,9 @@ def _amount(micros: int) -> str:
 
 @dataclass(frozen=True)
 class _Bar:
-    """A bar of a chart (pixels); `start` is where a waterfall stood before it, `day` what stands below a column."""
+    """A bar of a chart (pixels); `start` is where a waterfall stood before it, `day` what stands
+    below a column.
+    """
 
     label: str
     amount: str
@@ -410,7 +563,14 @@ def _bars(amounts: dict[str, int]) -> dict[str, Any]:
     """Horizontal bars from 0."""
     most = max(amounts.values(), default=0) or 1
     bars = [
-        _Bar(name, money(micros), "total", _LEFT, _ROW * row, round(max(0, micros) / most * (_RIGHT - _LEFT), 1))
+        _Bar(
+            name,
+            money(micros),
+            "total",
+            _LEFT,
+            _ROW * row,
+            round(max(0, micros) / most * (_RIGHT - _LEFT), 1),
+        )
         for row, (name, micros) in enumerate(amounts.items())
     ]
     return {"bars": bars, "height": _ROW * len(bars)}
@@ -425,15 +585,28 @@ def _waterfall(parts: Sequence[Part]) -> dict[str, Any]:
     def bar(row: int, label: str, before: int, after: int, kind: str) -> _Bar:
         x, width = _LEFT + (min(before, after) - low) * scale, abs(after - before) * scale
         signed = f"{'+' if kind == 'more' else ''}{money(after - before)}"
-        return _Bar(label, signed, kind, round(x, 1), _ROW * row, round(width, 1), start=round(_LEFT + (before - low) * scale, 1))
+        return _Bar(
+            label,
+            signed,
+            kind,
+            round(x, 1),
+            _ROW * row,
+            round(width, 1),
+            start=round(_LEFT + (before - low) * scale, 1),
+        )
 
     bars = [bar(0, "typical videos in place of yours", 0, steps[1], "total")] if parts else []
     bars += [
         bar(row, part.label, before, after, "less" if part.micros < 0 else "more")
-        for row, (part, before, after) in enumerate(zip(parts[1:], steps[1:], steps[2:], strict=False), start=1)
+        for row, (part, before, after) in enumerate(
+            zip(parts[1:], steps[1:], steps[2:], strict=False), start=1
+        )
     ]
     bars.append(bar(len(bars), "your videos", 0, steps[-1], "total"))
-    return {"bars": [replace(b, start=b.x + b.width) if b is bars[-1] else b for b in bars], "height": _ROW * len(bars)}
+    return {
+        "bars": [replace(b, start=b.x + b.width) if b is bars[-1] else b for b in bars],
+        "height": _ROW * len(bars),
+    }
 
 
 def _columns(month: CreatorMonth) -> dict[str, Any]:
@@ -450,6 +623,20 @@ def _columns(month: CreatorMonth) -> dict[str, Any]:
         height = max(0, month.days.get(day, 0)) * scale
         x, y = left + place * width + 1.5, bottom - height
         amount = money(month.days[day]) if day in month.days else "not made yet"
-        bars.append(_Bar(str(day), amount, "total", round(x, 1), round(y, 1), round(width - 3, 1), round(height, 1), day=str(day.day)))
-    ticks = [{"y": round(bottom - level * scale, 1), "label": f"{level / 1e6:,.6g}"} for level in range(0, most + 1, step)]
+        bars.append(
+            _Bar(
+                str(day),
+                amount,
+                "total",
+                round(x, 1),
+                round(y, 1),
+                round(width - 3, 1),
+                round(height, 1),
+                day=str(day.day),
+            )
+        )
+    ticks = [
+        {"y": round(bottom - level * scale, 1), "label": f"{level / 1e6:,.6g}"}
+        for level in range(0, most + 1, step)
+    ]
     return {"bars": bars, "ticks": ticks}

@@ -1,8 +1,10 @@
-"""Replays the ledger from its first transaction and compares everything that was written down with what must follow.
+"""Replays the ledger from its first transaction and compares everything that was written down with
+what must follow.
 
-What belongs here: finding what is wrong. Nothing is repaired. The chain covers every column of every transaction and, through
-`entries_hash`, every entry; what the chain cannot see, a ledger cut off at its end, is found by comparing its head with one that
-was noted elsewhere (`earnings close` and statements print it), and by the tables that were made from the missing part.
+What belongs here: finding what is wrong. Nothing is repaired. The chain covers every column of
+every transaction and, through `entries_hash`, every entry; what the chain cannot see, a ledger cut
+off at its end, is found by comparing its head with one that was noted elsewhere (`earnings close`
+and statements print it), and by the tables that were made from the missing part.
 """
 
 from __future__ import annotations
@@ -53,9 +55,11 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
     Parameters
     ----------
     head
-        Hash of a transaction that must be in the chain, e.g. the one a closing printed, or its first 12 digits or more.
+        Hash of a transaction that must be in the chain, e.g. the one a closing printed, or its
+        first 12 digits or more.
     every_table
-        Also read every block of every other table, which compares DuckDB's checksums; takes as long as reading the file.
+        Also read every block of every other table, which compares DuckDB's checksums; takes as long
+        as reading the file.
     """
     try:
         transactions = con.execute("SELECT * FROM ledger_transactions ORDER BY seq").fetchall()
@@ -69,8 +73,13 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
         ]
         (entries,) = con.execute("SELECT count(*) FROM ledger_entries").fetchall()[0]
         hashes = [row[-1] for row in transactions]
-        if head is not None and not (len(head) >= HEAD_DIGITS and any(h.startswith(head) for h in hashes)):
-            findings.append(f"no transaction has the hash {head}: the ledger was rewritten, or cut off before it")
+        if head is not None and not (
+            len(head) >= HEAD_DIGITS and any(h.startswith(head) for h in hashes)
+        ):
+            findings.append(
+                f"no transaction has the hash {head}: the ledger was rewritten, or cut off"
+                " before it"
+            )
         if every_table:
             for name in TABLES:
                 con.execute(f"SELECT bit_xor(hash(t)) FROM {name} AS t").fetchall()
@@ -96,7 +105,9 @@ def _chain(transactions: list[tuple[Any, ...]]) -> list[str]:
         if txn["seq"] != place:
             findings.append(f"{name}: number {place} is missing from the chain")
         if txn["txn_id"] != transaction_id(txn["day"], txn["kind"], txn["revision"]):
-            findings.append(f"{name}: the id does not say {txn['day']}, {txn['kind']}, {txn['revision']}")
+            findings.append(
+                f"{name}: the id does not say {txn['day']}, {txn['kind']}, {txn['revision']}"
+            )
         if txn["hash"] != transaction_hash(row[:-1]):
             findings.append(f"{name}: its hash is not that of its row")
         if txn["prev_hash"] != before:
@@ -117,20 +128,26 @@ def _entries(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
     findings += _rows(
         con,
         "transaction {}: an entry is of {}, the transaction of {}",
-        "SELECT DISTINCT txn_id, e.day, t.day FROM ledger_entries e JOIN ledger_transactions t USING (txn_id) WHERE e.day <> t.day",
+        "SELECT DISTINCT txn_id, e.day, t.day FROM ledger_entries e JOIN ledger_transactions t"
+        " USING (txn_id) WHERE e.day <> t.day",
     )
     findings += _rows(
         con,
         "transaction {}: the entries of {} sum to {}, not 0",
-        "SELECT txn_id, part, sum(amount_micros) AS off FROM ledger_entries GROUP BY txn_id, part HAVING off <> 0",
+        "SELECT txn_id, part, sum(amount_micros) AS off FROM ledger_entries GROUP BY txn_id, part"
+        " HAVING off <> 0",
     )
     findings += _rows(
         con,
         "{}: the reversal is not the opposite of {}",
-        """WITH taken_back AS (SELECT txn_id, link FROM ledger_transactions WHERE kind IN ('reversal', 'bonus-reversal')),
-                legs AS (SELECT t.*, account, part, amount_micros FROM taken_back t JOIN ledger_entries e ON e.txn_id = t.txn_id
-                         UNION ALL SELECT t.*, account, part, amount_micros FROM taken_back t JOIN ledger_entries e ON e.txn_id = t.link)
-           SELECT DISTINCT txn_id, link FROM (SELECT txn_id, link, account, part FROM legs GROUP BY ALL HAVING sum(amount_micros) <> 0)""",
+        """WITH taken_back AS (SELECT txn_id, link FROM ledger_transactions
+            WHERE kind IN ('reversal', 'bonus-reversal')),
+                legs AS (SELECT t.*, account, part, amount_micros FROM taken_back t
+                JOIN ledger_entries e ON e.txn_id = t.txn_id
+                         UNION ALL SELECT t.*, account, part, amount_micros FROM taken_back t
+                         JOIN ledger_entries e ON e.txn_id = t.link)
+           SELECT DISTINCT txn_id, link FROM (SELECT txn_id, link, account, part FROM legs
+           GROUP BY ALL HAVING sum(amount_micros) <> 0)""",
     )
     return findings
 
@@ -139,10 +156,17 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
     """Revisions follow each other, and nothing is booked in a period that was closed."""
     findings = []
     taken_back = {reversal: kind for kind, reversal in REVERSALS.items()}
-    live: dict[tuple[date, str], int] = defaultdict(int)  # latest payout or bonus of a day; negative once it is reversed
+    live: dict[tuple[date, str], int] = defaultdict(
+        int
+    )  # latest payout or bonus of a day; negative once it is reversed
     closed: date | None = None
     for txn in map(_named, transactions):
-        name, day, kind, revision = f"transaction {txn['txn_id']}", txn["day"], txn["kind"], txn["revision"]
+        name, day, kind, revision = (
+            f"transaction {txn['txn_id']}",
+            txn["day"],
+            txn["kind"],
+            txn["revision"],
+        )
         expected = max(day, closed + timedelta(days=1)) if closed else day
         match kind:
             case "statement":
@@ -152,7 +176,9 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
             case "reversal" | "bonus-reversal":
                 of = taken_back[kind]
                 if live[day, of] != revision or txn["link"] != transaction_id(day, of, revision):
-                    findings.append(f"{name}: takes back {txn['link']}, which is not the day's {of}")
+                    findings.append(
+                        f"{name}: takes back {txn['link']}, which is not the day's {of}"
+                    )
                 live[day, of] = -revision
             case _:
                 replaced = transaction_id(day, kind, revision - 1) if revision > 1 else None
@@ -162,15 +188,20 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
         if txn["booked_day"] != expected:
             findings.append(f"{name}: booked on {txn['booked_day']}, should be {expected}")
     return findings + [
-        f"{day}: its {kind} was reversed and none was issued instead" for (day, kind), revision in live.items() if revision < 0
+        f"{day}: its {kind} was reversed and none was issued instead"
+        for (day, kind), revision in live.items()
+        if revision < 0
     ]
 
 
 def _statements(con: Connection) -> list[str]:
-    """Issuing every statement again from the entries alone gives the statements that stand there, and what was paid."""
+    """Issuing every statement again from the entries alone gives the statements that stand there,
+    and what was paid.
+    """
     findings = []
     closings = con.execute(
-        """SELECT day, coalesce(lag(day) OVER (ORDER BY seq) + 1, (SELECT min(day) FROM ledger_transactions e WHERE e.seq < t.seq))
+        """SELECT day, coalesce(lag(day) OVER (ORDER BY seq) + 1, (SELECT min(day)
+            FROM ledger_transactions e WHERE e.seq < t.seq))
            FROM ledger_transactions t WHERE kind = 'statement' ORDER BY seq"""
     ).fetchall()
     for through, first in closings:
@@ -179,16 +210,20 @@ def _statements(con: Connection) -> list[str]:
         findings += _rows(
             con,
             "the statement of {} through {} is not what the ledger says",
-            "SELECT DISTINCT creator_id, day FROM (((FROM reissued) EXCEPT (SELECT * FROM statements WHERE day = $day))"
-            " UNION ((SELECT * FROM statements WHERE day = $day) EXCEPT (FROM reissued))) ORDER BY 1",
+            "SELECT DISTINCT creator_id, day FROM (((FROM reissued) EXCEPT (SELECT * FROM"
+            " statements WHERE day = $day)) UNION ((SELECT * FROM statements WHERE day = $day)"
+            " EXCEPT (FROM reissued))) ORDER BY 1",
             {"day": through},
         )
         findings += _rows(
             con,
             "{}: the statement pays {} cents, the ledger {} micros",
-            """SELECT creator_id, paid_cents, paid FROM (SELECT creator_id, paid_cents FROM statements WHERE day = $day)
-               FULL JOIN (SELECT account[11:] AS creator_id, sum(amount_micros)::BIGINT AS paid FROM ledger_entries
-                          WHERE day = $day AND part = 'statement' AND starts_with(account, 'statement:') GROUP BY ALL) USING (creator_id)
+            """SELECT creator_id, paid_cents, paid FROM (SELECT creator_id, paid_cents
+                FROM statements WHERE day = $day)
+               FULL JOIN (SELECT account[11:] AS creator_id, sum(amount_micros)::BIGINT AS paid
+               FROM ledger_entries
+                          WHERE day = $day AND part = 'statement' AND starts_with(account,
+                          'statement:') GROUP BY ALL) USING (creator_id)
                WHERE coalesce(paid_cents, 0) * 10000 <> coalesce(paid, 0)""",
             {"day": through},
         )
@@ -196,7 +231,8 @@ def _statements(con: Connection) -> list[str]:
         con,
         "there are statements of {} without a closing",
         """SELECT DISTINCT day FROM statements s
-           WHERE NOT EXISTS (FROM ledger_transactions t WHERE t.kind = 'statement' AND t.day = s.day)""",
+           WHERE NOT EXISTS (FROM ledger_transactions t WHERE t.kind = 'statement'
+           AND t.day = s.day)""",
     )
 
 
@@ -204,30 +240,43 @@ def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]
     """Every policy that was paid under is kept as it was, in all that decides an amount."""
     kept = {}
     findings = []
-    for noted, name, effective_from, content in con.execute("SELECT policy_hash, name, effective_from, content FROM policies").fetchall():
+    for noted, name, effective_from, content in con.execute(
+        "SELECT policy_hash, name, effective_from, content FROM policies"
+    ).fetchall():
         kept[noted] = content
         try:  # as text: what this version would accept does not matter
             values = json.loads(content)
-            intact = (policy_hash(values), values["name"], values["effective_from"]) == (noted, name, str(effective_from))
+            intact = (policy_hash(values), values["name"], values["effective_from"]) == (
+                noted,
+                name,
+                str(effective_from),
+            )
         except (ValueError, TypeError, KeyError, AttributeError):
             intact = False
         if not intact:
             findings.append(f"policy {noted}: what is kept of it has another hash, name or date")
     used = {txn["policy_hash"] for txn in map(_named, transactions) if txn["kind"] != "statement"}
-    return findings + [f"policy {missing} was paid under and is not kept" for missing in sorted(used - kept.keys())]
+    return findings + [
+        f"policy {missing} was paid under and is not kept" for missing in sorted(used - kept.keys())
+    ]
 
 
 def _tables(con: Connection) -> list[str]:
     """The payout tables still say what was posted, and creators' earnings what is owed."""
     findings = []
     posted = con.execute(
-        """SELECT day, kind, arg_max(entries_hash, revision) FROM ledger_transactions WHERE kind IN ('payout', 'bonus')
+        """SELECT day, kind, arg_max(entries_hash, revision) FROM ledger_transactions
+            WHERE kind IN ('payout', 'bonus')
            GROUP BY day, kind ORDER BY day, kind DESC"""
     ).fetchall()
     for day, kind, entries_hash in posted:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day})
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day}
+        )
         if Entries.of(con, "posting").hash != entries_hash:
-            findings.append(f"{day}: the {kind} tables do not say what was posted; run or restate the day")
+            findings.append(
+                f"{day}: the {kind} tables do not say what was posted; run or restate the day"
+            )
         for promise in of_table("creator_bonuses") if kind == "bonus" else ():
             broken = promise.violations(con, day, quarantine_limit=1.0)
             findings += [f"{day}: it does not hold that {promise.promise}: {row}" for row in broken]
@@ -237,7 +286,9 @@ def _tables(con: Connection) -> list[str]:
         """SELECT day, category FROM ad_pools
            WHERE revenue_micros + carry_in_micros + spread_micros <> platform_micros + pool_micros + carry_out_micros ORDER BY ALL""",
     )
-    for day, policies in con.execute("SELECT day, list(DISTINCT policy_hash) FROM creator_earnings GROUP BY day ORDER BY day").fetchall():
+    for day, policies in con.execute(
+        "SELECT day, list(DISTINCT policy_hash) FROM creator_earnings GROUP BY day ORDER BY day"
+    ).fetchall():
         if len(policies) > 1:
             findings.append(f"{day}: its earnings name {len(policies)} policies")
         earned = {"day": day, "policy_hash": policies[0]}
@@ -245,7 +296,8 @@ def _tables(con: Connection) -> list[str]:
         findings += _rows(
             con,
             "{}: the parts of {}'s earnings are not those the ledger owes",
-            """SELECT DISTINCT day, creator_id FROM (((FROM owed) EXCEPT (FROM creator_earnings WHERE day = $day))
+            """SELECT DISTINCT day, creator_id
+                FROM (((FROM owed) EXCEPT (FROM creator_earnings WHERE day = $day))
                UNION ((FROM creator_earnings WHERE day = $day) EXCEPT (FROM owed))) ORDER BY ALL""",
             {"day": day},
         )
@@ -253,8 +305,10 @@ def _tables(con: Connection) -> list[str]:
         con,
         "{}: earnings of {} are {} micros, the ledger owes {}",
         """SELECT day, creator_id, total_micros, owed FROM creator_earnings
-           FULL JOIN (SELECT day, account[9:] AS creator_id, sum(amount_micros)::BIGINT AS owed FROM ledger_entries
-                      WHERE starts_with(account, 'creator:') AND part <> 'statement' GROUP BY ALL HAVING owed <> 0) USING (day, creator_id)
+           FULL JOIN (SELECT day, account[9:] AS creator_id, sum(amount_micros)::BIGINT AS owed
+           FROM ledger_entries
+                      WHERE starts_with(account, 'creator:') AND part <> 'statement'
+                      GROUP BY ALL HAVING owed <> 0) USING (day, creator_id)
            WHERE coalesce(total_micros, 0) <> coalesce(owed, 0) ORDER BY ALL""",
     )
     findings += _rows(
@@ -263,7 +317,8 @@ def _tables(con: Connection) -> list[str]:
         """SELECT day, paid, budget FROM
              (SELECT day, sum(amount_micros)::BIGINT AS paid FROM ledger_entries
               WHERE starts_with(part, 'bonus:') AND starts_with(account, 'creator:') GROUP BY day)
-           LEFT JOIN (SELECT last_day(month) AS day, max(budget_micros) AS budget FROM reward_schedule GROUP BY ALL) USING (day)
+           LEFT JOIN (SELECT last_day(month) AS day, max(budget_micros) AS budget
+           FROM reward_schedule GROUP BY ALL) USING (day)
            WHERE paid > coalesce(budget, 0) ORDER BY ALL""",
     )
     return findings + _rows(
@@ -274,6 +329,11 @@ def _tables(con: Connection) -> list[str]:
     )
 
 
-def _rows(con: Connection, words: str, sql: str, parameters: dict[str, Any] | None = None, most: int = 20) -> list[str]:
+def _rows(
+    con: Connection, words: str, sql: str, parameters: dict[str, Any] | None = None, most: int = 20
+) -> list[str]:
     """One finding a row, the first `most` of them."""
-    return [words.format(*row) for row in con.execute(f"FROM ({sql}) LIMIT {most}", parameters).fetchall()]
+    return [
+        words.format(*row)
+        for row in con.execute(f"FROM ({sql}) LIMIT {most}", parameters).fetchall()
+    ]

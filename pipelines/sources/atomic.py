@@ -10,9 +10,11 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Hand out a temporary name in the folder of `path` (made if missing); it becomes `path` when the block ends well.
+    """Hand out a temporary name in the folder of `path` (made if missing); it becomes `path` when
+    the block ends well.
 
-    The temporary name ends in `.tmp`, which no reader of a landing folder takes for data, and is removed when the block fails.
+    The temporary name ends in `.tmp`, which no reader of a landing folder takes for data, and is
+    removed when the block fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -1,6 +1,8 @@
-"""What is wrong with simulated rows: one entry for every way `pipelines.schema` has of refusing a row.
+"""What is wrong with simulated rows: one entry for every way `pipelines.schema` has of refusing a
+row.
 
-Rows are spoilt as copies of good ones under ids of their own, so a platform is the same with and without its rotten rows.
+Rows are spoilt as copies of good ones under ids of their own, so a platform is the same with and
+without its rotten rows.
 """
 
 from __future__ import annotations
@@ -38,8 +40,14 @@ def _other_day(column: Any) -> Any:
 
 
 DEFECTS: dict[str, tuple[Defect, ...]] = {
-    "viewers": (Defect("trust outside [0, 1]", "trust", 1.5), Defect(WRONG_TYPE, "verified", "perhaps")),
-    "creators": (Defect("negative followers", "followers", -1), Defect(WRONG_TYPE, "followers", "many")),
+    "viewers": (
+        Defect("trust outside [0, 1]", "trust", 1.5),
+        Defect(WRONG_TYPE, "verified", "perhaps"),
+    ),
+    "creators": (
+        Defect("negative followers", "followers", -1),
+        Defect(WRONG_TYPE, "followers", "many"),
+    ),
     "videos": (
         Defect("length <= 0", "length_ms", 0),
         Defect("unknown creator", "creator_id", "c-nobody"),
@@ -78,7 +86,9 @@ DEFECTS: dict[str, tuple[Defect, ...]] = {
 
 @dataclass(frozen=True)
 class Spoilt:
-    """Rows to be written beside the good ones; `misfits` are text, since no typed file can hold them."""
+    """Rows to be written beside the good ones; `misfits` are text, since no typed file can hold
+    them.
+    """
 
     repeated: pa.Table
     rotten: pa.Table
@@ -103,18 +113,21 @@ def spoil(
     name, good
         Table of the schema and its good rows; the first column is its id.
     rotten_share, duplicate_share
-        Expected number of such rows, as a fraction of the good ones. Rounded at random, so a small table has some on some days;
-        one with fewer than LEAST_ROWS has none.
+        Expected number of such rows, as a fraction of the good ones. Rounded at random, so a small
+        table has some on some days; one with fewer than LEAST_ROWS has none.
     text
         Turns a table into one of strings, as CSV has it.
     """
     base = good.num_rows if good.num_rows >= LEAST_ROWS else 0
-    repetitions, spoilt = (int(share * base + rng.random()) if base else 0 for share in (duplicate_share, rotten_share))
+    repetitions, spoilt = (
+        int(share * base + rng.random()) if base else 0 for share in (duplicate_share, rotten_share)
+    )
     # Disjoint choices: a repeated row that also has a contradiction would be counted twice over.
     chosen = rng.choice(good.num_rows, min(repetitions + spoilt, good.num_rows), replace=False)
     repeated, rotten = chosen[:repetitions], chosen[repetitions:]
     defects = DEFECTS[name]
-    # Start where the day says: over some days even a table with one rotten row a day shows every kind.
+    # Start where the day says: over some days even a table with one rotten row a day shows every
+    # kind.
     turn = (day.toordinal() + np.arange(len(rotten))) % len(defects)
     typed, misfits, counts = [good.slice(0, 0)], [text(good.slice(0, 0))], {}
     for number, defect in enumerate(defects):
@@ -128,7 +141,9 @@ def spoil(
             misfits.append(_with(text(rows), defect))
         else:
             typed.append(_with(rows, defect))
-    return Spoilt(good.take(np.sort(repeated)), pa.concat_tables(typed), pa.concat_tables(misfits), counts)
+    return Spoilt(
+        good.take(np.sort(repeated)), pa.concat_tables(typed), pa.concat_tables(misfits), counts
+    )
 
 
 def _fresh_ids(rows: pa.Table, day: date, number: int) -> pa.Array:
@@ -139,5 +154,9 @@ def _fresh_ids(rows: pa.Table, day: date, number: int) -> pa.Array:
 def _with(rows: pa.Table, defect: Defect) -> pa.Table:
     at = rows.column_names.index(defect.column)
     column = rows.column(at)
-    value = defect.value(column) if callable(defect.value) else pa.repeat(pa.scalar(defect.value, column.type), rows.num_rows)
+    value = (
+        defect.value(column)
+        if callable(defect.value)
+        else pa.repeat(pa.scalar(defect.value, column.type), rows.num_rows)
+    )
     return rows.set_column(at, rows.field(at), value)

@@ -4,4 +4,6 @@ from pipelines.errors import ExpectedError
 
 
 class SourceError(ExpectedError, ValueError):
-    """A source or landing file that cannot be used: says which file, and which line or column of it."""
+    """A source or landing file that cannot be used: says which file, and which line or column of
+    it.
+    """

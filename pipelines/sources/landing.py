@@ -1,14 +1,18 @@
-"""Landing files into tables: every row is judged, none is lost, and a file that cannot be read stops the run.
+"""Landing files into tables: every row is judged, none is lost, and a file that cannot be read
+stops the run.
 
-What belongs here: which files a table's day has, casting, the verdict on each row, exact duplicates, quarantine. How a file becomes
-records is in `records.py`; what a row must keep is declared in `schema.py`.
+What belongs here: which files a table's day has, casting, the verdict on each row, exact
+duplicates, quarantine. How a file becomes records is in `records.py`; what a row must keep is
+declared in `schema.py`.
 
-A row ends in exactly one of three places: the table, the count of exact duplicates, or `quarantine` with a reason.
-Nothing here depends on the order of rows or files: of rows that share an id and differ, all go to quarantine, and a
-row that is bad in itself neither is a duplicate nor makes a conflict.
+A row ends in exactly one of three places: the table, the count of exact duplicates, or `quarantine`
+with a reason. Nothing here depends on the order of rows or files: of rows that share an id and
+differ, all go to quarantine, and a row that is bad in itself neither is a duplicate nor makes a
+conflict.
 
-One rule for all formats: column names count without case and surrounding blanks, values without surrounding blanks. Text
-formats hand over every value as the text that stands in the file, so `1e3` in JSON is no more a whole number than in CSV.
+One rule for all formats: column names count without case and surrounding blanks, values without
+surrounding blanks. Text formats hand over every value as the text that stands in the file, so `1e3`
+in JSON is no more a whole number than in CSV.
 """
 
 from __future__ import annotations
@@ -27,14 +31,32 @@ from pipelines.warehouse import Connection, DayWriter
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl")
 
-INTEGERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
+INTEGERS = (
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "UHUGEINT",
+)
 _TYPED_AS = {  # types of Parquet columns that need no look at the text before they are cast
     "BIGINT": INTEGERS,
     "DOUBLE": ("FLOAT", "DOUBLE", *INTEGERS),
     "BOOLEAN": ("BOOLEAN",),
-    "TIMESTAMP": ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S", "TIMESTAMP WITH TIME ZONE"),
+    "TIMESTAMP": (
+        "TIMESTAMP",
+        "TIMESTAMP_NS",
+        "TIMESTAMP_MS",
+        "TIMESTAMP_S",
+        "TIMESTAMP WITH TIME ZONE",
+    ),
 }
-_DUPLICATE = "duplicate"  # verdict of a good row that is already there; every other verdict is a reason for quarantine
+# verdict of a good row that is already there; every other verdict is a reason for quarantine
+_DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True)
@@ -58,41 +80,67 @@ def landing_files(landing: Path, table: str, day: date) -> list[Path]:
     Raises
     ------
     SourceError
-        Something lies in the table's folder that no run would ever read: a folder that is not a day, a loose file, a file
-        with an unknown ending, a sub-folder.
+        Something lies in the table's folder that no run would ever read: a folder that is not a
+        day, a loose file, a file with an unknown ending, a sub-folder.
     """
     for entry in _visible(landing / table):
         if not (entry.is_dir() and _is_day(entry.name)):
-            raise SourceError(f"{entry}: not a folder of a day such as {day}; rename it or move it out of the landing folder")
+            raise SourceError(
+                f"{entry}: not a folder of a day such as {day}; rename it or move it out of the"
+                " landing folder"
+            )
     paths = _visible(landing / table / day.isoformat())
     for path in paths:
         if not path.name.endswith(SUFFIXES):
-            raise SourceError(f"{path}: not one of {', '.join(SUFFIXES)}; rename it or move it out of the landing folder")
+            raise SourceError(
+                f"{path}: not one of {', '.join(SUFFIXES)}; rename it or move it out of the landing"
+                " folder"
+            )
         if not path.is_file():
-            raise SourceError(f"{path}: not a file; move what it holds up, or the broken link out of the landing folder")
+            raise SourceError(
+                f"{path}: not a file; move what it holds up, or the broken link out of the landing"
+                " folder"
+            )
         if not path.name.isprintable():
             raise SourceError(f"{str(path)!a}: a name with unprintable characters; rename it")
     return paths
 
 
-def waiting_files(con: Connection, landing: Path, *, by_content: bool = False) -> dict[date, list[str]]:
-    """Files that are not as they were loaded, by day: new, of another size (or other bytes, which takes reading them all), or gone."""
+def waiting_files(
+    con: Connection, landing: Path, *, by_content: bool = False
+) -> dict[date, list[str]]:
+    """Files that are not as they were loaded, by day: new, of another size (or other bytes, which
+    takes reading them all), or gone.
+    """
     mark = "sha256" if by_content else "bytes"
-    loaded = {(day, file): found for day, file, found in con.execute(f"SELECT day, file, {mark} FROM landing_files").fetchall()}
+    loaded = {
+        (day, file): found
+        for day, file, found in con.execute(
+            f"SELECT day, file, {mark} FROM landing_files"
+        ).fetchall()
+    }
     there = {}
     for table in LANDING:
         for folder in filter(lambda path: _is_day(path.name), _visible(landing / table)):
             for path in _visible(folder):
-                size_or_hash = Delivery.of(path, landing).sha256 if by_content else path.stat().st_size
-                there[date.fromisoformat(folder.name), path.relative_to(landing).as_posix()] = size_or_hash
+                size_or_hash = (
+                    Delivery.of(path, landing).sha256 if by_content else path.stat().st_size
+                )
+                there[date.fromisoformat(folder.name), path.relative_to(landing).as_posix()] = (
+                    size_or_hash
+                )
     waiting: dict[date, list[str]] = {}
-    for day, file in sorted(key for key in loaded.keys() | there.keys() if loaded.get(key) != there.get(key)):
+    for day, file in sorted(
+        key for key in loaded.keys() | there.keys() if loaded.get(key) != there.get(key)
+    ):
         waiting.setdefault(day, []).append(file)
     return waiting
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+    return (
+        sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+    )
 
 
 def _is_day(name: str) -> bool:
@@ -108,9 +156,9 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
     Raises
     ------
     SourceError
-        A file cannot be read, or lacks a column; names the file and, where known, the line. Or there is no file, though the
-        table has a landing folder (daily tables) or had files on that day before. The caller's transaction is left to
-        roll back.
+        A file cannot be read, or lacks a column; names the file and, where known, the line. Or
+        there is no file, though the table has a landing folder (daily tables) or had files on that
+        day before. The caller's transaction is left to roll back.
     """
     con, day = writer.con, writer.day
     paths = landing_files(landing, table.name, day)
@@ -122,47 +170,76 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
     _judge_repeats(con, table, deliveries)
     for delivery in deliveries:
         delivery.check_unchanged()
-    columns = ", ".join(f"{c.computed or c.name} AS {c.name}" for c in table.columns if c.name != "day")
+    columns = ", ".join(
+        f"{c.computed or c.name} AS {c.name}" for c in table.columns if c.name != "day"
+    )
     order = ", ".join([*table.stored_by, *table.key])
-    loaded = writer.replace(table.name, f"SELECT DATE '{day}' AS day, {columns} FROM stage WHERE verdict IS NULL ORDER BY {order}")
+    loaded = writer.replace(
+        table.name,
+        f"SELECT DATE '{day}' AS day, {columns} FROM stage WHERE verdict IS NULL ORDER BY {order}",
+    )
     return _record(con, table, day, deliveries, loaded)
 
 
-def _expect_files(con: Connection, landing: Path, table: Table, day: date, paths: list[Path]) -> None:
+def _expect_files(
+    con: Connection, landing: Path, table: Table, day: date, paths: list[Path]
+) -> None:
     if paths:
         return
     folder = landing / table.name / day.isoformat()
-    before = con.execute("SELECT file FROM landing_files WHERE table_name = ? AND day = ? ORDER BY file", [table.name, day]).fetchall()
+    before = con.execute(
+        "SELECT file FROM landing_files WHERE table_name = ? AND day = ? ORDER BY file",
+        [table.name, day],
+    ).fetchall()
     if before:
         gone = ", ".join(str(row[0]) for row in before)
-        raise SourceError(f"{folder}: no files, but {gone} was loaded before. Bring it back, or put a corrected file in its place.")
+        raise SourceError(
+            f"{folder}: no files, but {gone} was loaded before. Bring it back, or put a corrected"
+            " file in its place."
+        )
     if table.kind == "daily" and folder.parent.is_dir():
         raise SourceError(
-            f"{folder}: no files for {table.name} on {day}. Deliver them; if nothing happened that day,"
-            " put a CSV file there that has only the header line."
+            f"{folder}: no files for {table.name} on {day}. Deliver them; if nothing happened that"
+            " day, put a CSV file there that has only the header line."
         )
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Judging: records into the stage, each with its verdict
 
 
 def _create_stage(con: Connection, table: Table, day: date) -> None:
     columns = ", ".join(f"{c.name} {c.type}" for c in table.landing_columns)
-    con.execute(f"CREATE OR REPLACE TEMP TABLE stage ({columns}, file VARCHAR, line BIGINT, verdict VARCHAR, raw VARCHAR)")
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE stage ({columns}, file VARCHAR, line BIGINT, verdict"
+        " VARCHAR, raw VARCHAR)"
+    )
     for column, target in table.references:
-        con.execute(f"CREATE OR REPLACE TEMP TABLE known_{column} AS SELECT DISTINCT {column} FROM {target} WHERE day <= ?", [day])
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE known_{column} AS SELECT DISTINCT {column} FROM {target}"
+            " WHERE day <= ?",
+            [day],
+        )
 
 
 def _stage_file(con: Connection, table: Table, day: date, delivery: Delivery) -> None:
     with scanning(con, table, delivery) as scan:
         names = {normal(name): name for name in scan.columns}
-        missing = [c.name for c in table.landing_columns if c.required and c.default is None and c.name not in names]
+        missing = [
+            c.name
+            for c in table.landing_columns
+            if c.required and c.default is None and c.name not in names
+        ]
         if missing:
             found = ", ".join(scan.columns)
-            raise SourceError(f"{delivery.path}: column {', '.join(missing)} is missing (found: {found}); docs/data.md lists the columns")
+            raise SourceError(
+                f"{delivery.path}: column {', '.join(missing)} is missing (found: {found});"
+                " docs/data.md lists the columns"
+            )
         con.execute(f"INSERT INTO stage {_judged(table, day, scan)}", {"file": delivery.name})
-        delivery.ignored |= {name for normal, name in names.items() if normal not in {c.name for c in table.columns}}
+        delivery.ignored |= {
+            name for normal, name in names.items() if normal not in {c.name for c in table.columns}
+        }
 
 
 def _judged(table: Table, day: date, scan: Scan) -> str:
@@ -174,24 +251,43 @@ def _judged(table: Table, day: date, scan: Scan) -> str:
         if c.name not in given:
             typed.append(f"NULL::{c.type} AS {c.name}, true AS no_{c.name}")
         else:
-            typed.append(f"{_cast(c, *given[c.name])} AS {c.name}, {_is_missing(*given[c.name])} AS no_{c.name}")
+            typed.append(
+                f"{_cast(c, *given[c.name])} AS {c.name}, {_is_missing(*given[c.name])} AS"
+                f" no_{c.name}"
+            )
         if c.required and c.default is None:
             verdicts.append(f"CASE WHEN no_{c.name} THEN '{c.name}: missing' END")
-        verdicts.append(f"CASE WHEN NOT no_{c.name} AND {c.name} IS NULL THEN '{c.name}: not {KIND[c.type]}' END")
+        verdicts.append(
+            f"CASE WHEN NOT no_{c.name} AND {c.name} IS NULL THEN '{c.name}: not"
+            f" {KIND[c.type]}' END"
+        )
         if c.rule:
             verdicts.append(f"CASE WHEN NOT ({c.rule}) THEN '{c.name}: {c.complaint}' END")
     if "day" in given:
         found = f"TRY_CAST({given['day'][1]}::VARCHAR AS DATE)"
-        typed.append(f"NOT {_is_missing(*given['day'])} AND {found} IS DISTINCT FROM DATE '{day}' AS other_day")
+        typed.append(
+            f"NOT {_is_missing(*given['day'])} AND {found} IS DISTINCT FROM DATE '{day}' AS"
+            " other_day"
+        )
         verdicts.append("CASE WHEN other_day THEN 'day: not the day of its folder' END")
     if any(c.name == "ts" for c in table.columns):
         verdicts.append(f"CASE WHEN ts::DATE <> DATE '{day}' THEN 'ts: outside its day' END")
     joins = ""
     for column, target in table.references:
-        joins += f" LEFT JOIN (SELECT {column} AS k_{column} FROM known_{column}) ON {column} = k_{column}"
-        verdicts.append(f"CASE WHEN {column} IS NOT NULL AND k_{column} IS NULL THEN '{column}: unknown, not in {target}' END")
-    values = ", ".join(f"coalesce({c.name}, {c.default})" if c.default else c.name for c in table.landing_columns)
-    kept = "record" if scan.raw == "record" else f"CASE WHEN verdict IS NOT NULL THEN {scan.raw} END"
+        joins += (
+            f" LEFT JOIN (SELECT {column} AS k_{column} FROM known_{column}) ON {column} ="
+            f" k_{column}"
+        )
+        verdicts.append(
+            f"CASE WHEN {column} IS NOT NULL AND k_{column} IS NULL THEN '{column}: unknown, not in"
+            f" {target}' END"
+        )
+    values = ", ".join(
+        f"coalesce({c.name}, {c.default})" if c.default else c.name for c in table.landing_columns
+    )
+    kept = (
+        "record" if scan.raw == "record" else f"CASE WHEN verdict IS NOT NULL THEN {scan.raw} END"
+    )
     return f"""
         WITH typed AS (SELECT {", ".join(typed)}, s.* FROM {scan.relation} AS s),
              judged AS (SELECT *, coalesce({", ".join(verdicts)}) AS verdict FROM typed{joins})
@@ -216,15 +312,26 @@ def _cast(c: Column, found: str, value: str) -> str:
     text = f"trim({value}::VARCHAR)"
     match c.type:
         case "BIGINT" if not typed:
-            return f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+([.]0*)?') THEN TRY_CAST({text} AS BIGINT) END"
+            return (
+                f"CASE WHEN regexp_full_match({text}, '[+-]?[0-9]+([.]0*)?') THEN TRY_CAST({text}"
+                " AS BIGINT) END"
+            )
         case "DOUBLE":
             number = f"TRY_CAST({value} AS DOUBLE)"
             if not typed:
                 form = r"[+-]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?"
-                number = f"CASE WHEN regexp_full_match({text}, '{form}') THEN TRY_CAST({text} AS DOUBLE) END"
-            return f"CASE WHEN {number} = 0 THEN 0.0 WHEN isfinite({number}) THEN {number} END"  # one zero, not two
+                number = (
+                    f"CASE WHEN regexp_full_match({text}, '{form}') THEN TRY_CAST({text} AS"
+                    " DOUBLE) END"
+                )
+            return (  # one zero, not two
+                f"CASE WHEN {number} = 0 THEN 0.0 WHEN isfinite({number}) THEN {number} END"
+            )
         case "BOOLEAN" if not typed:
-            return f"CASE lower({text}) WHEN '1' THEN true WHEN 'true' THEN true WHEN '0' THEN false WHEN 'false' THEN false END"
+            return (
+                f"CASE lower({text}) WHEN '1' THEN true WHEN 'true' THEN true WHEN '0' THEN false"
+                " WHEN 'false' THEN false END"
+            )
         case "TIMESTAMP" if not typed:  # a cast to TIMESTAMP would drop the offset without a word
             return f"TRY_CAST({text} AS TIMESTAMPTZ)::TIMESTAMP"
         case "VARCHAR[]":
@@ -232,7 +339,11 @@ def _cast(c: Column, found: str, value: str) -> str:
         case "VARCHAR":
             whole = ("VARCHAR", "BLOB", "UUID", *INTEGERS)
             # An id that went through a float may be another one by now; a nested value is no text.
-            if "(" in found.removeprefix("DECIMAL(") or "[" in found or (found not in whole and c.name.endswith("_id")):
+            if (
+                "(" in found.removeprefix("DECIMAL(")
+                or "[" in found
+                or (found not in whole and c.name.endswith("_id"))
+            ):
                 return "NULL::VARCHAR"
             return f"CASE WHEN NOT contains({text}, chr(0)) THEN nullif({text}, '') END"
         case _:
@@ -240,55 +351,81 @@ def _cast(c: Column, found: str, value: str) -> str:
 
 
 def _cast_list(found: str, value: str, text: str) -> str:
-    """A sorted set of texts, from a list column, a JSON list or text with `;`; NULL if an element is missing or nested."""
+    """A sorted set of texts, from a list column, a JSON list or text with `;`; NULL if an element
+    is missing or nested.
+    """
     if found.endswith("[]"):
         items = f"TRY_CAST({value} AS VARCHAR[])"
     else:
-        items = f"""CASE WHEN starts_with({text}, '[') THEN TRY(from_json({text}, '["VARCHAR"]')) ELSE string_split({text}, ';') END"""
-    bad = f"list_filter({items}, lambda t: t IS NULL OR contains(t, chr(0)) OR trim(t)[1] IN ('[', '{{'))"
-    good = f"list_sort(list_distinct(list_filter(list_transform({items}, lambda t: trim(t)), lambda t: t <> '')))"
+        items = f"""CASE WHEN starts_with({text}, '[') THEN TRY(from_json({text},
+            '["VARCHAR"]')) ELSE string_split({text}, ';') END"""
+    bad = (
+        f"list_filter({items}, lambda t: t IS NULL OR contains(t, chr(0)) OR trim(t)[1] IN ('[',"
+        " '{'))"
+    )
+    good = (
+        f"list_sort(list_distinct(list_filter(list_transform({items}, lambda t: trim(t)), lambda t:"
+        " t <> '')))"
+    )
     return f"CASE WHEN len({bad}) = 0 THEN {good} END"
 
 
 def _judge_repeats(con: Connection, table: Table, deliveries: Sequence[Delivery]) -> None:
-    """Good rows with one id: all are conflicts if any two differ; otherwise the first by file and line stays, the others are duplicates."""
+    """Good rows with one id: all are conflicts if any two differ; otherwise the first by file and
+    line stays, the others are duplicates.
+    """
     key = table.key[0]
     content = ", ".join(c.name for c in table.landing_columns)
     conflict = f"{key}: duplicate with different content"
-    con.execute(
-        f"""CREATE OR REPLACE TEMP TABLE repeated AS
-            WITH again AS (SELECT hash({key}) FROM stage WHERE verdict IS NULL GROUP BY ALL HAVING count(*) > 1),
-                 copies AS (SELECT rowid AS id, {key}, file, line, to_json(struct_pack({content}))::VARCHAR AS content
+    con.execute(f"""CREATE OR REPLACE TEMP TABLE repeated AS
+            WITH again AS (SELECT hash({key}) FROM stage WHERE verdict IS NULL
+            GROUP BY ALL HAVING count(*) > 1),
+                 copies AS (SELECT rowid AS id, {key}, file, line,
+                 to_json(struct_pack({content}))::VARCHAR AS content
                             FROM stage WHERE verdict IS NULL AND hash({key}) IN (FROM again))
             SELECT id, CASE WHEN min(content) OVER same <> max(content) OVER same THEN '{conflict}'
-                            WHEN row_number() OVER (same ORDER BY file, line) > 1 THEN '{_DUPLICATE}' END AS verdict
-            FROM copies WINDOW same AS (PARTITION BY {key})"""
+                            WHEN row_number() OVER (same ORDER BY file, line) > 1
+                            THEN '{_DUPLICATE}' END AS verdict
+            FROM copies WINDOW same AS (PARTITION BY {key})""")
+    con.execute(
+        "UPDATE stage SET verdict = repeated.verdict FROM repeated WHERE stage.rowid = repeated.id"
     )
-    con.execute("UPDATE stage SET verdict = repeated.verdict FROM repeated WHERE stage.rowid = repeated.id")
-    torn = {str(row[0]) for row in con.execute("SELECT DISTINCT file FROM stage WHERE verdict = ?", [conflict]).fetchall()}
+    torn = {
+        str(row[0])
+        for row in con.execute(
+            "SELECT DISTINCT file FROM stage WHERE verdict = ?", [conflict]
+        ).fetchall()
+    }
     for delivery in deliveries:
         if delivery.name in torn and delivery.path.name.endswith(".parquet"):
-            # Making JSON of every row in case it will turn out to be a conflict would take longer than all the rest.
+            # Making JSON of every row in case it will turn out to be a conflict would take longer
+            # than all the rest.
             with scanning(con, table, delivery) as scan:
                 con.execute(
-                    f"""UPDATE stage SET raw = s.raw FROM (SELECT line, {scan.raw} AS raw FROM {scan.relation}
-                          WHERE line IN (SELECT line FROM stage WHERE file = $file AND verdict = $conflict)) AS s
-                        WHERE stage.file = $file AND stage.verdict = $conflict AND stage.line = s.line""",
+                    f"""UPDATE stage SET raw = s.raw FROM (SELECT line, {scan.raw} AS raw
+                        FROM {scan.relation}
+                          WHERE line IN (SELECT line FROM stage WHERE file = $file
+                          AND verdict = $conflict)) AS s
+                        WHERE stage.file = $file AND stage.verdict = $conflict
+                        AND stage.line = s.line""",
                     {"file": delivery.name, "conflict": conflict},
                 )
 
 
-# ----------------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 # Recording
 
 
-def _record(con: Connection, table: Table, day: date, deliveries: Sequence[Delivery], loaded: int) -> LoadReport:
+def _record(
+    con: Connection, table: Table, day: date, deliveries: Sequence[Delivery], loaded: int
+) -> LoadReport:
     """Write `quarantine` and `landing_files` from the stage, and drop it."""
     which = [table.name, day]
     con.execute("DELETE FROM quarantine WHERE table_name = ? AND day = ?", which)
     con.execute("DELETE FROM landing_files WHERE table_name = ? AND day = ?", which)
     con.execute(
-        f"""INSERT INTO quarantine BY NAME SELECT ? AS table_name, ?::DATE AS day, file, line, verdict AS reason, raw
+        f"""INSERT INTO quarantine BY NAME SELECT ? AS table_name, ?::DATE AS day, file, line,
+            verdict AS reason, raw
             FROM stage WHERE verdict <> '{_DUPLICATE}' ORDER BY file, line""",
         which,
     )
@@ -299,30 +436,53 @@ def _record(con: Connection, table: Table, day: date, deliveries: Sequence[Deliv
         [sorted(d.ignored) for d in deliveries],
     ]
     types = [pa.string(), pa.string(), pa.int64(), pa.list_(pa.string())]
-    delivered = pa.table([pa.array(v, t) for v, t in zip(files, types, strict=True)], names=["file", "sha256", "bytes", "ignored_columns"])
+    delivered = pa.table(
+        [pa.array(v, t) for v, t in zip(files, types, strict=True)],
+        names=["file", "sha256", "bytes", "ignored_columns"],
+    )
     con.register("delivered", delivered)
     con.execute(
         f"""INSERT INTO landing_files BY NAME
-            SELECT ? AS table_name, ?::DATE AS day, d.*, coalesce(n.rows, 0) AS rows, coalesce(n.loaded, 0) AS loaded,
-                   coalesce(n.duplicates, 0) AS duplicates, coalesce(n.rows - n.loaded - n.duplicates, 0) AS quarantined
-            FROM delivered d LEFT JOIN (SELECT file, count(*) AS rows, count(*) FILTER (verdict IS NULL) AS loaded,
+            SELECT ? AS table_name, ?::DATE AS day, d.*, coalesce(n.rows, 0) AS rows,
+            coalesce(n.loaded, 0) AS loaded,
+                   coalesce(n.duplicates, 0) AS duplicates,
+                   coalesce(n.rows - n.loaded - n.duplicates, 0) AS quarantined
+            FROM delivered d LEFT JOIN (SELECT file, count(*) AS rows,
+            count(*) FILTER (verdict IS NULL) AS loaded,
                                                count(*) FILTER (verdict = '{_DUPLICATE}') AS duplicates FROM stage GROUP BY file) n
             USING (file) ORDER BY file""",
         which,
     )
     con.unregister("delivered")
     reasons = con.execute(
-        "SELECT reason, count(*) FROM quarantine WHERE table_name = ? AND day = ? GROUP BY reason ORDER BY 2 DESC, 1", which
+        "SELECT reason, count(*) FROM quarantine WHERE table_name = ? AND day = ? GROUP BY reason"
+        " ORDER BY 2 DESC, 1",
+        which,
     ).fetchall()
     totals = con.execute(
-        "SELECT sum(rows), sum(loaded), sum(duplicates), sum(quarantined) FROM landing_files WHERE table_name = ? AND day = ?", which
+        "SELECT sum(rows), sum(loaded), sum(duplicates), sum(quarantined) FROM landing_files WHERE"
+        " table_name = ? AND day = ?",
+        which,
     ).fetchone()
     rows, judged_good, duplicates, quarantined = (int(n or 0) for n in totals or ())
-    if (loaded, rows) != (judged_good, loaded + duplicates + quarantined) or quarantined != sum(n for _, n in reasons):
-        raise AssertionError(f"{table.name} {day}: {rows} rows became {loaded} loaded, {duplicates} duplicates, {reasons} quarantined")
+    if (loaded, rows) != (judged_good, loaded + duplicates + quarantined) or quarantined != sum(
+        n for _, n in reasons
+    ):
+        raise AssertionError(
+            f"{table.name} {day}: {rows} rows became {loaded} loaded, {duplicates} duplicates,"
+            f" {reasons} quarantined"
+        )
     for temporary in ("stage", "repeated", *(f"known_{column}" for column, _ in table.references)):
         con.execute(f"DROP TABLE {temporary}")
     ignored = sorted(set().union(*(d.ignored for d in deliveries)))
     return LoadReport(
-        table.name, day, len(deliveries), rows, loaded, duplicates, quarantined, {str(r): int(n) for r, n in reasons}, tuple(ignored)
+        table.name,
+        day,
+        len(deliveries),
+        rows,
+        loaded,
+        duplicates,
+        quarantined,
+        {str(r): int(n) for r, n in reasons},
+        tuple(ignored),
     )

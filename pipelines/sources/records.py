@@ -1,7 +1,9 @@
-"""One landing file as a relation of records: Parquet by DuckDB, CSV and JSON lines by the standard library.
+"""One landing file as a relation of records: Parquet by DuckDB, CSV and JSON lines by the standard
+library.
 
-What belongs here: what a record is, on which line it begins, and whether a file can be read at all. What a record is worth
-is judged in `landing.py`. Text formats have one parser each, so a row and its line number have one source.
+What belongs here: what a record is, on which line it begins, and whether a file can be read at all.
+What a record is worth is judged in `landing.py`. Text formats have one parser each, so a row and
+its line number have one source.
 """
 
 from __future__ import annotations
@@ -38,13 +40,23 @@ KIND = {
     "VARCHAR[]": "a list",
     "DATE": "a day",
 }
-_SEPARATOR = "\0"  # between the values of a record on its way to DuckDB; a record that holds one itself is refused
-_RECORDS = pa.schema([("vals", pa.string()), ("line", pa.int64()), ("complaint", pa.string()), ("record", pa.string())])
+# between the values of a record on its way to DuckDB; a record that holds one itself is refused
+_SEPARATOR = "\0"
+_RECORDS = pa.schema(
+    [
+        ("vals", pa.string()),
+        ("line", pa.int64()),
+        ("complaint", pa.string()),
+        ("record", pa.string()),
+    ]
+)
 
 
 @dataclass
 class Delivery:
-    """One landing file and the columns of it that the table does not have; notices if the file changes while it is read."""
+    """One landing file and the columns of it that the table does not have; notices if the file
+    changes while it is read.
+    """
 
     path: Path
     name: str
@@ -56,12 +68,21 @@ class Delivery:
     def of(cls, path: Path, landing: Path) -> Delivery:
         with naming(path), path.open("rb") as stream:
             state = _state(os.fstat(stream.fileno()))
-            return cls(path, path.relative_to(landing).as_posix(), state, hashlib.file_digest(stream, "sha256").hexdigest(), set())
+            return cls(
+                path,
+                path.relative_to(landing).as_posix(),
+                state,
+                hashlib.file_digest(stream, "sha256").hexdigest(),
+                set(),
+            )
 
     def check_unchanged(self) -> None:
         with naming(self.path):
             if _state(self.path.stat()) != self.state:
-                raise SourceError(f"{self.path}: changed while it was read; deliver files by write and rename, then start again")
+                raise SourceError(
+                    f"{self.path}: changed while it was read; deliver files by write and rename,"
+                    " then start again"
+                )
 
 
 def _state(stat: os.stat_result) -> tuple[int, ...]:
@@ -74,16 +95,20 @@ def naming(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeError, duckdb.Error, pa.ArrowException) as error:
-        raise SourceError(f"{path}: cannot be read: {str(error).splitlines()[0].rstrip('.')}. Deliver the file again") from error
+        raise SourceError(
+            f"{path}: cannot be read: {str(error).splitlines()[0].rstrip('.')}. Deliver the file"
+            " again"
+        ) from error
 
 
 @dataclass(frozen=True)
 class Scan:
     """One file as DuckDB sees it.
 
-    `relation` follows FROM. It has the columns `line`, `complaint` (why a record cannot be looked at column by column, or NULL)
-    and `record` (its text, where the file is text). `columns` maps each name in the file to its type and to the SQL that reads
-    it; `raw` is the SQL of the record as it came.
+    `relation` follows FROM. It has the columns `line`, `complaint` (why a record cannot be looked
+    at column by column, or NULL) and `record` (its text, where the file is text). `columns` maps
+    each name in the file to its type and to the SQL that reads it; `raw` is the SQL of the record
+    as it came.
     """
 
     relation: str
@@ -99,10 +124,18 @@ def scanning(con: Connection, table: Table, delivery: Delivery) -> Iterator[Scan
             yield _scan_parquet(con, path)
         return
     if not delivery.state[0]:
-        raise SourceError(f"{path}: an empty file; for a day without rows put a CSV file there that has only the header line")
-    stopped: list[SourceError] = []  # DuckDB makes an error of its own out of one it meets while it pulls records
+        raise SourceError(
+            f"{path}: an empty file; for a day without rows put a CSV file there that has only the"
+            " header line"
+        )
+    stopped: list[
+        SourceError
+    ] = []  # DuckDB makes an error of its own out of one it meets while it pulls records
     if path.name.endswith(".jsonl"):
-        header, records = [c.name for c in table.columns], _json_records(path, table, delivery.ignored)
+        header, records = (
+            [c.name for c in table.columns],
+            _json_records(path, table, delivery.ignored),
+        )
     else:
         records = _csv_records(path)
         header = str(next(records)[0]).split(_SEPARATOR)
@@ -112,7 +145,10 @@ def scanning(con: Connection, table: Table, delivery: Delivery) -> Iterator[Scan
         try:
             while rows := list(islice(records, BATCH_ROWS)):
                 columns = zip(*rows, strict=True)
-                yield pa.RecordBatch.from_arrays([pa.array(c, f.type) for c, f in zip(columns, _RECORDS, strict=True)], schema=_RECORDS)
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(c, f.type) for c, f in zip(columns, _RECORDS, strict=True)],
+                    schema=_RECORDS,
+                )
         except SourceError as error:
             stopped.append(error)
             raise
@@ -120,8 +156,15 @@ def scanning(con: Connection, table: Table, delivery: Delivery) -> Iterator[Scan
     con.register("landing_records", pa.RecordBatchReader.from_batches(_RECORDS, batches()))
     try:
         with naming(path):
-            relation = f"(SELECT string_split(vals, chr({ord(_SEPARATOR)})) AS v, line, complaint, record FROM landing_records)"
-            yield Scan(relation, {name: ("VARCHAR", f"v[{n}]") for n, name in enumerate(header, 1)}, "record")
+            relation = (
+                f"(SELECT string_split(vals, chr({ord(_SEPARATOR)})) AS v, line, complaint, record"
+                " FROM landing_records)"
+            )
+            yield Scan(
+                relation,
+                {name: ("VARCHAR", f"v[{n}]") for n, name in enumerate(header, 1)},
+                "record",
+            )
     except SourceError as error:
         raise stopped[0] if stopped else error from error.__cause__
     finally:
@@ -133,22 +176,36 @@ def _scan_parquet(con: Connection, path: Path) -> Scan:
     _refuse_repeated(path, schema.names)
     for column in schema:
         if pa.types.is_decimal256(column.type):  # DuckDB would read other numbers than stand there
-            raise SourceError(f"{path}: column {column.name}: {column.type} holds numbers too long to be read")
-    # `*` and `?` in a path would match other files too, `x=1` would become a column. Reading columns by position keeps
-    # the names in the file apart from ours.
+            raise SourceError(
+                f"{path}: column {column.name}: {column.type} holds numbers too long to be read"
+            )
+    # `*` and `?` in a path would match other files too, `x=1` would become a column. Reading
+    # columns by position keeps the names in the file apart from ours.
     pattern = "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
     source = f"read_parquet({quoted(pattern)}, file_row_number = true, hive_partitioning = false)"
     types = [str(row[1]) for row in con.execute(f"DESCRIBE FROM {source}").fetchall()[:-1]]
     places = [f"c{n}" for n in range(len(types))]
-    relation = f"(SELECT *, n + 1 AS line, NULL::VARCHAR AS complaint FROM {source} AS f({', '.join([*places, 'n'])}))"
-    raw = ", ".join(f"{quoted(name)}, {place}" for name, place in zip(schema.names, places, strict=True))
-    return Scan(relation, dict(zip(schema.names, zip(types, places, strict=True), strict=True)), f"json_object({raw})::VARCHAR")
+    relation = (
+        f"(SELECT *, n + 1 AS line, NULL::VARCHAR AS complaint FROM {source} AS"
+        f" f({', '.join([*places, 'n'])}))"
+    )
+    raw = ", ".join(
+        f"{quoted(name)}, {place}" for name, place in zip(schema.names, places, strict=True)
+    )
+    return Scan(
+        relation,
+        dict(zip(schema.names, zip(types, places, strict=True), strict=True)),
+        f"json_object({raw})::VARCHAR",
+    )
 
 
 def _refuse_repeated(path: Path, header: Sequence[str]) -> None:
     names = [normal(name) for name in header]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SourceError(f"{path}: column {', '.join(map(repr, twice))} appears twice (names count without case and blanks)")
+        raise SourceError(
+            f"{path}: column {', '.join(map(repr, twice))} appears twice (names count without case"
+            " and blanks)"
+        )
 
 
 def normal(name: str) -> str:
@@ -158,7 +215,9 @@ def normal(name: str) -> str:
 _TextRecord = tuple[str | None, int, str | None, str]  # a row of _RECORDS
 
 
-def _text_record(values: Sequence[str], width: int, line: int, text: str, complaint: str | None = None) -> _TextRecord:
+def _text_record(
+    values: Sequence[str], width: int, line: int, text: str, complaint: str | None = None
+) -> _TextRecord:
     joined = _SEPARATOR.join(values)
     if not complaint and joined.count(_SEPARATOR) != width - 1:
         complaint = "holds a NUL character"
@@ -173,7 +232,9 @@ def _text_record(values: Sequence[str], width: int, line: int, text: str, compla
 
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
-    """Lines with their ends, as an editor counts them. Bytes that are not UTF-8 become surrogates, for their row to be refused."""
+    """Lines with their ends, as an editor counts them. Bytes that are not UTF-8 become surrogates,
+    for their row to be refused.
+    """
     opened = gzip.open if path.name.endswith(".gz") else open
     with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         yield cast("TextIO", stream)
@@ -195,26 +256,45 @@ def _csv_records(path: Path) -> Iterator[_TextRecord]:
                 text = "".join(held).rstrip("\r\n")
                 if not width:
                     width = len(row) or 1
-                    header = _text_record(row or [""], width, begins, text, None if text.strip() else "blank")
+                    header = _text_record(
+                        row or [""], width, begins, text, None if text.strip() else "blank"
+                    )
                     if header[2]:
-                        raise SourceError(f"{path}: line 1: {header[2]}; a CSV file begins with a line of column names")
+                        raise SourceError(
+                            f"{path}: line 1: {header[2]}; a CSV file begins with a line of column"
+                            " names"
+                        )
                     yield header
                 elif len(row) == width:
                     yield _text_record(row, width, begins, text)
                 elif text.strip():
-                    yield _text_record(row, width, begins, text, f"too {'few' if len(row) < width else 'many'} columns")
+                    yield _text_record(
+                        row,
+                        width,
+                        begins,
+                        text,
+                        f"too {'few' if len(row) < width else 'many'} columns",
+                    )
                 begins += len(held)
                 held.clear()
     except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise SourceError(f"{path}: line {begins}: cannot be read: {error}. Deliver the file again") from error
+        raise SourceError(
+            f"{path}: line {begins}: cannot be read: {error}. Deliver the file again"
+        ) from error
     if not width:
         raise SourceError(f"{path}: an empty file; a CSV file begins with a line of column names")
 
 
 def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_TextRecord]:
-    """Every line that is not blank: values of the table's columns, in its order, as the text that stands in the file."""
-    decode = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str).decode
-    layouts: dict[tuple[str, ...], list[str | None]] = {}  # where objects with these keys have the table's columns
+    """Every line that is not blank: values of the table's columns, in its order, as the text that
+    stands in the file.
+    """
+    decode = json.JSONDecoder(
+        object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str
+    ).decode
+    layouts: dict[
+        tuple[str, ...], list[str | None]
+    ] = {}  # where objects with these keys have the table's columns
     number, width = 0, len(table.columns)
     try:
         with _lines(path) as stream:
@@ -227,14 +307,25 @@ def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_Text
                         raise ValueError("not a JSON object")
                     if (keys := tuple(found)) not in layouts:
                         layouts[keys] = _layout(table, keys)
-                        ignored |= {key.encode(errors="backslashreplace").decode() for key in set(keys) - set(layouts[keys])}
-                    values = [_json_text(c, found.get(key)) for c, key in zip(table.columns, layouts[keys], strict=True)]
+                        ignored |= {
+                            key.encode(errors="backslashreplace").decode()
+                            for key in set(keys) - set(layouts[keys])
+                        }
+                    values = [
+                        _json_text(c, found.get(key))
+                        for c, key in zip(table.columns, layouts[keys], strict=True)
+                    ]
                     yield _text_record(values, width, number, text)
                 except (ValueError, RecursionError) as error:
-                    complaint = {json.JSONDecodeError: "not JSON", RecursionError: "nested too deeply"}.get(type(error), str(error))
+                    complaint = {
+                        json.JSONDecodeError: "not JSON",
+                        RecursionError: "nested too deeply",
+                    }.get(type(error), str(error))
                     yield _text_record((), width, number, text, complaint)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceError(f"{path}: line {number + 1}: cannot be read: {error}. Deliver the file again") from error
+        raise SourceError(
+            f"{path}: line {number + 1}: cannot be read: {error}. Deliver the file again"
+        ) from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,24 +1,31 @@
-"""A made-up short-video platform, seeded: creators, videos, viewers with tastes, gifts, advertising and bots.
+"""A made-up short-video platform, seeded: creators, videos, viewers with tastes, gifts, advertising
+and bots.
 
 How it behaves, in one place:
 
-- **creators** are heavy-tailed: reach is Pareto with exponent 2. One account in twenty shares its verified identity with another,
-  three in ten have none.
-- **videos** carry one to three of six ad categories and a latent quality q ~ Beta(2, 2) that nobody downstream sees. It drives
-  completion, rewatching, likes, comments, shares, follows and gifts, so a score that works ranks videos by it. A moderation service
-  has scored most of them; 3 % do not comply.
-- **viewers** belong to one of six groups with a taste (a distribution over categories) and hours of day. Some are verified.
-- **advertising**: one view in two shows an ad, at the price of its category; part of it is booked next to a video, by video and
-  category, the rest by category and hour.
-- **bots** are unverified accounts that hit a few videos of three small creators: half are like farms (a like, no watching), half
-  mimics (watch to the end, copy every action). Nothing in the data marks them; the summary names the videos they push.
+- **creators** are heavy-tailed: reach is Pareto with exponent 2. One account in twenty shares its
+  verified identity with another, three in ten have none.
+- **videos** carry one to three of six ad categories and a latent quality q ~ Beta(2, 2) that nobody
+  downstream sees. It drives completion, rewatching, likes, comments, shares, follows and gifts, so
+  a score that works ranks videos by it. A moderation service has scored most of them; 3 % do not
+  comply.
+- **viewers** belong to one of six groups with a taste (a distribution over categories) and hours of
+  day. Some are verified.
+- **advertising**: one view in two shows an ad, at the price of its category; part of it is booked
+  next to a video, by video and category, the rest by category and hour.
+- **bots** are unverified accounts that hit a few videos of three small creators: half are like
+  farms (a like, no watching), half mimics (watch to the end, copy every action). Nothing in the
+  data marks them; the summary names the videos they push.
 - **a niche**, on request: a small group of viewers whom little content suits (`simulated_niche`).
-- **a donation market**, on request: creators are live at times of their choosing, and gifts follow from it (`simulated_market`).
-- **the platform grows**: every day brings new viewers, creators and videos, verifications, followers and moderation scores. The
-  first day's snapshots are full, later ones hold what is new or has changed.
+- **a donation market**, on request: creators are live at times of their choosing, and gifts follow
+  from it (`simulated_market`).
+- **the platform grows**: every day brings new viewers, creators and videos, verifications,
+  followers and moderation scores. The first day's snapshots are full, later ones hold what is new
+  or has changed.
 
-Every random number comes from a generator named by (seed, day, stream): a day's bytes depend on the seed, the first day and the
-parameters, not on how many days follow. The bytes are those of one version of numpy, pyarrow and zlib.
+Every random number comes from a generator named by (seed, day, stream): a day's bytes depend on the
+seed, the first day and the parameters, not on how many days follow. The bytes are those of one
+version of numpy, pyarrow and zlib.
 """
 
 from __future__ import annotations
@@ -34,7 +41,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipelines.sources.simulated_market import LiveMarket, Schedule
-from pipelines.sources.simulated_niche import FEATURES, LIKES_OTHER, LIKES_OWN, Niche, Supply, freshness
+from pipelines.sources.simulated_niche import (
+    FEATURES,
+    LIKES_OTHER,
+    LIKES_OWN,
+    Niche,
+    Supply,
+    freshness,
+)
 
 Array = NDArray[Any]
 Frame = dict[str, Array]
@@ -55,11 +69,27 @@ HONEST, FARM, MIMIC = 0, 1, 2
 class Stream(IntEnum):
     """What a generator is for."""
 
-    TASTES, VIEWERS, CREATORS, VIDEOS, CHANGES, BOTS, EVENTS, GIFTS, ADS, DELIVERY, NICHE, FINDS, MARKET = range(13)
+    (
+        TASTES,
+        VIEWERS,
+        CREATORS,
+        VIDEOS,
+        CHANGES,
+        BOTS,
+        EVENTS,
+        GIFTS,
+        ADS,
+        DELIVERY,
+        NICHE,
+        FINDS,
+        MARKET,
+    ) = range(13)
 
 
 class Platform:
-    """Everybody and everything on the platform as of the last day that was grown, as arrays by row number."""
+    """Everybody and everything on the platform as of the last day that was grown, as arrays by row
+    number.
+    """
 
     def __init__(
         self,
@@ -74,7 +104,12 @@ class Platform:
         niche: Niche | None = None,
         live: LiveMarket | None = None,
     ) -> None:
-        self.seed, self.first_day, self.verified_share, self.bot_share = seed, first_day, verified_share, bot_share
+        self.seed, self.first_day, self.verified_share, self.bot_share = (
+            seed,
+            first_day,
+            verified_share,
+            bot_share,
+        )
         rng = generator(seed, first_day, Stream.TASTES)
         self.taste = rng.dirichlet(np.full(len(CPM), 0.6), GROUPS) + 0.05
         peak = rng.integers(0, 24, GROUPS)
@@ -83,7 +118,10 @@ class Platform:
         self.creators = self._new_creators(first_day, creators)
         self.joined = np.arange(creators)
         self.videos = self._new_videos(first_day, videos)
-        self.new_or_changed = {name: np.arange(n) for name, n in (("viewers", viewers), ("creators", creators), ("videos", videos))}
+        self.new_or_changed = {
+            name: np.arange(n)
+            for name, n in (("viewers", viewers), ("creators", creators), ("videos", videos))
+        }
 
         rng = generator(seed, first_day, Stream.BOTS)
         bots = rng.permutation(viewers)[: round(bot_share * viewers)]
@@ -95,7 +133,11 @@ class Platform:
         owners = np.unique(self.videos["creator"])
         reach = self.creators["reach"][owners]
         pushed = rng.permutation(owners[reach <= np.median(reach)])[:3]
-        self.boosted = np.concatenate([np.flatnonzero(self.videos["creator"] == c)[:2] for c in pushed]) if len(bots) else np.zeros(0, int)
+        self.boosted = (
+            np.concatenate([np.flatnonzero(self.videos["creator"] == c)[:2] for c in pushed])
+            if len(bots)
+            else np.zeros(0, int)
+        )
         self.supply = Supply(niche) if niche else None
         self.specialists = np.zeros(0, int)
         if niche:
@@ -104,8 +146,13 @@ class Platform:
             own = np.flatnonzero(np.isin(self.videos["creator"], self.specialists))
             self.videos["niche"][own[: niche.creators]] = True
             self.videos["creator"][own] = self._generalists(self.videos["creator"][own])
-            self.videos["creator"][self.videos["niche"]] = self.specialists[: np.count_nonzero(self.videos["niche"])]
-            self._settle_niche(np.flatnonzero(self.viewers["bot"] == HONEST), generator(seed, first_day, Stream.NICHE))
+            self.videos["creator"][self.videos["niche"]] = self.specialists[
+                : np.count_nonzero(self.videos["niche"])
+            ]
+            self._settle_niche(
+                np.flatnonzero(self.viewers["bot"] == HONEST),
+                generator(seed, first_day, Stream.NICHE),
+            )
 
         self.schedule: Schedule | None = None
         if live:
@@ -134,8 +181,16 @@ class Platform:
     def respond(self, day: date, pay: Mapping[str, int]) -> None:
         """Let the creators of the niche see what `day` paid each creator (micros)."""
         if self.supply:
-            fresh, own = freshness(self.videos["born"], (day - self.first_day).days), self.videos["niche"]
-            self.supply.respond(pay, set(ids("c", self.specialists, 6).to_pylist()), float(fresh[own].sum()), float(fresh[~own].sum()))
+            fresh, own = (
+                freshness(self.videos["born"], (day - self.first_day).days),
+                self.videos["niche"],
+            )
+            self.supply.respond(
+                pay,
+                set(ids("c", self.specialists, 6).to_pylist()),
+                float(fresh[own].sum()),
+                float(fresh[~own].sum()),
+            )
 
     def _new_viewers(self, day: date, n: int) -> Frame:
         rng = generator(self.seed, day, Stream.VIEWERS)
@@ -144,10 +199,16 @@ class Platform:
         return {
             "verified": verified,
             "trust": np.where(verified, 1.0, np.round(1 - 0.4 * rng.random(n) ** 2, 2)),
-            "region": np.array(["north", "south", "east", "west"])[rng.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])],
+            "region": np.array(["north", "south", "east", "west"])[
+                rng.choice(4, n, p=[0.4, 0.3, 0.2, 0.1])
+            ],
             "device": np.array(["android", "ios", "web"])[rng.choice(3, n, p=[0.6, 0.3, 0.1])],
             "activity": np.array(["low", "middle", "high"])[rng.choice(3, n, p=[0.5, 0.3, 0.2])],
-            "tenure_days": np.zeros(n, int) if newcomer else np.minimum(rng.exponential(500, n), 3000).astype(int),
+            "tenure_days": (
+                np.zeros(n, int)
+                if newcomer
+                else np.minimum(rng.exponential(500, n), 3000).astype(int)
+            ),
             "group": rng.integers(0, GROUPS, n),
             "weight": rng.lognormal(0, 1, n),
             "bot": np.full(n, HONEST),
@@ -161,11 +222,16 @@ class Platform:
         shared = (rng.random(n) < 0.05) & (np.arange(n) > 0)
         identity[shared] = identity[(rng.random(n) * np.arange(n)).astype(int)][shared]
         identity[rng.random(n) < 0.3] = -1
-        return {"reach": reach, "followers": (50 * reach**2 * rng.lognormal(0, 1, n)).astype(int), "identity": identity}
+        return {
+            "reach": reach,
+            "followers": (50 * reach**2 * rng.lognormal(0, 1, n)).astype(int),
+            "identity": identity,
+        }
 
     def _new_videos(self, day: date, n: int) -> Frame:
         rng = generator(self.seed, day, Stream.VIDEOS)
-        # Whoever reaches more does not upload more: reach and number together would make one creator the platform.
+        # Whoever reaches more does not upload more: reach and number together would make one
+        # creator the platform.
         owner = rng.integers(0, len(self.creators["reach"]), n)
         # Whoever has just joined has something to show.
         owner[: min(n, len(self.joined))] = self.joined[:n]
@@ -173,7 +239,10 @@ class Platform:
         others = len(CPM) - 1
         first = rng.integers(0, len(CPM), n)
         step = rng.integers(0, others, n)
-        second, third = first + 1 + step, first + 1 + (step + 1 + rng.integers(0, others - 1, n)) % others
+        second, third = (
+            first + 1 + step,
+            first + 1 + (step + 1 + rng.integers(0, others - 1, n)) % others,
+        )
         number = 1 + (rng.random(n) < 0.35) + (rng.random(n) < 0.1)
         categories = np.stack([first, second, third], axis=1) % len(CPM)
         age = np.zeros(n) if day > self.first_day else rng.exponential(10, n)
@@ -184,7 +253,10 @@ class Platform:
             "categories": np.where(np.arange(3) < number[:, None], categories, -1),
             "compliant": rng.random(n) >= 0.03,
             "s_plus": np.round(np.clip(0.55 + 0.35 * quality + rng.normal(0, 0.1, n), 0, 1), 3),
-            "s_tox": np.round(np.where(toxic, rng.uniform(0.5, 1, n), np.minimum(rng.exponential(0.04, n), 0.3)), 3),
+            "s_tox": np.round(
+                np.where(toxic, rng.uniform(0.5, 1, n), np.minimum(rng.exponential(0.04, n), 0.3)),
+                3,
+            ),
             "scored": rng.random(n) < 0.85,
             "quality": quality,
             "appeal": rng.lognormal(0, 0.8, n) * (0.3 + 0.7 * quality),
@@ -196,17 +268,25 @@ class Platform:
         """Let one day pass: newcomers, and changes to those who are there."""
         rng = generator(self.seed, day, Stream.CHANGES)
         changed = {
-            "viewers": (rng.random(len(self.viewers["bot"])) < 0.003) & ~self.viewers["verified"] & (self.viewers["bot"] == HONEST),
+            "viewers": (
+                (rng.random(len(self.viewers["bot"])) < 0.003)
+                & ~self.viewers["verified"]
+                & (self.viewers["bot"] == HONEST)
+            ),
             "creators": rng.random(len(self.creators["reach"])) < 0.05,
             "videos": (rng.random(len(self.videos["born"])) < 0.1) & ~self.videos["scored"],
         }
         self.viewers["verified"] |= changed["viewers"]
-        self.creators["followers"][changed["creators"]] += 1 + (20 * self.creators["reach"][changed["creators"]]).astype(int)
+        self.creators["followers"][changed["creators"]] += 1 + (
+            20 * self.creators["reach"][changed["creators"]]
+        ).astype(int)
         self.videos["scored"] |= changed["videos"]
         withdrawn = (rng.random(len(self.videos["born"])) < 0.001) & self.videos["compliant"]
         self.videos["compliant"] &= ~withdrawn
         changed["videos"] |= withdrawn
-        newcomers = {name: int(growth * len(changed[name]) + rng.random()) for name, growth in GROWTH.items()}
+        newcomers = {
+            name: int(growth * len(changed[name]) + rng.random()) for name, growth in GROWTH.items()
+        }
         joined = {name: len(changed[name]) + np.arange(n) for name, n in newcomers.items()}
         self.viewers = _joined(self.viewers, self._new_viewers(day, newcomers["viewers"]))
         self.creators = _joined(self.creators, self._new_creators(day, newcomers["creators"]))
@@ -218,11 +298,19 @@ class Platform:
             joined["videos"] = len(changed["videos"]) + np.arange(newcomers["videos"])
         new = self._new_videos(day, newcomers["videos"])
         if self.supply:
-            new["creator"] = np.where(np.isin(new["creator"], self.specialists), self._generalists(new["creator"]), new["creator"])
+            new["creator"] = np.where(
+                np.isin(new["creator"], self.specialists),
+                self._generalists(new["creator"]),
+                new["creator"],
+            )
             new["niche"] = np.arange(newcomers["videos"]) >= newcomers["videos"] - uploads
-            new["creator"][new["niche"]] = self.specialists[np.arange(uploads) % len(self.specialists)]
+            new["creator"][new["niche"]] = self.specialists[
+                np.arange(uploads) % len(self.specialists)
+            ]
         self.videos = _joined(self.videos, new)
-        self.new_or_changed = {name: np.concatenate([np.flatnonzero(changed[name]), joined[name]]) for name in GROWTH}
+        self.new_or_changed = {
+            name: np.concatenate([np.flatnonzero(changed[name]), joined[name]]) for name in GROWTH
+        }
 
     def snapshots(self) -> dict[str, pa.Table]:
         """Rows of the snapshot tables that are new or have changed today."""
@@ -234,12 +322,17 @@ class Platform:
         return {
             "viewers": _table(
                 {"viewer_id": ids("u", u, 7)}
-                | {name: pa.array(viewers[name][u]) for name in ("verified", "trust", "region", "device", "activity", "tenure_days")}
+                | {
+                    name: pa.array(viewers[name][u])
+                    for name in ("verified", "trust", "region", "device", "activity", "tenure_days")
+                }
             ),
             "creators": _table(
                 {
                     "creator_id": ids("c", c, 6),
-                    "identity_id": pc.if_else(pa.array(identity >= 0), ids("i", identity, 6), pa.scalar(None, pa.string())),
+                    "identity_id": pc.if_else(
+                        pa.array(identity >= 0), ids("i", identity, 6), pa.scalar(None, pa.string())
+                    ),
                     "followers": pa.array(creators["followers"][c]),
                 }
             ),
@@ -248,7 +341,9 @@ class Platform:
                     "video_id": ids("v", v, 7),
                     "creator_id": ids("c", videos["creator"][v], 6),
                     "length_ms": pa.array(videos["length_ms"][v]),
-                    "categories": pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), pa.array(list(CPM)).take(labels[labels >= 0])),
+                    "categories": pa.ListArray.from_arrays(
+                        pa.array(offsets, pa.int32()), pa.array(list(CPM)).take(labels[labels >= 0])
+                    ),
                     "compliant": pa.array(videos["compliant"][v]),
                     "s_plus": pa.array(videos["s_plus"][v], mask=unscored),
                     "s_tox": pa.array(videos["s_tox"][v], mask=unscored),
@@ -259,7 +354,9 @@ class Platform:
     def sessions(self, day: date, events_per_day: int) -> Frame:
         """Who watched what on `day`, when and how, in order of time."""
         rng = generator(self.seed, day, Stream.EVENTS)
-        viewer, video, ms = self._live(rng) if self.schedule else self._wander(rng, day, events_per_day)
+        viewer, video, ms = (
+            self._live(rng) if self.schedule else self._wander(rng, day, events_per_day)
+        )
         n = len(ms)
         order = np.argsort(ms, kind="stable")
         viewer, video, ms = viewer[order], video[order], ms[order]
@@ -268,9 +365,13 @@ class Platform:
         finished = rng.random(n) < 0.15 + 0.7 * q
         again = finished & (rng.random(n) < 0.05 + 0.35 * q**2)
         depth = rng.random(n)
-        fraction = np.where(again, 1.05 + 1.2 * depth, np.where(finished, 0.85 + 0.15 * depth, 0.8 * depth**2))
+        fraction = np.where(
+            again, 1.05 + 1.2 * depth, np.where(finished, 0.85 + 0.15 * depth, 0.8 * depth**2)
+        )
         fraction = np.choose(bot, [fraction, 0.0 * depth, 1.01 + 0.3 * depth])
-        watch = (fraction * self.videos["length_ms"][video]).astype(np.int64) + np.where(bot == FARM, (1_500 * depth).astype(int), 0)
+        watch = (fraction * self.videos["length_ms"][video]).astype(np.int64) + np.where(
+            bot == FARM, (1_500 * depth).astype(int), 0
+        )
         engaged = (fraction > 0.3) & (bot == HONEST)
         chances = {
             "liked": 0.03 + 0.22 * q**2,
@@ -280,10 +381,22 @@ class Platform:
         }
         if self.supply:
             member, own = self.viewers["niche"][viewer], self.videos["niche"][video]
-            chances["liked"] = chances["liked"] * np.where(member, np.where(own, LIKES_OWN, LIKES_OTHER), 1.0)
-        actions = {name: (engaged & (rng.random(n) < chance)) | (bot == MIMIC) for name, chance in chances.items()}
+            chances["liked"] = chances["liked"] * np.where(
+                member, np.where(own, LIKES_OWN, LIKES_OTHER), 1.0
+            )
+        actions = {
+            name: (engaged & (rng.random(n) < chance)) | (bot == MIMIC)
+            for name, chance in chances.items()
+        }
         actions["liked"] |= bot == FARM
-        return {"viewer": viewer, "video": video, "ms": ms, "bot": bot, "watch_ms": watch, **actions}
+        return {
+            "viewer": viewer,
+            "video": video,
+            "ms": ms,
+            "bot": bot,
+            "watch_ms": watch,
+            **actions,
+        }
 
     def _live(self, rng: np.random.Generator) -> tuple[Array, Array, Array]:
         """Viewer, video and time of the sessions of a day of the donation market."""
@@ -291,14 +404,20 @@ class Platform:
         viewer, creator, ms = self.schedule.sessions(rng)
         return viewer, self.first_video[creator], ms
 
-    def _wander(self, rng: np.random.Generator, day: date, events_per_day: int) -> tuple[Array, Array, Array]:
-        """Viewer, video and time of the sessions of a day on which everybody watches what they like when they like, and bots their own."""
+    def _wander(
+        self, rng: np.random.Generator, day: date, events_per_day: int
+    ) -> tuple[Array, Array, Array]:
+        """Viewer, video and time of the sessions of a day on which everybody watches what they like
+        when they like, and bots their own.
+        """
         n = max(1, round(events_per_day * WEEK[day.weekday()] * (1 + 0.03 * rng.standard_normal())))
         bot_accounts = np.flatnonzero(self.viewers["bot"])
         bots = int(self.bot_share * n + rng.random()) if len(self.boosted) else 0
         honest = n - bots
         reach = np.cumsum(self.viewers["weight"])
-        viewer = np.minimum(np.searchsorted(reach, rng.random(honest) * reach[-1], side="right"), len(reach) - 1)
+        viewer = np.minimum(
+            np.searchsorted(reach, rng.random(honest) * reach[-1], side="right"), len(reach) - 1
+        )
         group = self.viewers["group"][viewer]
         video = self._choose_videos(rng, group, (day - self.first_day).days)
         if self.supply:
@@ -315,17 +434,24 @@ class Platform:
         """A category by the group's taste, then a video of it by reach, appeal and freshness."""
         videos = self.videos
         weight = (
-            self.creators["reach"][videos["creator"]] * videos["appeal"] * (0.15 + np.exp((videos["born"] - age) / 6)) * ~videos["niche"]
+            self.creators["reach"][videos["creator"]]
+            * videos["appeal"]
+            * (0.15 + np.exp((videos["born"] - age) / 6))
+            * ~videos["niche"]
         )
         order = np.argsort(videos["categories"][:, 0], kind="stable")
         edges = np.searchsorted(videos["categories"][order, 0], np.arange(len(CPM) + 1))
         reach = np.concatenate([[0.0], np.cumsum(weight[order])])
         taste = self.taste * (np.diff(edges) > 0)
         taste = np.cumsum(taste / taste.sum(axis=1, keepdims=True), axis=1)
-        category = (rng.random(len(group))[:, None] * taste[group][:, -1:] >= taste[group]).sum(axis=1)
+        category = (rng.random(len(group))[:, None] * taste[group][:, -1:] >= taste[group]).sum(
+            axis=1
+        )
         low, high = edges[category], edges[category + 1]
         at = reach[low] + rng.random(len(group)) * (reach[high] - reach[low])
-        return np.asarray(order[np.clip(np.searchsorted(reach, at, side="right") - 1, low, high - 1)])
+        return np.asarray(
+            order[np.clip(np.searchsorted(reach, at, side="right") - 1, low, high - 1)]
+        )
 
     def _find_niche(self, day: date, viewer: Array, video: Array) -> Array:
         """What is watched, where members of the niche find something of their own."""
@@ -334,15 +460,22 @@ class Platform:
         own = np.flatnonzero(self.videos["niche"])
         fresh = np.cumsum(freshness(self.videos["born"][own], (day - self.first_day).days))
         stock = fresh[-1] if len(fresh) else 0.0
-        found = self.viewers["niche"][viewer] & (rng.random(len(viewer)) < stock / (stock + self.supply.niche.scarcity))
+        found = self.viewers["niche"][viewer] & (
+            rng.random(len(viewer)) < stock / (stock + self.supply.niche.scarcity)
+        )
         which = np.searchsorted(fresh, rng.random(len(viewer)) * stock, side="right")
-        return np.asarray(np.where(found, own[np.minimum(which, len(own) - 1)] if len(own) else video, video))
+        return np.asarray(
+            np.where(found, own[np.minimum(which, len(own) - 1)] if len(own) else video, video)
+        )
 
     def daily(self, day: date, events: Frame) -> dict[str, pa.Table]:
         """The three daily tables; gifts and ads happen in the sessions."""
         n, videos, viewers = len(events["ms"]), self.videos, self.viewers
         stamp = f"{day:%Y%m%d}-"
-        viewer_ids, video_ids = (ids(p, np.arange(len(f[c])), 7) for p, f, c in (("u", viewers, "bot"), ("v", videos, "born")))
+        viewer_ids, video_ids = (
+            ids(p, np.arange(len(f[c])), 7)
+            for p, f, c in (("u", viewers, "bot"), ("v", videos, "born"))
+        )
         names = ("liked", "commented", "shared", "followed")
         sessions = _table(
             {
@@ -357,7 +490,11 @@ class Platform:
         )
         rng = generator(self.seed, day, Stream.GIFTS)
         verified = viewers["verified"][events["viewer"]]
-        chance = (0.025 + 0.4 * videos["quality"][events["video"]] * events["liked"]) * (1 + verified) * (events["bot"] == HONEST)
+        chance = (
+            (0.025 + 0.4 * videos["quality"][events["video"]] * events["liked"])
+            * (1 + verified)
+            * (events["bot"] == HONEST)
+        )
         gave = np.flatnonzero(rng.random(n) < chance)
         coins = np.minimum(1 + 5 * rng.pareto(1.3, len(gave)), 10_000).astype(np.int64)
         given_at = np.minimum(events["ms"][gave] + events["watch_ms"][gave], DAY_MS - 1)
@@ -374,7 +511,11 @@ class Platform:
                 "premium": pa.array(verified[gave]),
             }
         )
-        return {"viewer_events": sessions, "gifts": gifts, "ad_revenue": self._ads(day, events, video_ids, stamp)}
+        return {
+            "viewer_events": sessions,
+            "gifts": gifts,
+            "ad_revenue": self._ads(day, events, video_ids, stamp),
+        }
 
     def _ads(self, day: date, events: Frame, video_ids: pa.Array, stamp: str) -> pa.Table:
         rng = generator(self.seed, day, Stream.ADS)
@@ -387,7 +528,9 @@ class Platform:
         near = rng.random(len(shown)) < NEAR_SHARE
         # Whole numbers far below 2^53: the sums are exact.
         by_video = np.bincount((video * len(CPM) + category)[near], micros[near]).astype(np.int64)
-        by_hour = np.bincount((events["ms"][shown] // 3_600_000 * len(CPM) + category)[~near], micros[~near]).astype(np.int64)
+        by_hour = np.bincount(
+            (events["ms"][shown] // 3_600_000 * len(CPM) + category)[~near], micros[~near]
+        ).astype(np.int64)
         v, h = np.flatnonzero(by_video), np.flatnonzero(by_hour)
         ms = np.concatenate([np.full(len(v), DAY_MS - 1), h // len(CPM) * 3_600_000 + 3_599_999])
         near_ids = video_ids.take(v // len(CPM))
@@ -409,7 +552,9 @@ def generator(seed: int, day: date, stream: Stream) -> np.random.Generator:
 
 def ids(prefix: str, numbers: Array, width: int) -> pa.Array:
     """Ids like `v0000042`."""
-    return pc.binary_join_element_wise(prefix, pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0"), "")
+    return pc.binary_join_element_wise(
+        prefix, pc.utf8_lpad(pa.array(numbers).cast(pa.string()), width, "0"), ""
+    )
 
 
 def moments(day: date, ms: Array) -> pa.Array:

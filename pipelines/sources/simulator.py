@@ -1,7 +1,9 @@
-"""Writes a simulated platform into a landing folder: good rows, late rows, repetitions and rotten rows, and counts them.
+"""Writes a simulated platform into a landing folder: good rows, late rows, repetitions and rotten
+rows, and counts them.
 
-What the platform is like is in `simulated_platform`; the ways a row can be rotten are in `defects`. Rotten rows of the wrong type
-only fit in text, so beside Parquet they go to `simulated-rotten.csv` in the same folder.
+What the platform is like is in `simulated_platform`; the ways a row can be rotten are in `defects`.
+Rotten rows of the wrong type only fit in text, so beside Parquet they go to `simulated-rotten.csv`
+in the same folder.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ Format = Literal["parquet", "csv.gz"]
 
 @dataclass(frozen=True)
 class TableCounts:
-    """What was written of one table. `good` rows are distinct and valid and include the `late` ones."""
+    """What was written of one table. `good` rows are distinct and valid and include the `late`
+    ones.
+    """
 
     good: int = 0
     rotten: Mapping[str, int] = field(default_factory=dict)
@@ -45,7 +49,9 @@ class TableCounts:
 
     @property
     def quarantined(self) -> int:
-        """Rows the landing reader refuses. It cannot know which of two contradicting rows is right and refuses both."""
+        """Rows the landing reader refuses. It cannot know which of two contradicting rows is right
+        and refuses both.
+        """
         return sum(self.rotten.values()) + self.rotten.get(CONFLICT, 0)
 
     @property
@@ -56,7 +62,9 @@ class TableCounts:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What `simulate` wrote, and what only the simulator knows: bots and the videos they push, the niche's creators, the market."""
+    """What `simulate` wrote, and what only the simulator knows: bots and the videos they push, the
+    niche's creators, the market.
+    """
 
     first_day: date
     days: int
@@ -98,7 +106,8 @@ def simulate(
     Parameters
     ----------
     landing
-        Folder `<landing>/<table>/<day>/simulated.<format>`. Files an earlier simulation left in those days are replaced.
+        Folder `<landing>/<table>/<day>/simulated.<format>`. Files an earlier simulation left in
+        those days are replaced.
     first_day, days
         UTC days.
     seed
@@ -108,23 +117,28 @@ def simulate(
     viewers, creators, videos
         How many there are on the first day.
     verified_share, bot_share
-        Fraction of viewers who are verified (bots never are); fraction of accounts, and of sessions, that are bots'.
+        Fraction of viewers who are verified (bots never are); fraction of accounts, and of
+        sessions, that are bots'.
     late_share
-        Fraction of the good rows of a day's events, gifts and ads that are written below `late` instead.
+        Fraction of the good rows of a day's events, gifts and ads that are written below `late`
+        instead.
     rotten_share, duplicate_share
-        Rotten rows (every table) and exact repetitions (daily tables), as a fraction of the good rows. A table with fewer than
-        100 rows on a day gets none: there one bad row would pass for a broken delivery and stop the run.
+        Rotten rows (every table) and exact repetitions (daily tables), as a fraction of the good
+        rows. A table with fewer than 100 rows on a day gets none: there one bad row would pass for
+        a broken delivery and stop the run.
     late
-        Folder of the late delivery, laid out like `landing`: `cp -r late/. landing/` delivers it. Default: `late` beside `landing`.
+        Folder of the late delivery, laid out like `landing`: `cp -r late/. landing/` delivers it.
+        Default: `late` beside `landing`.
     late_days
         Days that have late rows; None for all.
     niche
         A small group of viewers whom little content suits; None for none.
     live
-        A donation market that decides when creators are live, who watches and what is given; `events_per_day` then counts for nothing.
-        None for none.
+        A donation market that decides when creators are live, who watches and what is given;
+        `events_per_day` then counts for nothing. None for none.
     pay
-        Called with each day that is written, before the next one is: what the day paid each creator (micros). The niche's creators respond.
+        Called with each day that is written, before the next one is: what the day paid each creator
+        (micros). The niche's creators respond.
     progress
         Called with one line per day and table.
 
@@ -142,8 +156,16 @@ def simulate(
     }
     for name, share in shares.items():
         if not 0 <= share <= 0.5 and not (name == "verified_share" and share <= 1):
-            raise ValueError(f"{name} = {share:g} is outside [0, {1 if name == 'verified_share' else 0.5}]")
-    for name, count in {"days": days, "events_per_day": events_per_day, "viewers": viewers, "creators": creators, "videos": videos}.items():
+            raise ValueError(
+                f"{name} = {share:g} is outside [0, {1 if name == 'verified_share' else 0.5}]"
+            )
+    for name, count in {
+        "days": days,
+        "events_per_day": events_per_day,
+        "viewers": viewers,
+        "creators": creators,
+        "videos": videos,
+    }.items():
         if count < 1:
             raise ValueError(f"{name} = {count} is below 1")
     if seed < 0:
@@ -178,7 +200,15 @@ def simulate(
             daily = LANDING[name].kind == "daily"
             delayed = daily and (late_days is None or day in late_days)
             is_late = rng.random(good.num_rows) < (late_share if delayed else 0.0)
-            output.write(name, day, good, is_late, rng, rotten_share=rotten_share, duplicate_share=duplicate_share if daily else 0.0)
+            output.write(
+                name,
+                day,
+                good,
+                is_late,
+                rng,
+                rotten_share=rotten_share,
+                duplicate_share=duplicate_share if daily else 0.0,
+            )
             if progress:
                 progress(f"{day} {name}: {good.num_rows:,} rows")
     return Simulation(
@@ -204,11 +234,29 @@ class _Output:
         self.files = self.bytes = 0
 
     def write(
-        self, name: str, day: date, good: pa.Table, is_late: Array, rng: np.random.Generator, *, rotten_share: float, duplicate_share: float
+        self,
+        name: str,
+        day: date,
+        good: pa.Table,
+        is_late: Array,
+        rng: np.random.Generator,
+        *,
+        rotten_share: float,
+        duplicate_share: float,
     ) -> None:
-        """Write one day of one table, and clear away what an earlier simulation left there under other names."""
+        """Write one day of one table, and clear away what an earlier simulation left there under
+        other names.
+        """
         on_time, late = good.filter(pa.array(~is_late)), good.filter(pa.array(is_late))
-        bad = spoil(name, on_time, day, rng, rotten_share=rotten_share, duplicate_share=duplicate_share, text=_text)
+        bad = spoil(
+            name,
+            on_time,
+            day,
+            rng,
+            rotten_share=rotten_share,
+            duplicate_share=duplicate_share,
+            text=_text,
+        )
         rows = pa.concat_tables([on_time, bad.repeated, bad.rotten])
         folder, late_folder = self.landing / name / f"{day}", self.late / name / f"{day}"
         files: dict[Path, pa.Table] = {}
@@ -219,9 +267,12 @@ class _Output:
             files[folder / "simulated.parquet"] = rows
             files[folder / "simulated-rotten.csv"] = bad.misfits
             files[late_folder / "simulated-late.parquet"] = late
-        # A day without gifts is a day all the same, and needs its file; a snapshot without changes does not.
+        # A day without gifts is a day all the same, and needs its file; a snapshot without changes
+        # does not.
         needed = {next(iter(files))} if LANDING[name].kind == "daily" else set()
-        files = {path: content for path, content in files.items() if content.num_rows or path in needed}
+        files = {
+            path: content for path, content in files.items() if content.num_rows or path in needed
+        }
         for path, content in files.items():
             self._write(path, content)
         for stale in {*folder.glob("simulated*"), *late_folder.glob("simulated*")} - files.keys():
@@ -229,7 +280,10 @@ class _Output:
         before = self.tables.get(name, TableCounts())
         self.tables[name] = TableCounts(
             before.good + good.num_rows,
-            {kind: before.rotten.get(kind, 0) + bad.counts.get(kind, 0) for kind in sorted({*before.rotten, *bad.counts})},
+            {
+                kind: before.rotten.get(kind, 0) + bad.counts.get(kind, 0)
+                for kind in sorted({*before.rotten, *bad.counts})
+            },
             before.duplicates + bad.repeated.num_rows,
             before.late + late.num_rows,
         )
@@ -239,10 +293,20 @@ class _Output:
             if path.suffix == ".parquet":
                 pq.write_table(rows, temporary, compression="zstd", compression_level=3)
             else:
-                with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw as sink:
+                with (
+                    temporary.open("wb") as raw,
+                    (
+                        gzip.GzipFile("", "wb", 6, raw, mtime=0) if path.suffix == ".gz" else raw
+                    ) as sink,
+                ):
                     sink.write((",".join(rows.column_names) + "\n").encode())
-                    # In one chunk: after an empty one, write_csv writes whatever lay in its buffer (apache/arrow#36889).
-                    pacsv.write_csv(rows.combine_chunks(), sink, pacsv.WriteOptions(include_header=False, quoting_style="none"))
+                    # In one chunk: after an empty one, write_csv writes whatever lay in its buffer
+                    # (apache/arrow#36889).
+                    pacsv.write_csv(
+                        rows.combine_chunks(),
+                        sink,
+                        pacsv.WriteOptions(include_header=False, quoting_style="none"),
+                    )
             self.files += 1
             self.bytes += temporary.stat().st_size
 

@@ -1,4 +1,6 @@
-"""What must hold of the files in deploy/, read as text: no secret in them, one door, one version of everything, the same names."""
+"""What must hold of the files in deploy/, read as text: no secret in them, one door, one version of
+everything, the same names.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,12 @@ from pipelines.settings import Home
 PROJECT = Path(__file__).resolve().parents[2]
 DEPLOY = PROJECT / "deploy"
 PYPROJECT = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-SECRET = re.compile(r"PASSWORD|SECRET(?!S|NAME)|TOKEN|HASH|ACCESS_KEY$", re.IGNORECASE)  # not lists of names
-TAG = re.compile(r"[\w./-]+:\d+\.\d+(\.\d+)?(-[\w.-]+)?")  # a name, and a version with at least two numbers
+SECRET = re.compile(
+    r"PASSWORD|SECRET(?!S|NAME)|TOKEN|HASH|ACCESS_KEY$", re.IGNORECASE
+)  # not lists of names
+TAG = re.compile(
+    r"[\w./-]+:\d+\.\d+(\.\d+)?(-[\w.-]+)?"
+)  # a name, and a version with at least two numbers
 
 
 def _yaml(name: str) -> Any:
@@ -50,12 +56,14 @@ def _walk(value: Any, key: str = "") -> list[tuple[str, Any]]:
     return [(key, value)]
 
 
-# ------------------------------------------------------------------------------------------------------------------ secrets
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["compose.yaml", "dagster.yaml", "values.yaml", "workspace.yaml"])
 def test_no_secret_stands_in_a_file(name: str) -> None:
-    allowed = re.compile(r"\$\{\w+:\?[^}]*\}")  # compose: from the environment, or an error that names it
+    allowed = re.compile(
+        r"\$\{\w+:\?[^}]*\}"
+    )  # compose: from the environment, or an error that names it
     for key, value in _walk(_yaml(name)):
         if not SECRET.search(key) or isinstance(value, bool):
             continue
@@ -65,7 +73,11 @@ def test_no_secret_stands_in_a_file(name: str) -> None:
 
 
 def test_the_example_environment_has_every_name_and_no_secret() -> None:
-    example = dict(line.split("=", 1) for line in _text(".env.example").split("\n") if line and not line.startswith("#"))
+    example = dict(
+        line.split("=", 1)
+        for line in _text(".env.example").split("\n")
+        if line and not line.startswith("#")
+    )
     assert {name: value for name, value in example.items() if SECRET.search(name) and value} == {}
     used = set(re.findall(r"^[^#\n]*\$\{(\w+)", _text("compose.yaml"), re.MULTILINE))
     assert used == set(example)
@@ -81,24 +93,40 @@ def test_roles_take_their_passwords_from_the_environment(services: dict[str, Any
 
 
 def test_each_service_gets_the_passwords_it_needs_and_no_other(services: dict[str, Any]) -> None:
-    given = {name: {k for k in s.get("environment", {}) if SECRET.search(k)} for name, s in services.items()}
+    given = {
+        name: {k for k in s.get("environment", {}) if SECRET.search(k)}
+        for name, s in services.items()
+    }
     assert given["workers"] == given["setup"] == {"DAGSTER_PG_PASSWORD", "PGPASSWORD"}
     assert given["daemon"] == given["webserver"] == {"DAGSTER_PG_PASSWORD"}
     assert given["proxy"] == {"EARNINGS_UI_PASSWORD_HASH"}
     owner = "${EARNINGS_OWNER_PASSWORD:?see deploy/.env.example}"
-    assert [name for name, s in services.items() if owner in s.get("environment", {}).values()] == ["postgres", "setup"]
+    assert [name for name, s in services.items() if owner in s.get("environment", {}).values()] == [
+        "postgres",
+        "setup",
+    ]
 
 
-# ------------------------------------------------------------------------------------------------------------------ one door
+# --------------------------------------------------------------------------------------------------
 
 
 def test_only_the_proxy_can_be_reached(services: dict[str, Any]) -> None:
     networks = _yaml("compose.yaml")["networks"]
     inside = {name for name, options in networks.items() if options.get("internal")}
     assert [name for name, service in services.items() if "ports" in service] == ["proxy"]
-    assert [name for name, service in services.items() if not set(service["networks"]) <= inside] == ["proxy"]
-    assert not [name for name, service in services.items() if "network_mode" in service or service.get("privileged")]
-    assert "postgres" not in [name for name, service in services.items() if set(service["networks"]) & set(services["proxy"]["networks"])]
+    assert [
+        name for name, service in services.items() if not set(service["networks"]) <= inside
+    ] == ["proxy"]
+    assert not [
+        name
+        for name, service in services.items()
+        if "network_mode" in service or service.get("privileged")
+    ]
+    assert "postgres" not in [
+        name
+        for name, service in services.items()
+        if set(service["networks"]) & set(services["proxy"]["networks"])
+    ]
 
 
 def test_the_proxy_asks_for_a_login_before_the_web_ui() -> None:
@@ -127,15 +155,22 @@ def test_runs_on_kubernetes_have_the_limits_and_the_rights_that_are_written_for_
 
 
 def test_connections_to_postgresql_are_encrypted_and_verified() -> None:
-    rules = [line.split() for line in _text("pg_hba.conf").split("\n") if line and not line.startswith("#")]
+    rules = [
+        line.split()
+        for line in _text("pg_hba.conf").split("\n")
+        if line and not line.startswith("#")
+    ]
     assert {rule[0] for rule in rules} == {"local", "hostssl"}
     assert {rule[-1] for rule in rules if rule[0] == "hostssl"} == {"scram-sha-256"}
-    assert _yaml("dagster.yaml")["storage"]["postgres"]["postgres_db"]["params"]["sslmode"] == "verify-full"
+    assert (
+        _yaml("dagster.yaml")["storage"]["postgres"]["postgres_db"]["params"]["sslmode"]
+        == "verify-full"
+    )
     assert _yaml("values.yaml")["postgresql"]["postgresqlParams"]["sslmode"] == "verify-full"
     assert " sslmode=verify-full" in tomllib.loads(_text("settings.toml"))["warehouse"]
 
 
-# ------------------------------------------------------------------------------------------------------------------ versions
+# --------------------------------------------------------------------------------------------------
 
 
 def test_dagster_is_of_one_version_everywhere() -> None:
@@ -145,9 +180,21 @@ def test_dagster_is_of_one_version_everywhere() -> None:
     lock, deploy_lock = _pins(PROJECT / "requirements.lock"), _pins(DEPLOY / "requirements.lock")
     assert not lock.keys() & deploy_lock.keys()
     pinned = lock | deploy_lock
-    assert {pinned[name] for name in ("dagster", "dagster-webserver", "dagster-graphql", "dagster-pipes", "dagster-shared")} == {wanted}
+    assert {
+        pinned[name]
+        for name in (
+            "dagster",
+            "dagster-webserver",
+            "dagster-graphql",
+            "dagster-pipes",
+            "dagster-shared",
+        )
+    } == {wanted}
     assert {pinned[name] for name in ("dagster-postgres", "dagster-k8s")} == {library}
-    assert set(PYPROJECT["optional-dependencies"]["deploy"]) == {f"dagster-k8s=={library}", f"dagster-postgres=={library}"}
+    assert set(PYPROJECT["optional-dependencies"]["deploy"]) == {
+        f"dagster-k8s=={library}",
+        f"dagster-postgres=={library}",
+    }
     assert re.findall(r"--version (\S+)", _text("values.yaml")) == [wanted]
 
 
@@ -161,7 +208,10 @@ def test_images_are_pinned(services: dict[str, Any]) -> None:
     assert f"-t {own} " in _text("Dockerfile")
     values = _yaml("values.yaml")
     tags = [values[part]["image"]["tag"] for part in ("dagsterDaemon", "dagsterWebserver")]
-    assert {*tags, *(d["image"]["tag"] for d in values["dagster-user-deployments"]["deployments"])} == {PYPROJECT["version"]}
+    assert {
+        *tags,
+        *(d["image"]["tag"] for d in values["dagster-user-deployments"]["deployments"]),
+    } == {PYPROJECT["version"]}
 
 
 def test_the_image_runs_as_nobody_in_particular_and_says_whether_it_is_well() -> None:
@@ -169,7 +219,9 @@ def test_the_image_runs_as_nobody_in_particular_and_says_whether_it_is_well() ->
     users = re.findall(r"^USER (\d+):(\d+)$", final, re.MULTILINE)
     assert users
     assert "0" not in users[-1]
-    assert {str(_yaml("values.yaml")["dagsterWebserver"]["podSecurityContext"]["runAsUser"])} == {users[-1][0]}
+    assert {str(_yaml("values.yaml")["dagsterWebserver"]["podSecurityContext"]["runAsUser"])} == {
+        users[-1][0]
+    }
     assert "\nHEALTHCHECK " in final
     assert "pip install" not in final
 
@@ -185,24 +237,34 @@ def test_every_service_that_stays_has_a_health_check(services: dict[str, Any]) -
     for name, service in services.items():
         own = service.get("healthcheck", {})
         from_image = service["image"].startswith("creator-earnings")
-        assert own.get("disable") is True if name == "setup" else own.get("test") or from_image, name
+        assert own.get("disable") is True if name == "setup" else own.get("test") or from_image, (
+            name
+        )
         for other, condition in service.get("depends_on", {}).items():
-            assert condition["condition"] == ("service_completed_successfully" if other == "setup" else "service_healthy")
+            assert condition["condition"] == (
+                "service_completed_successfully" if other == "setup" else "service_healthy"
+            )
 
 
 def test_every_container_has_the_rights_it_needs_and_no_more(services: dict[str, Any]) -> None:
-    assert {name for name, s in services.items() if s["cap_drop"] != ["ALL"] or s["security_opt"] != ["no-new-privileges:true"]} == set()
+    assert {
+        name
+        for name, s in services.items()
+        if s["cap_drop"] != ["ALL"] or s["security_opt"] != ["no-new-privileges:true"]
+    } == set()
     assert {name for name, s in services.items() if not s.get("read_only")} == {"postgres"}
 
 
-def test_postgresql_is_not_called_healthy_while_it_is_being_set_up(services: dict[str, Any]) -> None:
+def test_postgresql_is_not_called_healthy_while_it_is_being_set_up(
+    services: dict[str, Any],
+) -> None:
     # The image runs roles.sql on a server that listens on a socket only.
     test = services["postgres"]["healthcheck"]["test"]
     assert test[:2] == ["CMD", "pg_isready"]
     assert "host=127.0.0.1" in test[-1]
 
 
-# ------------------------------------------------------------------------------------------------------------------ names
+# --------------------------------------------------------------------------------------------------
 
 
 def test_roles_and_databases_have_the_same_names_everywhere(services: dict[str, Any]) -> None:
@@ -213,13 +275,18 @@ def test_roles_and_databases_have_the_same_names_everywhere(services: dict[str, 
     databases = dict(re.findall(r"\('(\w+)', '(\w+)'\)", sql))
     assert roles == set(re.findall(r"^ALTER ROLE (\w+) PASSWORD", sql, re.MULTILINE))
     assert set(databases.values()) <= roles
-    rules = [line.split() for line in _text("pg_hba.conf").split("\n") if line.startswith("hostssl")]
+    rules = [
+        line.split() for line in _text("pg_hba.conf").split("\n") if line.startswith("hostssl")
+    ]
     assert {rule[1] for rule in rules} == set(databases)
     assert {role for rule in rules for role in rule[2].split(",")} == roles
     storage = _yaml("dagster.yaml")["storage"]["postgres"]["postgres_db"]
     assert (storage["db_name"], storage["username"]) == ("dagster", databases["dagster"])
     values = _yaml("values.yaml")["postgresql"]
-    assert (values["postgresqlDatabase"], values["postgresqlUsername"]) == ("dagster", databases["dagster"])
+    assert (values["postgresqlDatabase"], values["postgresqlUsername"]) == (
+        "dagster",
+        databases["dagster"],
+    )
     assert " dbname=earnings " in tomllib.loads(_text("settings.toml"))["warehouse"]
     assert services["setup"]["environment"]["EARNINGS_PG_USER"] == databases["earnings"]
     assert services["workers"]["environment"]["EARNINGS_PG_USER"] == "earnings_pipeline"
@@ -238,7 +305,13 @@ def test_what_a_file_reads_from_the_environment_is_there(services: dict[str, Any
     top = _yaml("compose.yaml")
     for kind in ("configs", "secrets", "volumes", "networks"):
         used = {
-            item["source"] if isinstance(item, dict) else item.split(":")[0] if kind == "volumes" else item
+            (
+                item["source"]
+                if isinstance(item, dict)
+                else item.split(":")[0]
+                if kind == "volumes"
+                else item
+            )
             for service in services.values()
             for item in service.get(kind, [])
         }
@@ -247,13 +320,21 @@ def test_what_a_file_reads_from_the_environment_is_there(services: dict[str, Any
         assert name in {config["file"] for config in top["configs"].values()}
 
 
-def test_the_settings_are_those_of_a_lake_without_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_are_those_of_a_lake_without_a_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "settings.toml").write_text(_text("settings.toml"))
-    for name, value in {"EARNINGS_PG_HOST": "db", "EARNINGS_PG_PORT": "5432", "EARNINGS_PG_USER": "earnings_pipeline"}.items():
+    for name, value in {
+        "EARNINGS_PG_HOST": "db",
+        "EARNINGS_PG_PORT": "5432",
+        "EARNINGS_PG_USER": "earnings_pipeline",
+    }.items():
         monkeypatch.setenv(name, value)
     lake = Home.at(tmp_path).lake
     assert lake is not None
-    assert lake.dsn == "host=db port=5432 dbname=earnings user=earnings_pipeline sslmode=verify-full"
+    assert (
+        lake.dsn == "host=db port=5432 dbname=earnings user=earnings_pipeline sslmode=verify-full"
+    )
     assert (lake.data, lake.password) == ("/srv/lake", None)
 
 
@@ -268,7 +349,12 @@ def test_a_restore_goes_into_a_home_that_has_its_settings_and_nothing_else(tmp_p
     (home / "settings.toml").write_text('last_day = "open"\n')
 
     def restore() -> subprocess.CompletedProcess[str]:
-        return subprocess.run([str(DEPLOY / "restore.sh"), str(backup), str(home)], capture_output=True, text=True, check=False)
+        return subprocess.run(
+            [str(DEPLOY / "restore.sh"), str(backup), str(home)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     assert restore().returncode == 0
     assert (home / "settings.toml").read_text() == 'last_day = "open"\n'

@@ -1,4 +1,6 @@
-"""The competition study: paired intervals, a reduced study with its tables and claims, workers, the platform's own viewers."""
+"""The competition study: paired intervals, a reduced study with its tables and claims, workers, the
+platform's own viewers.
+"""
 
 from __future__ import annotations
 
@@ -54,25 +56,34 @@ def test_tables(made):
     rows = {row["mechanism"]: row for row in rows_of(made, "small_welfare")}
     assert list(rows) == list(MECHANISMS)
     runs = [small(seed).simulate("hmt", steps=60, seed=seed) for seed in (0, 1)]
-    late, default = np.mean([r.welfare[-6:] for r in runs]), np.mean([r.welfare_default[-6:] for r in runs])
+    late, default = (
+        np.mean([r.welfare[-6:] for r in runs]),
+        np.mean([r.welfare_default[-6:] for r in runs]),
+    )
     assert float(rows["HMT"]["welfare"]) == pytest.approx(late)
     assert float(rows["HMT"]["default welfare"]) == pytest.approx(default)
     base = float(rows["base"]["welfare"])
     assert float(rows["HMT"]["gain %"]) == pytest.approx(100 * (late / base - 1))
     assert rows["UIR"]["welfare"] == rows["UIR"]["default welfare"]
-    assert float(rows["static beta"]["gain %"]) > max(float(rows[name]["gain %"]) for name in ("base", *ADAPTIVE))
+    assert float(rows["static beta"]["gain %"]) > max(
+        float(rows[name]["gain %"]) for name in ("base", *ADAPTIVE)
+    )
 
     groups = [row for row in rows_of(made, "small_groups") if row["mechanism"] == "base"]
     sizes = [float(row["size"]) for row in groups]
     assert sizes == sorted(sizes, reverse=True)
     assert all(float(row["weight"]) == 1 for row in groups)
-    assert np.average([float(row["utility"]) for row in groups], weights=sizes) == pytest.approx(base, abs=0.05)
+    assert np.average([float(row["utility"]) for row in groups], weights=sizes) == pytest.approx(
+        base, abs=0.05
+    )
 
 
 def test_the_toy_has_a_control_with_the_centre_halved(made):
     rows = {row["mechanism"]: row for row in rows_of(made, "toy_movement")}
     assert list(rows) == [*MECHANISMS, HALVED]
-    weights = [float(row["weight"]) for row in rows_of(made, "toy_groups") if row["mechanism"] == HALVED]
+    weights = [
+        float(row["weight"]) for row in rows_of(made, "toy_groups") if row["mechanism"] == HALVED
+    ]
     assert weights == pytest.approx([5 / 9, 10 / 9, 10 / 9, 10 / 9, 10 / 9])
 
 
@@ -91,7 +102,10 @@ def test_the_page(made):
     assert sum(c.says.startswith("small: ") for c in made.claims) == 11
     for name in ("toy_curves", "toy_movement", "small_curves", "small_movement"):
         assert (made.folder / f"{name}.svg").read_text().startswith("<?xml")
-    assert "theorem 2: and where the temperature is small, as its proof assumes | **no** | 0 of 5 cases improve" in page
+    assert (
+        "theorem 2: and where the temperature is small, as its proof assumes | **no** | 0 of 5"
+        " cases improve" in page
+    )
 
 
 def test_workers_change_nothing():
@@ -114,16 +128,15 @@ def watched(tmp_path):
     con = duckdb.connect(str(home.published))
     for table in TABLES.values():
         con.execute(table.ddl())
-    con.execute(
-        """INSERT INTO videos BY NAME SELECT DATE '2026-03-01' AS day, 'v' || i AS video_id, 'c' || i % 6 AS creator_id, 10000 AS length_ms,
-           [] AS categories, true AS compliant, '' AS source FROM range(60) t(i)"""
-    )
-    con.execute(
-        """INSERT INTO viewer_events BY NAME SELECT DATE '2026-03-01' AS day, TIMESTAMP '2026-03-01' AS ts, u || '-' || v AS event_id,
-           format('u{:02d}', u) AS viewer_id, 'v' || v AS video_id, if(u % 2 = v % 2, 12000, 1000) AS watch_ms, false AS liked,
+    con.execute("""INSERT INTO videos BY NAME SELECT DATE '2026-03-01' AS day, 'v' || i AS video_id,
+            'c' || i % 6 AS creator_id, 10000 AS length_ms,
+           [] AS categories, true AS compliant, '' AS source FROM range(60) t(i)""")
+    con.execute("""INSERT INTO viewer_events BY NAME SELECT DATE '2026-03-01' AS day,
+            TIMESTAMP '2026-03-01' AS ts, u || '-' || v AS event_id,
+           format('u{:02d}', u) AS viewer_id, 'v' || v AS video_id, if(u % 2 = v % 2, 12000,
+           1000) AS watch_ms, false AS liked,
            false AS commented, false AS shared, false AS followed, '' AS source
-           FROM range(40) a(u), range(60) b(v) WHERE (u + 3 * v) % 5 < 3"""
-    )
+           FROM range(40) a(u), range(60) b(v) WHERE (u + 3 * v) % 5 < 3""")
     con.close()
     return home
 
@@ -156,7 +169,19 @@ def test_platform_without_a_published_copy_or_events(watched, tmp_path):
 
 
 def test_command(watched, tmp_path):
-    arguments = ["--setting", "platform", "--seeds", "2", "--steps", "10", "--workers", "1", "--out", str(tmp_path / "out"), "--json"]
+    arguments = [
+        "--setting",
+        "platform",
+        "--seeds",
+        "2",
+        "--steps",
+        "10",
+        "--workers",
+        "1",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
     result = CliRunner().invoke(command, arguments, obj=watched, catch_exceptions=False)
     said = json.loads(result.stdout)
     assert all(c["claim"].startswith(("platform: ", "theorem 2: ")) for c in said["claims"])
@@ -166,10 +191,15 @@ def test_command(watched, tmp_path):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--steps", "12"], "--steps 12 is not a multiple of 5"), (["--setting", "movielens"], "needs --movielens PATH")],
+    [
+        (["--steps", "12"], "--steps 12 is not a multiple of 5"),
+        (["--setting", "movielens"], "needs --movielens PATH"),
+    ],
 )
 def test_command_refuses(arguments, message, tmp_path):
-    result = CliRunner().invoke(command, [*arguments, "--out", str(tmp_path)], obj=Home.at(tmp_path))
+    result = CliRunner().invoke(
+        command, [*arguments, "--out", str(tmp_path)], obj=Home.at(tmp_path)
+    )
     assert result.exit_code == 2
     assert message in result.stderr
 

@@ -22,7 +22,9 @@ from pipelines.lab.market import (
 )
 from pipelines.lab.report import Report
 
-SMALL = Detail(rounds=4, plane_step=100, line_step=50, alpha_step=0.02, cost_steps=4, fit_places=12, places=12)
+SMALL = Detail(
+    rounds=4, plane_step=100, line_step=50, alpha_step=0.02, cost_steps=4, fit_places=12, places=12
+)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +46,12 @@ def numbers(report: Report, name: str, column: str) -> list[float]:
 
 @pytest.mark.slow
 def test_figure_6_at_four_points(report: Report) -> None:
-    assert numbers(report, "figure_6_points", "alpha") == pytest.approx([0.32220, 0.28182, 0.26012, 0.39428], abs=1e-5)
-    assert numbers(report, "figure_6_points", "payoff") == pytest.approx([210.367, 203.865, 186.565, 215.080], abs=1e-3)
+    assert numbers(report, "figure_6_points", "alpha") == pytest.approx(
+        [0.32220, 0.28182, 0.26012, 0.39428], abs=1e-5
+    )
+    assert numbers(report, "figure_6_points", "payoff") == pytest.approx(
+        [210.367, 203.865, 186.565, 215.080], abs=1e-3
+    )
 
 
 @pytest.mark.slow
@@ -137,7 +143,9 @@ def test_the_printed_lower_bound_of_a_window_of_one_is_the_corrected_one() -> No
 
 def test_equation_27_at_a_window_of_one_is_the_market_without_moves() -> None:
     m = market([30, 60, 90], [300, 150, 200], V=0.1, W=1e6)
-    assert without_moving_as_printed(m, 30) == pytest.approx([m.optimal_split().alpha, m.optimal_split().platform_payoff], rel=1e-4)
+    assert without_moving_as_printed(m, 30) == pytest.approx(
+        [m.optimal_split().alpha, m.optimal_split().platform_payoff], rel=1e-4
+    )
 
 
 def test_help() -> None:

@@ -1,4 +1,6 @@
-"""GroupLens's files: from each of the places where they may lie, what is wrong with them and where, and the whole study on made-up ones."""
+"""GroupLens's files: from each of the places where they may lie, what is wrong with them and where,
+and the whole study on made-up ones.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from tests.lab.made_movielens import write
 LINES = "1::1193::5::978300760\n1::661::3::978302109\n7::1193::4::978301968\n"
 USERS = "1::F::1::10::48067\n7::M::56::16::55117-1234\n"
 MOVIES = (
-    "661::James and the Giant Peach (1996)::Animation|Musical\n919::Les Mis\xe9rables: \x85 (1995)::Drama\n1193::Cuckoo (1975)::Drama\n"
+    "661::James and the Giant Peach (1996)::Animation|Musical\n919::Les Mis\xe9rables: \x85"
+    " (1995)::Drama\n1193::Cuckoo (1975)::Drama\n"
 )
 
 
@@ -58,21 +61,52 @@ def test_ratings_alone_or_with_the_line_ends_of_windows(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("ratings.dat", LINES + "1::2::3\n", r"ratings.dat, line 4 is '1::2::3', not UserID::MovieID::Rating::Timestamp, 1 to 5 stars"),
+        (
+            "ratings.dat",
+            LINES + "1::2::3\n",
+            (
+                r"ratings.dat, line 4 is '1::2::3', not UserID::MovieID::Rating::Timestamp, 1 to 5"
+                r" stars"
+            ),
+        ),
         ("ratings.dat", LINES + "1,2,3,4\n", "line 4 is '1,2,3,4', not"),
         ("ratings.dat", LINES + "\n" + LINES, "line 4 is '', not"),
         ("ratings.dat", "1::2::five::3\n", "line 1 is '1::2::five::3', not"),
         ("ratings.dat", "1::2::6::3\n", "line 1 is '1::2::6::3', not"),
         ("ratings.dat", "0::2::5::3\n", "line 1 is '0::2::5::3', not"),
         ("ratings.dat", "1::2::4.5::3\n", "line 1 is '1::2::4.5::3', not"),
-        ("ratings.dat", LINES + "7::661::4::9783", "line 4 does not end: '7::661::4::9783'. The file seems to be cut off"),
+        (
+            "ratings.dat",
+            LINES + "7::661::4::9783",
+            "line 4 does not end: '7::661::4::9783'. The file seems to be cut off",
+        ),
         ("ratings.dat", "", "ratings.dat is empty"),
-        ("ratings.dat", LINES + "1::661::2::978302110\n", "line 4 rates movie 661 by user 1 again, after line 2"),
-        ("ratings.dat", LINES + "8::661::2::978302110\n", "ratings.dat, line 4 names 8, which is not in users.dat"),
-        ("ratings.dat", LINES + "7::660::2::978302110\n", "ratings.dat, line 4 names 660, which is not in movies.dat"),
-        ("users.dat", USERS + "9::X::1::1::1\n", "users.dat, line 3 is '9::X::1::1::1', not UserID::Gender::Age::Occupation::Zip-code"),
+        (
+            "ratings.dat",
+            LINES + "1::661::2::978302110\n",
+            "line 4 rates movie 661 by user 1 again, after line 2",
+        ),
+        (
+            "ratings.dat",
+            LINES + "8::661::2::978302110\n",
+            "ratings.dat, line 4 names 8, which is not in users.dat",
+        ),
+        (
+            "ratings.dat",
+            LINES + "7::660::2::978302110\n",
+            "ratings.dat, line 4 names 660, which is not in movies.dat",
+        ),
+        (
+            "users.dat",
+            USERS + "9::X::1::1::1\n",
+            "users.dat, line 3 is '9::X::1::1::1', not UserID::Gender::Age::Occupation::Zip-code",
+        ),
         ("users.dat", USERS + "7::M::1::1::1\n", "users.dat, line 3 has 7 a second time"),
-        ("movies.dat", MOVIES + "9::Nine\n", "movies.dat, line 4 is '9::Nine', not MovieID::Title::Genres"),
+        (
+            "movies.dat",
+            MOVIES + "9::Nine\n",
+            "movies.dat, line 4 is '9::Nine', not MovieID::Title::Genres",
+        ),
     ],
 )
 @pytest.mark.parametrize("place", ["folder", "archive"])
@@ -80,7 +114,10 @@ def test_what_is_wrong_and_where(places, place, name, text, message):
     if place == "folder":
         (places["folder"] / name).write_bytes(text.encode("latin-1"))
     else:
-        others = {n: (places["folder"] / n).read_bytes() for n in ("ratings.dat", "users.dat", "movies.dat")}
+        others = {
+            n: (places["folder"] / n).read_bytes()
+            for n in ("ratings.dat", "users.dat", "movies.dat")
+        }
         with zipfile.ZipFile(places["archive"], "w") as archive:
             for n, content in (others | {name: text.encode("latin-1")}).items():
                 archive.writestr(f"ml-1m/{n}", content)
@@ -137,8 +174,21 @@ def test_setting(made):
 
 @pytest.mark.slow
 def test_the_study(made, tmp_path):
-    words = ["lab", "competition", "--movielens", str(made / "ml-1m.zip"), "--setting", "movielens", "--seeds", "2", "--steps", "10"]
-    result = CliRunner().invoke(main, [*words, "--workers", "1", "--out", str(tmp_path), "--json"], catch_exceptions=False)
+    words = [
+        "lab",
+        "competition",
+        "--movielens",
+        str(made / "ml-1m.zip"),
+        "--setting",
+        "movielens",
+        "--seeds",
+        "2",
+        "--steps",
+        "10",
+    ]
+    result = CliRunner().invoke(
+        main, [*words, "--workers", "1", "--out", str(tmp_path), "--json"], catch_exceptions=False
+    )
     claims = {c["claim"]: c for c in json.loads(result.stdout)["claims"]}
     whole, active, root, square = list(claims.values())[:4]
     assert not whole["holds"]
@@ -155,10 +205,22 @@ def test_the_study(made, tmp_path):
 
 
 def test_the_command_says_what_is_wrong_with_the_file(places, tmp_path):
-    words = ["lab", "competition", "--movielens", str(places["archive"]), "--setting", "movielens", "--out", str(tmp_path / "out")]
+    words = [
+        "lab",
+        "competition",
+        "--movielens",
+        str(places["archive"]),
+        "--setting",
+        "movielens",
+        "--out",
+        str(tmp_path / "out"),
+    ]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 1
-    assert "these ratings are no MovieLens-1M: 0 users have over 200 ratings and there are 2 movies, 1000 are needed" in result.stderr
+    assert (
+        "these ratings are no MovieLens-1M: 0 users have over 200 ratings and there are 2 movies,"
+        " 1000 are needed" in result.stderr
+    )
     places["archive"].write_bytes(b"<html>")
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 1

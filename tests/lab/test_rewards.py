@@ -1,4 +1,6 @@
-"""The reward study: its tables against the document's numbers, the algorithms as printed, and the types it is given."""
+"""The reward study: its tables against the document's numbers, the algorithms as printed, and the
+types it is given.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +14,58 @@ from click.testing import CliRunner
 
 from pipelines.errors import ExpectedError
 from pipelines.lab.report import Report
-from pipelines.lab.reward_claims import COSTS, FAULTS, alpha, best_averages, breakpoints, contest, printed_algorithm
+from pipelines.lab.reward_claims import (
+    COSTS,
+    FAULTS,
+    alpha,
+    best_averages,
+    breakpoints,
+    contest,
+    printed_algorithm,
+)
 from pipelines.lab.rewards import command, study, types
 from solvers.reward_schedule import PowerCost, optimal_schedule
 
-ARGUMENTS = ["--levels", "6", "--creators", "30", "--budget", "50", "--instances", "20", "--seed", "3"]
+ARGUMENTS = [
+    "--levels",
+    "6",
+    "--creators",
+    "30",
+    "--budget",
+    "50",
+    "--instances",
+    "20",
+    "--seed",
+    "3",
+]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rewards")
-    result = CliRunner().invoke(command, [*ARGUMENTS, "--out", str(folder), "--json"], catch_exceptions=False)
+    result = CliRunner().invoke(
+        command, [*ARGUMENTS, "--out", str(folder), "--json"], catch_exceptions=False
+    )
     return folder, json.loads(result.stdout)
 
 
 def rows_of(folder, name):
     with (folder / f"{name}.csv").open(newline="") as stream:
-        return [{k: float(v) if v.replace(".", "").lstrip("-").isdigit() else v for k, v in row.items()} for row in csv.DictReader(stream)]
+        return [
+            {k: float(v) if v.replace(".", "").lstrip("-").isdigit() else v for k, v in row.items()}
+            for row in csv.DictReader(stream)
+        ]
 
 
-# --------------------------------------------------------------------------------------------------------------------- the study
+# --------------------------------------------------------------------------------------------------
 
 
 def test_what_comes_out_and_what_does_not(made):
-    failed = [c["claim"].removeprefix("Chen et al., ").split(":")[0] for c in made[1]["claims"] if not c["holds"]]
+    failed = [
+        c["claim"].removeprefix("Chen et al., ").split(":")[0]
+        for c in made[1]["claims"]
+        if not c["holds"]
+    ]
     assert failed == [
         "before lemma 5",
         "lemma 5",
@@ -54,8 +84,16 @@ def test_the_schemes_on_one_distribution(made):
     mass, difficulty = types("geometric", 6, 10.0, 30)
     best = optimal_schedule(mass, difficulty, 50.0, PowerCost(2))
     assert rows["optimal"]["gross product"] == pytest.approx(best.gross_product)
-    assert rows["theorem 9"]["gross product"] == rows["proportional"]["gross product"] < rows["optimal"]["gross product"]
-    assert rows["theorem 9"]["budget spent"] < rows["proportional"]["budget spent"] == pytest.approx(50)
+    assert (
+        rows["theorem 9"]["gross product"]
+        == rows["proportional"]["gross product"]
+        < rows["optimal"]["gross product"]
+    )
+    assert (
+        rows["theorem 9"]["budget spent"]
+        < rows["proportional"]["budget spent"]
+        == pytest.approx(50)
+    )
     assert 0.5 <= rows["linear"]["part of optimal"] <= 1
     assert 50 - 0.01 * 30 <= rows["optimal, whole cents"]["budget spent"] <= 50
     who = rows_of(made[0], "who")
@@ -66,17 +104,21 @@ def test_the_schemes_on_one_distribution(made):
 
 def test_gross_product_rises_with_the_budget_as_its_root(made):
     power = [row for row in rows_of(made[0], "budgets") if row["cost"] == "x^2"]
-    assert [power[-1][name] / power[0][name] for name in ("budget", "optimal", "linear", "proportional")] == pytest.approx(
-        [1e4, 100, 100, 100]
-    )
+    assert [
+        power[-1][name] / power[0][name] for name in ("budget", "optimal", "linear", "proportional")
+    ] == pytest.approx([1e4, 100, 100, 100])
 
 
 def test_the_examples_of_the_document(made):
     tight = {row["epsilon"]: row["linear / optimal"] for row in rows_of(made[0], "linear_tight")}
     assert tight == pytest.approx({0.5: 0.75, 0.1: 0.55, 0.01: 0.505, 0.0001: 0.50005})
     bad = {row["H"]: float(row["cost x^1"]) for row in rows_of(made[0], "proportional_bad")}
-    assert [bad[h] for h in (1, 10, 100, 10_000)] == pytest.approx([0.5, 0.091, 0.0099, 0.0001], rel=2e-3)
-    printed = {row["algorithm 2"]: row["gross product"] for row in rows_of(made[0], "algorithm_2_example")}
+    assert [bad[h] for h in (1, 10, 100, 10_000)] == pytest.approx(
+        [0.5, 0.091, 0.0099, 0.0001], rel=2e-3
+    )
+    printed = {
+        row["algorithm 2"]: row["gross product"] for row in rows_of(made[0], "algorithm_2_example")
+    }
     assert printed["only the bracket repaired"] == pytest.approx(1.2247, abs=5e-5)
     assert printed["as printed"] == pytest.approx(0.75)
     assert printed["all three repaired"] == pytest.approx(1.3904, abs=5e-5)
@@ -86,7 +128,9 @@ def test_whole_money(made):
     rows = rows_of(made[0], "whole_money")
     tempted: dict[str, list[float]] = {}
     for row in rows:
-        tempted.setdefault(row["rewards rounded"], []).append(row["types that prefer another level"])
+        tempted.setdefault(row["rewards rounded"], []).append(
+            row["types that prefer another level"]
+        )
     assert min(tempted["to the nearest cent"]) > 100
     assert min(tempted["to the nearest, a cent more per level"]) > 100
     assert tempted["down, thresholds moved"] == [0, 0, 0]
@@ -99,15 +143,28 @@ def test_same_seed_same_bytes(made, tmp_path):
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == sorted(path.name for path in made[0].iterdir())
     assert len([name for name in names if name.endswith(".svg")]) == 4
-    assert [name for name in names if (tmp_path / name).read_bytes() != (made[0] / name).read_bytes()] == []
+    assert [
+        name for name in names if (tmp_path / name).read_bytes() != (made[0] / name).read_bytes()
+    ] == []
 
 
 def test_help_names_every_option():
     text = CliRunner().invoke(command, ["--help"]).output
-    assert all(name in text for name in ("--types", "--budget", "--exponent", "--instances", "--seed", "--out", "--json"))
+    assert all(
+        name in text
+        for name in (
+            "--types",
+            "--budget",
+            "--exponent",
+            "--instances",
+            "--seed",
+            "--out",
+            "--json",
+        )
+    )
 
 
-# --------------------------------------------------------------------------------------------------------- the document, literally
+# --------------------------------------------------------------------------------------------------
 
 
 def random_types(seed, most=9):
@@ -138,12 +195,17 @@ def test_algorithm_1_follows_gamma(seed):
 def test_a_contest_of_two_creators_and_two_types():
     p, (h1, h2), prize = 0.4, (3.0, 1.0), 2.0
     first, last = prize * p / h1, prize * p / h1 + prize * (1 - p) / h2
-    expected = 2 / 3 * math.sqrt(prize / h1) * p**1.5 + 2 / 3 * h2 / prize * (last**1.5 - first**1.5)
-    assert contest(np.array([2.0, 3.0]), np.array([h1, h2]), np.array([prize, 0.0]), PowerCost(2)) == pytest.approx(2 * expected, rel=1e-5)
+    expected = 2 / 3 * math.sqrt(prize / h1) * p**1.5 + 2 / 3 * h2 / prize * (
+        last**1.5 - first**1.5
+    )
+    assert contest(
+        np.array([2.0, 3.0]), np.array([h1, h2]), np.array([prize, 0.0]), PowerCost(2)
+    ) == pytest.approx(2 * expected, rel=1e-5)
 
 
 def test_nobody_gains_in_the_contest_by_the_choice_of_another():
-    # three creators, the better two win 1 each: chances of a rank by brute force over what the others are
+    # three creators, the better two win 1 each: chances of a rank by brute force over what the
+    # others are
     mass, h, prizes = np.array([0.5, 0.5]), np.array([2.0, 1.0]), np.array([1.0, 1.0, 0.0])
     u = (np.arange(400) + 0.5) / 400
     won = 1 - (1 - u) ** 2  # not both of the others are better
@@ -154,7 +216,7 @@ def test_nobody_gains_in_the_contest_by_the_choice_of_another():
     assert contest(mass, h, prizes, PowerCost(1)) == pytest.approx(3 * spent.mean(), rel=1e-4)
 
 
-# ----------------------------------------------------------------------------------------------------------------------- types
+# --------------------------------------------------------------------------------------------------
 
 
 def test_uniform_and_geometric_types():

@@ -1,4 +1,6 @@
-"""A lake whose data files are objects in a bucket: written, read, asked about the past, pruned; a bucket that is not there or says no."""
+"""A lake whose data files are objects in a bucket: written, read, asked about the past, pruned; a
+bucket that is not there or says no.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,11 @@ class Store:
     def closed(self, closed: bool) -> None:
         """Whether it refuses keys that it does not know, which are all."""
         allowed = b"0" if closed else b"1000000000"
-        asked = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", data=allowed, headers={"Content-Type": "text/plain"})
+        asked = urllib.request.Request(
+            f"{self.endpoint}/moto-api/reset-auth",
+            data=allowed,
+            headers={"Content-Type": "text/plain"},
+        )
         urllib.request.urlopen(asked).close()
 
     def names(self, bucket: str) -> set[str]:
@@ -53,7 +59,12 @@ def running() -> Iterator[str]:
 def store(running: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     for name in ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
-    given = {"AWS_ACCESS_KEY_ID": "us", "AWS_SECRET_ACCESS_KEY": "our secret", "AWS_REGION": REGION, "AWS_ENDPOINT_URL": running}
+    given = {
+        "AWS_ACCESS_KEY_ID": "us",
+        "AWS_SECRET_ACCESS_KEY": "our secret",
+        "AWS_REGION": REGION,
+        "AWS_ENDPOINT_URL": running,
+    }
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     found = Store(running, boto3.client("s3", endpoint_url=running, region_name=REGION))
@@ -64,12 +75,16 @@ def store(running: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 @pytest.fixture
 def bucket(store: Store, request: pytest.FixtureRequest) -> str:
     name = request.node.name.replace("_", "-")[:60].strip("-")
-    store.client.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    store.client.create_bucket(
+        Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION}
+    )
     return name
 
 
 @pytest.mark.slow
-def test_days_in_a_bucket_are_those_of_a_file(lakes: Lakes, landed: Path, undisturbed: str, store: Store, bucket: str) -> None:
+def test_days_in_a_bucket_are_those_of_a_file(
+    lakes: Lakes, landed: Path, undisturbed: str, store: Store, bucket: str
+) -> None:
     home = lakes.new(landed, data=f"s3://{bucket}/earnings/lake")
     make(home, DAYS[:1])
     between = head(home)
@@ -80,10 +95,14 @@ def test_days_in_a_bucket_are_those_of_a_file(lakes: Lakes, landed: Path, undist
     names = store.names(bucket)
     assert names
     with Warehouse(home).open() as con:  # for Spark, which reads them itself
-        files, elsewhere = whole_files(con, "viewer_events", ("day", "event_id", "repeated"), f"day >= DATE '{DAYS[0]}'")
+        files, elsewhere = whole_files(
+            con, "viewer_events", ("day", "event_id", "repeated"), f"day >= DATE '{DAYS[0]}'"
+        )
     assert (len(files), elsewhere) == (len(DAYS), 0)
     assert {file.removeprefix(f"s3://{bucket}/") for file in files} <= names
-    assert all(name.startswith("earnings/lake/main/") and name.endswith(".parquet") for name in names)
+    assert all(
+        name.startswith("earnings/lake/main/") and name.endswith(".parquet") for name in names
+    )
     assert not (home.root / "lake").exists()
     days = "SELECT DISTINCT day FROM viewer_events ORDER BY 1"
     with Warehouse(home).read(Past(at=then.astimezone(UTC).replace(tzinfo=None))) as con:
@@ -91,7 +110,10 @@ def test_days_in_a_bucket_are_those_of_a_file(lakes: Lakes, landed: Path, undist
     store.client.put_object(Bucket=bucket, Key="earnings/other/kept.parquet", Body=b"not ours")
     with Warehouse(home).open() as con:
         con.execute("DELETE FROM viewer_events WHERE day = ?", [DAYS[1]])
-    lakes.server.ask("UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '100 days'", home.root.name)
+    lakes.server.ask(
+        "UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '100 days'",
+        home.root.name,
+    )
     assert "forgot" in " ".join(Warehouse(home).prune(dry_run=False))
     left = store.names(bucket)
     assert names - left
@@ -102,7 +124,9 @@ def test_days_in_a_bucket_are_those_of_a_file(lakes: Lakes, landed: Path, undist
         assert con.execute(days).fetchall() == [(day,) for day in DAYS]
 
 
-def test_a_bucket_that_says_no_stops_the_day_and_spoils_nothing(lakes: Lakes, landed: Path, store: Store, bucket: str) -> None:
+def test_a_bucket_that_says_no_stops_the_day_and_spoils_nothing(
+    lakes: Lakes, landed: Path, store: Store, bucket: str
+) -> None:
     home = lakes.new(landed, data=f"s3://{bucket}/lake")
     loaded = ("viewers", "creators", "videos", "viewer_events")
     days = "SELECT day, count(*) FROM viewer_events GROUP BY day ORDER BY day"
@@ -114,7 +138,9 @@ def test_a_bucket_that_says_no_stops_the_day_and_spoils_nothing(lakes: Lakes, la
     make(home, DAYS[:1], only=loaded)
     before, names = read(), store.names(bucket)
     store.closed(True)
-    with pytest.raises(WarehouseError, match=r"cannot be read or written: .*(403|Forbidden|InvalidAccessKeyId)"):
+    with pytest.raises(
+        WarehouseError, match=r"cannot be read or written: .*(403|Forbidden|InvalidAccessKeyId)"
+    ):
         make(home, DAYS[1:], only=loaded)
     store.closed(False)
     assert (read(), store.names(bucket)) == (before, names)
@@ -128,7 +154,9 @@ def test_a_bucket_that_is_not_there_is_named(lakes: Lakes, landed: Path, store: 
         make(home, DAYS[:1])
     with Warehouse(home).read() as con:
         assert con.execute("SELECT count(*) FROM viewer_events").fetchall() == [(0,)]
-        assert con.execute("SELECT count(*) FROM written_days WHERE table_name = 'viewer_events'").fetchall() == [(0,)]
+        assert con.execute(
+            "SELECT count(*) FROM written_days WHERE table_name = 'viewer_events'"
+        ).fetchall() == [(0,)]
 
 
 def test_without_a_key_it_is_looked_for_where_the_other_tools_look(
@@ -140,12 +168,22 @@ def test_without_a_key_it_is_looked_for_where_the_other_tools_look(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     home: Home = lakes.new(data=f"s3://{bucket}/lake")
-    with pytest.raises(WarehouseError, match="nothing says who we are to the bucket: set AWS_ACCESS_KEY_ID"), Warehouse(home).open():
+    with (
+        pytest.raises(
+            WarehouseError, match="nothing says who we are to the bucket: set AWS_ACCESS_KEY_ID"
+        ),
+        Warehouse(home).open(),
+    ):
         pass
-    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = of the profile\naws_secret_access_key = secret\n")
+    (tmp_path / "credentials").write_text(
+        "[default]\naws_access_key_id = of the profile\naws_secret_access_key = secret\n"
+    )
     with Warehouse(home).open() as con:
         con.execute("CREATE TABLE numbers AS FROM range(100) AS r (n)")
-        assert "key_id=of the profile" in con.execute("SELECT secret_string FROM duckdb_secrets()").fetchall()[0][0]
+        assert (
+            "key_id=of the profile"
+            in con.execute("SELECT secret_string FROM duckdb_secrets()").fetchall()[0][0]
+        )
     with Warehouse(home).read() as con:
         assert con.execute("SELECT count(*) FROM numbers").fetchall() == [(100,)]
     assert store.names(bucket)

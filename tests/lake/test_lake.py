@@ -1,4 +1,6 @@
-"""The lake says what the file says, to the last row; its readers see one state, also an earlier one; what is old is forgotten."""
+"""The lake says what the file says, to the last row; its readers see one state, also an earlier
+one; what is old is forgotten.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +49,14 @@ def story(home: Home) -> None:
 def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table, but for clock times."""
     with Warehouse(home).open(read_only=True) as con:
-        found = {name: con.execute(f"FROM {name} ORDER BY ALL").fetchall() for name in TABLES if name != "written_days"}
-        found["written_days"] = con.execute("SELECT * EXCLUDE (made_at) FROM written_days ORDER BY ALL").fetchall()
+        found = {
+            name: con.execute(f"FROM {name} ORDER BY ALL").fetchall()
+            for name in TABLES
+            if name != "written_days"
+        }
+        found["written_days"] = con.execute(
+            "SELECT * EXCLUDE (made_at) FROM written_days ORDER BY ALL"
+        ).fetchall()
     return found
 
 
@@ -73,28 +81,55 @@ def test_every_row_is_that_of_the_file(told: Home, file_home: Callable[..., Home
     assert {name for name in of_file if of_file[name] != of_lake[name]} == set()
     assert head(told) == head(in_file)
     empty = {name for name, rows in of_lake.items() if not rows}
-    full = {"viewer_events", "quarantine", "video_quality", "ad_payouts", "donation_splits", "statements", "ledger_entries"}
+    full = {
+        "viewer_events",
+        "quarantine",
+        "video_quality",
+        "ad_payouts",
+        "donation_splits",
+        "statements",
+        "ledger_entries",
+    }
     assert full & empty == set()
     assert [d.as_dict() for d in day_statuses(told)] == [d.as_dict() for d in day_statuses(in_file)]
 
 
 def test_what_a_day_said_when_its_statement_was_issued(told: Home) -> None:
-    totals = "SELECT sum(total_micros)::BIGINT AS micros FROM creator_earnings WHERE day = '2026-03-01'"
-    now, then = ask(told, "query", totals)[0]["micros"], ask(told, "query", totals, "--as-issued", "2026-03-01")[0]["micros"]
-    ledger = "SELECT sum(amount_micros)::BIGINT AS micros FROM ledger_entries JOIN ledger_transactions USING (txn_id)"
-    first = ask(told, "query", f"{ledger} WHERE txn_id = '2026-03-01/payout/1' AND starts_with(account, 'creator:')")[0]["micros"]
+    totals = (
+        "SELECT sum(total_micros)::BIGINT AS micros FROM creator_earnings WHERE day = '2026-03-01'"
+    )
+    now, then = (
+        ask(told, "query", totals)[0]["micros"],
+        ask(told, "query", totals, "--as-issued", "2026-03-01")[0]["micros"],
+    )
+    ledger = (
+        "SELECT sum(amount_micros)::BIGINT AS micros FROM ledger_entries JOIN ledger_transactions"
+        " USING (txn_id)"
+    )
+    first = ask(
+        told,
+        "query",
+        f"{ledger} WHERE txn_id = '2026-03-01/payout/1' AND starts_with(account, 'creator:')",
+    )[0]["micros"]
     assert then == first != now
     changed = """SELECT account[9:] AS creator FROM ledger_entries
-                 WHERE txn_id IN ('2026-03-01/payout/1', '2026-03-01/payout/2') AND starts_with(account, 'creator:')
-                 GROUP BY account HAVING sum(if(txn_id = '2026-03-01/payout/2', 1, -1) * amount_micros) <> 0 ORDER BY 1"""
+                 WHERE txn_id IN ('2026-03-01/payout/1', '2026-03-01/payout/2')
+                 AND starts_with(account, 'creator:')
+                 GROUP BY account HAVING sum(if(txn_id = '2026-03-01/payout/2', 1,
+                 -1) * amount_micros) <> 0 ORDER BY 1"""
     creator = ask(told, "query", changed)[0]["creator"]
     issued = ask(told, "statement", creator, "--month", "2026-03", "--as-issued", "2026-03-01")
     assert issued["corrections"] == []
     assert ask(told, "statement", creator, "--month", "2026-03")["corrections"] != []
     explained = ask(told, "explain", creator, "--day", "2026-03-01", "--as-issued", "2026-03-01")
     assert explained["total_micros"] == issued["days"]["2026-03-01"]
-    result = CliRunner().invoke(main, ["--home", str(told.root), "query", totals, "--as-issued", "2026-03-02"])
-    assert (result.exit_code, "no statement was issued for 2026-03-02 yet" in result.output) == (1, True)
+    result = CliRunner().invoke(
+        main, ["--home", str(told.root), "query", totals, "--as-issued", "2026-03-02"]
+    )
+    assert (result.exit_code, "no statement was issued for 2026-03-02 yet" in result.output) == (
+        1,
+        True,
+    )
 
 
 def test_an_earlier_state_by_time(lakes: Lakes) -> None:
@@ -104,18 +139,26 @@ def test_an_earlier_state_by_time(lakes: Lakes) -> None:
     with house.open() as con:
         con.execute("CREATE TABLE times (number BIGINT)")
         con.execute("INSERT INTO times VALUES (1)")
-        (between,) = con.execute("SELECT max(snapshot_time) FROM warehouse.snapshots()").fetchall()[0]
+        (between,) = con.execute("SELECT max(snapshot_time) FROM warehouse.snapshots()").fetchall()[
+            0
+        ]
         con.execute("INSERT INTO times VALUES (2)")
     with house.read(Past(at=between.astimezone(UTC).replace(tzinfo=None))) as con:
         assert con.execute(numbers).fetchall() == [(1,)]
     with house.read() as con:
         assert con.execute(numbers).fetchall() == [(1,), (2,)]
-    with pytest.raises(WarehouseError, match="cannot be opened"), house.read(Past(at=datetime(2001, 1, 1))):
+    with (
+        pytest.raises(WarehouseError, match="cannot be opened"),
+        house.read(Past(at=datetime(2001, 1, 1))),
+    ):
         pass
 
 
 def test_a_file_has_no_past(file_home: Callable[..., Home]) -> None:
-    with pytest.raises(WarehouseError, match="keeps no earlier states"), Warehouse(file_home("past")).read(Past(issued=FIRST)):
+    with (
+        pytest.raises(WarehouseError, match="keeps no earlier states"),
+        Warehouse(file_home("past")).read(Past(issued=FIRST)),
+    ):
         pass
 
 
@@ -133,10 +176,14 @@ def test_a_reader_sees_one_state_and_stops_nobody(lakes: Lakes) -> None:
             reader.execute("DELETE FROM policies")
 
 
-def test_a_process_that_keeps_a_lake_open_attaches_it_once(lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_keeps_a_lake_open_attaches_it_once(
+    lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attached: list[tuple[Any, ...]] = []
     original = LakeStore._attached
-    monkeypatch.setattr(LakeStore, "_attached", lambda store, *how: attached.append(how) or original(store, *how))
+    monkeypatch.setattr(
+        LakeStore, "_attached", lambda store, *how: attached.append(how) or original(store, *how)
+    )
     home = lakes.new(like=told)
     house, other = Warehouse(home), Warehouse(Home.at(home.root))
     policies = "SELECT count(*) FROM policies"
@@ -152,23 +199,38 @@ def test_a_process_that_keeps_a_lake_open_attaches_it_once(lakes: Lakes, told: H
                 reader.execute("DELETE FROM policies")
         with other.open(read_only=True) as reader:
             assert reader.execute(policies).fetchall() == [(before + 1,)]
-        lakes.server.ask(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{home.root.name}'")
+        lakes.server.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname ="
+            f" '{home.root.name}'"
+        )
         with house.open() as con:
             assert con.execute(policies).fetchall() == [(before + 1,)]
         with house.open(read_only=True, past=Past(issued=FIRST)) as con:
             assert con.execute(policies).fetchall() == [(before,)]
-    assert attached.count((False, None)) in (1, 2)  # the second, where DuckDB noticed the lost session too late
-    lakes.new(like=home)  # nothing is connected any more, or the server would refuse to copy the catalogue
+    assert attached.count((False, None)) in (
+        1,
+        2,
+    )  # the second, where DuckDB noticed the lost session too late
+    lakes.new(
+        like=home
+    )  # nothing is connected any more, or the server would refuse to copy the catalogue
 
 
-def test_two_connections_never_spill_into_the_same_folder(told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DuckDB's files have the same names in every process: two that met in a folder ended both processes."""
+def test_two_connections_never_spill_into_the_same_folder(
+    told: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckDB's files have the same names in every process: two that met in a folder ended both
+    processes.
+    """
     temporary = "SELECT current_setting('temp_directory')"
     house = Warehouse(told)
     with house.open(read_only=True) as one, house.open(read_only=True) as other:
         folders = {con.execute(temporary).fetchall()[0][0] for con in (one, other)}
         assert len(folders) == 2
-        one.execute("SET memory_limit = '50MB'; CREATE TEMP TABLE large AS SELECT md5(n::VARCHAR) AS t FROM range(2_000_000) AS r (n)")
+        one.execute(
+            "SET memory_limit = '50MB'; CREATE TEMP TABLE large AS SELECT md5(n::VARCHAR) AS t FROM"
+            " range(2_000_000) AS r (n)"
+        )
         assert [folder for folder in folders if Path(folder).exists()]
     assert not [folder for folder in folders if Path(folder).exists()]
 
@@ -178,7 +240,10 @@ def test_what_killed_processes_spilled_is_deleted(lakes: Lakes, told: Home) -> N
     ended = subprocess.Popen(["true"])
     ended.wait()
     here = gethostname()
-    theirs, ours, elsewhere = (home.root / f"spilled-{name}-0" for name in (f"{here}-{ended.pid}", f"{here}-{os.getpid()}", "pod-7-1"))
+    theirs, ours, elsewhere = (
+        home.root / f"spilled-{name}-0"
+        for name in (f"{here}-{ended.pid}", f"{here}-{os.getpid()}", "pod-7-1")
+    )
     for folder in (theirs, ours, elsewhere):
         folder.mkdir()
     Warehouse(home).prune(dry_run=False)
@@ -188,7 +253,10 @@ def test_what_killed_processes_spilled_is_deleted(lakes: Lakes, told: Home) -> N
 def test_workers_share_the_machine(told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     def taken() -> Any:
         with Warehouse(told).open(read_only=True) as con:
-            megabytes = "SELECT parse_formatted_bytes(current_setting('memory_limit')) / 1e6, current_setting('threads')"
+            megabytes = (
+                "SELECT parse_formatted_bytes(current_setting('memory_limit')) / 1e6,"
+                " current_setting('threads')"
+            )
             return con.execute(megabytes).fetchall()[0]
 
     alone, _ = taken()
@@ -196,13 +264,20 @@ def test_workers_share_the_machine(told: Home, monkeypatch: pytest.MonkeyPatch) 
     assert taken() == (pytest.approx(alone / 4, rel=0.05), 1)
 
 
-def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pruning_keeps_what_was_said_when_a_statement_was_issued(
+    lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = lakes.new(like=told)
-    totals = "SELECT creator_id, total_micros FROM creator_earnings WHERE day = '2026-03-01' ORDER BY 1"
+    totals = (
+        "SELECT creator_id, total_micros FROM creator_earnings WHERE day = '2026-03-01' ORDER BY 1"
+    )
     then, before = ask(home, "query", totals, "--as-issued", "2026-03-01"), contents(home)
     states = "SELECT count(*) AS n FROM warehouse.snapshots()"
     many = ask(home, "query", states)[0]["n"]
-    lakes.server.ask("UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '100 days'", home.root.name)
+    lakes.server.ask(
+        "UPDATE ducklake_snapshot SET snapshot_time = snapshot_time - INTERVAL '100 days'",
+        home.root.name,
+    )
     shown = CliRunner().invoke(main, ["--home", str(home.root), "prune"])
     assert "would forget" in shown.output, shown.output
     assert ask(home, "query", states)[0]["n"] == many
@@ -216,9 +291,13 @@ def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, t
     assert "forgot" in done.output, done.output
     assert len(list(data.rglob("*.parquet"))) < of_a_day
     with Warehouse(home).open(read_only=True) as con:
-        merged, elsewhere = whole_files(con, "viewer_events", ["day", "event_id", "video_id"], f"day = '{DAYS[1]}'")
+        merged, elsewhere = whole_files(
+            con, "viewer_events", ["day", "event_id", "video_id"], f"day = '{DAYS[1]}'"
+        )
     assert (len(merged), elsewhere) == (1, 0)  # for engines that read them where they lie
-    assert ask(home, "query", states)[0]["n"] <= 4  # the closing, the last one, and what pruning itself commits
+    assert (
+        ask(home, "query", states)[0]["n"] <= 4
+    )  # the closing, the last one, and what pruning itself commits
     assert ask(home, "query", totals, "--as-issued", "2026-03-01") == then
     assert contents(home) == before
     assert head(home) == head(told)
@@ -227,13 +306,25 @@ def test_pruning_keeps_what_was_said_when_a_statement_was_issued(lakes: Lakes, t
 def test_what_a_database_with_constraints_would_refuse_is_refused(lakes: Lakes, told: Home) -> None:
     home = lakes.new(like=told)
     house = Warehouse(home)
-    again = "SELECT * REPLACE ('2026-03-02/payout/9' AS txn_id) FROM ledger_transactions WHERE seq = 2"
+    again = (
+        "SELECT * REPLACE ('2026-03-02/payout/9' AS txn_id) FROM ledger_transactions WHERE seq = 2"
+    )
     for spoil, words in (
         (f"INSERT INTO ledger_transactions {again}", "seq"),
-        ("INSERT INTO ledger_entries VALUES ('2026-03-02/payout/1', '2026-03-02', 'platform', 'coins', 0)", "amount_micros <> 0"),
+        (
+            (
+                "INSERT INTO ledger_entries VALUES ('2026-03-02/payout/1', '2026-03-02',"
+                " 'platform', 'coins', 0)"
+            ),
+            "amount_micros <> 0",
+        ),
         ("INSERT INTO policies FROM policies", "policy_hash"),
     ):
-        with house.open() as con, pytest.raises(InvariantError, match=words), house.write_day(con, DAYS[1]) as writer:  # noqa: PT012
+        with (
+            house.open() as con,
+            pytest.raises(InvariantError, match=words),
+            house.write_day(con, DAYS[1]) as writer,
+        ):
             con.execute(spoil)
             writer.mark("ledger_entries", rows=1, changed=True)
     assert head(home) == head(told)
@@ -244,40 +335,62 @@ def test_weights_that_were_never_committed_are_not_recommitted(told: Home) -> No
         recommit(told, DAYS[1], reason="why not")
 
 
-def test_tables_of_an_earlier_version_are_migrated(lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_of_an_earlier_version_are_migrated(
+    lakes: Lakes, told: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = lakes.new(like=told)
     before = contents(home)
     newer = (*MIGRATIONS, Migration("the book anew", {"ledger_transactions": {}}))
     for function in ("migrate", "is_current"):
         original = getattr(__import__("pipelines.warehouse", fromlist=[function]), function)
-        monkeypatch.setattr(f"pipelines.warehouse.{function}", lambda *a, original=original, **k: original(*a, migrations=newer, **k))
+        monkeypatch.setattr(
+            f"pipelines.warehouse.{function}",
+            lambda *a, original=original, **k: original(*a, migrations=newer, **k),
+        )
     with Warehouse(home).open() as con:
         assert con.execute("SELECT max(version) FROM schema_versions").fetchall() == [(len(newer),)]
     after = contents(home)
     assert {name for name in before if before[name] != after[name]} == {"schema_versions"}
 
 
-def test_an_analyst_reads_and_cannot_write(lakes: Lakes, server: Server, told: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_analyst_reads_and_cannot_write(
+    lakes: Lakes, server: Server, told: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = told.root.name
     server.ask(f"CREATE ROLE analyst LOGIN PASSWORD '{PASSWORD}'")
-    server.ask("GRANT USAGE ON SCHEMA public TO analyst; GRANT SELECT ON ALL TABLES IN SCHEMA public TO analyst", database)
-    monkeypatch.setenv("EARNINGS_WAREHOUSE", f"ducklake:postgres:{server.dsn(database, 'analyst')} password=${{LAKE_PASSWORD}}?data=lake")
+    server.ask(
+        "GRANT USAGE ON SCHEMA public TO analyst; GRANT SELECT ON ALL TABLES IN SCHEMA public TO"
+        " analyst",
+        database,
+    )
+    monkeypatch.setenv(
+        "EARNINGS_WAREHOUSE",
+        f"ducklake:postgres:{server.dsn(database, 'analyst')}"
+        " password=${LAKE_PASSWORD}?data=lake",
+    )
     assert ask(told, "query", "SELECT count(*) AS n FROM creator_earnings")[0]["n"] > 0
     with pytest.raises(WarehouseError, match="permission denied"), Warehouse(told).open() as con:
         con.execute("INSERT INTO policies VALUES ('h', 'n', '2026-01-01', '{}')")
 
 
-def test_a_wrong_password_is_refused_and_none_is_shown(lakes: Lakes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_refused_and_none_is_shown(
+    lakes: Lakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = lakes.new()
     monkeypatch.setenv("LAKE_PASSWORD", "not the right one")
-    with pytest.raises(WarehouseError, match="password authentication failed") as error, Warehouse(home).open():
+    with (
+        pytest.raises(WarehouseError, match="password authentication failed") as error,
+        Warehouse(home).open(),
+    ):
         pass
     told = [str(error.value), *(str(e) for e in (error.value.__cause__, error.value.__context__))]
     assert not any(secret in text for text in told for secret in ("not the right one", PASSWORD))
 
 
 def test_the_password_is_in_no_query_and_no_log(told: Home, server: Server) -> None:
-    found = ask(told, "query", "SELECT string_agg(path, ' ') AS paths FROM duckdb_databases()")[0]["paths"]
+    found = ask(told, "query", "SELECT string_agg(path, ' ') AS paths FROM duckdb_databases()")[0][
+        "paths"
+    ]
     assert "dbname" in found
     assert PASSWORD not in found + (server.folder / "log").read_text()
 
@@ -285,15 +398,23 @@ def test_the_password_is_in_no_query_and_no_log(told: Home, server: Server) -> N
 def test_nothing_there_is_said(lakes: Lakes) -> None:
     home = lakes.new()
     assert not Warehouse(home).exists()
-    with pytest.raises(WarehouseError, match="no warehouse yet"), Warehouse(home).open(read_only=True):
+    with (
+        pytest.raises(WarehouseError, match="no warehouse yet"),
+        Warehouse(home).open(read_only=True),
+    ):
         pass
     assert day_statuses(home) == []
 
 
-def test_a_lake_without_its_packages_says_which(lakes: Lakes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lake_without_its_packages_says_which(
+    lakes: Lakes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = lakes.new()
     monkeypatch.setattr("pipelines.lake.find_spec", lambda name: None)
-    with pytest.raises(WarehouseError, match=r"pip install 'creator-earnings\[lake\]'"), Warehouse(home).open():
+    with (
+        pytest.raises(WarehouseError, match=r"pip install 'creator-earnings\[lake\]'"),
+        Warehouse(home).open(),
+    ):
         pass
 
 
@@ -301,4 +422,6 @@ def test_everything_is_claimed_by_who_opens_it(lakes: Lakes) -> None:
     house = Warehouse(lakes.new())
     with house.open() as con:
         held = "SELECT mode FROM pg_locks WHERE locktype = ''advisory''"
-        assert ("ExclusiveLock",) in con.execute(f"FROM postgres_query('{META}', '{held}')").fetchall()
+        assert ("ExclusiveLock",) in con.execute(
+            f"FROM postgres_query('{META}', '{held}')"
+        ).fetchall()

@@ -1,4 +1,6 @@
-"""Which of a lake's Parquet files can be read in place of its table: whatever was done to them, no row too many and none too few."""
+"""Which of a lake's Parquet files can be read in place of its table: whatever was done to them, no
+row too many and none too few.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyCon
     """A lake with its catalogue in memory: what is asked here does not depend on where it is."""
     with duckdb.connect(config={"autoinstall_known_extensions": False}) as con:
         load_extensions(con, "ducklake")
-        con.execute(f"ATTACH 'ducklake::memory:' AS warehouse (DATA_PATH '{tmp_path_factory.mktemp('data')}'); USE warehouse")
+        con.execute(
+            "ATTACH 'ducklake::memory:' AS warehouse (DATA_PATH"
+            f" '{tmp_path_factory.mktemp('data')}'); USE warehouse"
+        )
         yield con
 
 
@@ -43,16 +48,23 @@ def table(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 def add(day: int, rows: int, first: int = 0) -> str:
     """DuckLake keeps up to ten rows in the catalogue."""
-    return f"INSERT INTO t BY NAME SELECT DATE '2026-01-{day:02}' AS day, 'a' || i AS id, i AS n FROM range({first}, {first + rows}) r(i)"
+    return (
+        f"INSERT INTO t BY NAME SELECT DATE '2026-01-{day:02}' AS day, 'a' || i AS id, i AS n FROM"
+        f" range({first}, {first + rows}) r(i)"
+    )
 
 
 def check(con: duckdb.DuckDBPyConnection) -> tuple[int, int]:
-    """How many files are whole and how many rows elsewhere, after they were found to be the table together."""
+    """How many files are whole and how many rows elsewhere, after they were found to be the table
+    together.
+    """
     whole, elsewhere = whole_files(con, "t", COLUMNS, WINDOW)
     columns = ", ".join(COLUMNS)
 
     def rows(of: str, **given: Sequence[str]) -> list[tuple[Any, ...]]:
-        return con.execute(f"SELECT {columns} FROM {of} AND {WINDOW} ORDER BY ALL", given).fetchall()
+        return con.execute(
+            f"SELECT {columns} FROM {of} AND {WINDOW} ORDER BY ALL", given
+        ).fetchall()
 
     in_files = rows("read_parquet($whole) WHERE true", whole=whole) if whole else []
     others = rows("t WHERE NOT list_contains($whole, filename)", whole=whole)
@@ -68,17 +80,54 @@ CASES: dict[str, tuple[list[str], tuple[int, int]]] = {
     "other days": ([add(1, 50), add(3, 50)], (1, 0)),
     "several days in a file, one of them of the window": ([BOTH], (1, 0)),
     "a few rows, in the catalogue": ([add(1, 50), add(2, 10)], (1, 10)),
-    "a few rows deleted, in the catalogue": ([add(1, 50), add(2, 50), "DELETE FROM t WHERE n = 7 AND day = '2026-01-02'"], (1, 49)),
-    "many rows deleted, in a file beside it": ([add(1, 50), add(2, 50), "DELETE FROM t WHERE n < 30 AND day = '2026-01-02'"], (1, 20)),
-    "rows deleted that are not asked for": ([BOTH, "DELETE FROM t WHERE day = '2026-01-09' AND n < 15"], (1, 0)),
-    "a day made again": ([add(1, 50), add(2, 50), "BEGIN", "DELETE FROM t WHERE day = '2026-01-02'", add(2, 70), "COMMIT"], (2, 0)),
+    "a few rows deleted, in the catalogue": (
+        [add(1, 50), add(2, 50), "DELETE FROM t WHERE n = 7 AND day = '2026-01-02'"],
+        (1, 49),
+    ),
+    "many rows deleted, in a file beside it": (
+        [add(1, 50), add(2, 50), "DELETE FROM t WHERE n < 30 AND day = '2026-01-02'"],
+        (1, 20),
+    ),
+    "rows deleted that are not asked for": (
+        [BOTH, "DELETE FROM t WHERE day = '2026-01-09' AND n < 15"],
+        (1, 0),
+    ),
+    "a day made again": (
+        [
+            add(1, 50),
+            add(2, 50),
+            "BEGIN",
+            "DELETE FROM t WHERE day = '2026-01-02'",
+            add(2, 70),
+            "COMMIT",
+        ],
+        (2, 0),
+    ),
     "a row changed": ([add(1, 50), "UPDATE t SET id = 'b' WHERE n = 3"], (0, 50)),
     "flushed from the catalogue, one deleted there": (
-        [add(1, 50), add(2, 9), "DELETE FROM t WHERE n = 4 AND day = '2026-01-02'", "CALL ducklake_flush_inlined_data('warehouse')"],
+        [
+            add(1, 50),
+            add(2, 9),
+            "DELETE FROM t WHERE n = 4 AND day = '2026-01-02'",
+            "CALL ducklake_flush_inlined_data('warehouse')",
+        ],
         (1, 8),
     ),
-    "files merged": ([add(1, 50), add(2, 60), "CALL ducklake_merge_adjacent_files('warehouse')"], (1, 0)),
-    "an open transaction": ([add(1, 50), add(2, 50), "BEGIN", "DELETE FROM t WHERE day = '2026-01-02'", add(2, 70), add(1, 5)], (2, 5)),
+    "files merged": (
+        [add(1, 50), add(2, 60), "CALL ducklake_merge_adjacent_files('warehouse')"],
+        (1, 0),
+    ),
+    "an open transaction": (
+        [
+            add(1, 50),
+            add(2, 50),
+            "BEGIN",
+            "DELETE FROM t WHERE day = '2026-01-02'",
+            add(2, 70),
+            add(1, 5),
+        ],
+        (2, 5),
+    ),
     "an open transaction that deletes a few": (
         [add(1, 50), add(2, 50), "BEGIN", "DELETE FROM t WHERE n = 7 AND day = '2026-01-02'"],
         (1, 49),
@@ -93,11 +142,21 @@ CASES: dict[str, tuple[list[str], tuple[int, int]]] = {
         (1, 50),
     ),
     "columns of an older file whose names were swapped": (
-        [add(1, 50), "ALTER TABLE t RENAME n TO m", "ALTER TABLE t RENAME id TO n", "ALTER TABLE t RENAME m TO id"],
+        [
+            add(1, 50),
+            "ALTER TABLE t RENAME n TO m",
+            "ALTER TABLE t RENAME id TO n",
+            "ALTER TABLE t RENAME m TO id",
+        ],
         (0, 50),
     ),
     "a column dropped and added again": (
-        [add(1, 50), "ALTER TABLE t DROP COLUMN n", "ALTER TABLE t ADD COLUMN n BIGINT", add(2, 50)],
+        [
+            add(1, 50),
+            "ALTER TABLE t DROP COLUMN n",
+            "ALTER TABLE t ADD COLUMN n BIGINT",
+            add(2, 50),
+        ],
         (1, 50),
     ),
     "a wider type": (
@@ -111,14 +170,24 @@ CASES: dict[str, tuple[list[str], tuple[int, int]]] = {
         (1, 50),
     ),
     "a column that is not read": (
-        ["ALTER TABLE t ADD COLUMN more BIGINT", add(1, 50), "ALTER TABLE t DROP COLUMN more", add(2, 50)],
+        [
+            "ALTER TABLE t ADD COLUMN more BIGINT",
+            add(1, 50),
+            "ALTER TABLE t DROP COLUMN more",
+            add(2, 50),
+        ],
         (2, 0),
     ),
     "partitions": (["ALTER TABLE t SET PARTITIONED BY (day)", add(1, 50), add(2, 50)], (2, 0)),
     "a table made again": (
         [
             *(add(1, 50), "BEGIN", "CREATE OR REPLACE TEMP TABLE kept AS FROM t", "DROP TABLE t"),
-            *("CREATE TABLE t (day DATE, id VARCHAR, n BIGINT)", "INSERT INTO t FROM kept", "COMMIT", add(2, 50)),
+            *(
+                "CREATE TABLE t (day DATE, id VARCHAR, n BIGINT)",
+                "INSERT INTO t FROM kept",
+                "COMMIT",
+                add(2, 50),
+            ),
         ],
         (2, 0),
     ),
@@ -142,18 +211,29 @@ STATEMENTS = st.one_of(
     st.builds("DELETE FROM t WHERE day = '2026-01-0{}'".format, days),
     st.builds("UPDATE t SET id = 'changed' WHERE n % 7 = {}".format, ends),
     st.sampled_from(
-        ["BEGIN", "COMMIT", "CALL ducklake_flush_inlined_data('warehouse')", "CALL ducklake_merge_adjacent_files('warehouse')"]
+        [
+            "BEGIN",
+            "COMMIT",
+            "CALL ducklake_flush_inlined_data('warehouse')",
+            "CALL ducklake_merge_adjacent_files('warehouse')",
+        ]
     ),
 )
 
 
 @settings(max_examples=15)
 @given(statements=st.lists(STATEMENTS, min_size=2, max_size=9))
-def test_whatever_was_done_to_the_table(con: duckdb.DuckDBPyConnection, statements: list[str]) -> None:
+def test_whatever_was_done_to_the_table(
+    con: duckdb.DuckDBPyConnection, statements: list[str]
+) -> None:
     with table(con):
         inside = False
         for statement in statements:
-            if statement == "COMMIT" if not inside else statement == "BEGIN" or statement.startswith("CALL"):
+            if (
+                statement == "COMMIT"
+                if not inside
+                else statement == "BEGIN" or statement.startswith("CALL")
+            ):
                 continue
             inside = statement == "BEGIN" or (inside and statement != "COMMIT")
             con.execute(statement)

@@ -1,4 +1,6 @@
-"""Scores whose sums Spark makes of a lake's own files: the same rows and the same ledger as DuckDB's on a file. One JVM serves all."""
+"""Scores whose sums Spark makes of a lake's own files: the same rows and the same ledger as
+DuckDB's on a file. One JVM serves all.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from tests.lake.conftest import DAYS, Lakes, deliver_late, head, make
 from tests.lake.test_lake import contents
 from tests.test_spark import SPARK, WITHOUT
 
-pytestmark = [pytest.mark.lake, pytest.mark.spark, pytest.mark.slow, WITHOUT, pytest.mark.xdist_group("lake")]
+pytestmark = [
+    pytest.mark.lake,
+    pytest.mark.spark,
+    pytest.mark.slow,
+    WITHOUT,
+    pytest.mark.xdist_group("lake"),
+]
 
 
 CHANGED = {
@@ -59,22 +67,31 @@ def scored(scores: duckdb.DuckDBPyRelation) -> list[tuple[Any, ...]]:
 
 @pytest.fixture(scope="module")
 def told(lakes: Lakes, landed: Path) -> Home:
-    """A lake whose scores were made on Spark and whose viewers, few videos and weights are in the catalogue. Do not write to it."""
+    """A lake whose scores were made on Spark and whose viewers, few videos and weights are in the
+    catalogue. Do not write to it.
+    """
     home = with_policy(lakes.new(landed), f'score_engine = "spark"\n{SPARK}')
     with Warehouse(home).open() as con:
-        con.execute("CALL warehouse.set_option('data_inlining_row_limit', 1000, table_name => 'viewers')")
+        con.execute(
+            "CALL warehouse.set_option('data_inlining_row_limit', 1000, table_name => 'viewers')"
+        )
     late_day(home)
     return home
 
 
-def test_every_row_is_the_one_duckdb_makes_in_a_file(told: Home, file_home: Callable[..., Home]) -> None:
+def test_every_row_is_the_one_duckdb_makes_in_a_file(
+    told: Home, file_home: Callable[..., Home]
+) -> None:
     in_file = with_policy(file_home("on duckdb"))
     late_day(in_file)
     of_lake, of_file = contents(told), contents(in_file)
     for clock in (of_lake, of_file):
         clock["weight_commits"] = [row[:-1] for row in clock["weight_commits"]]
     assert {name for name in of_file if of_file[name] != of_lake[name]} == set()
-    assert {row[[c.name for c in TABLES["video_quality"].columns].index("group_weight")] for row in of_lake["video_quality"]} > {1.0}
+    assert {
+        row[[c.name for c in TABLES["video_quality"].columns].index("group_weight")]
+        for row in of_lake["video_quality"]
+    } > {1.0}
     assert head(told) == head(in_file)
     assert not list((told.root / ".spark").iterdir())
 
@@ -93,26 +110,41 @@ def test_the_lakes_files_are_read_where_they_lie(told: Home) -> None:
                 "group_weights": {".spark"},
             }
             (folder,) = (told.root / ".spark").iterdir()
-            assert {path.name for path in folder.iterdir()} == {"viewers", "videos", "group_weights", "tier"}
+            assert {path.name for path in folder.iterdir()} == {
+                "viewers",
+                "videos",
+                "group_weights",
+                "tier",
+            }
 
 
 def read_from(home: Home) -> dict[str, set[str]]:
     """The folders of the home from which Spark took each table."""
     files = {table: session(home.settings).table(table).inputFiles() for table in TABLES_READ}
-    return {table: {Path(unquote(urlsplit(file).path)).relative_to(home.root).parts[0] for file in of} for table, of in files.items()}
+    return {
+        table: {Path(unquote(urlsplit(file).path)).relative_to(home.root).parts[0] for file in of}
+        for table, of in files.items()
+    }
 
 
 def test_what_a_transaction_did_counts(told: Home) -> None:
-    """A file of which a row is deleted, and rows that are in no file, are handed over; the other files are read."""
+    """A file of which a row is deleted, and rows that are in no file, are handed over; the other
+    files are read.
+    """
     policy = told.policies.in_force(DAYS[1])
     with Warehouse(told).open() as con:
         before = scored(score_videos(con, DAYS[1], policy))
         con.begin()
         try:
-            con.execute("DELETE FROM viewer_events WHERE event_id = (SELECT min(event_id) FROM viewer_events WHERE day = ?)", [DAYS[1]])
+            con.execute(
+                "DELETE FROM viewer_events WHERE event_id = (SELECT min(event_id) FROM"
+                " viewer_events WHERE day = ?)",
+                [DAYS[1]],
+            )
             con.execute(
                 """INSERT INTO viewer_events BY NAME
-                   SELECT * REPLACE (event_id || '+' AS event_id, NOT liked AS liked, TRUE AS repeated)
+                   SELECT * REPLACE (event_id || '+' AS event_id, NOT liked AS liked,
+                   TRUE AS repeated)
                    FROM viewer_events WHERE day = ? LIMIT 3""",
                 [DAYS[0]],
             )

@@ -1,4 +1,6 @@
-"""A month's worth of shapes on a platform small enough to be made in a fraction of a second, without Dagster around it."""
+"""A month's worth of shapes on a platform small enough to be made in a fraction of a second,
+without Dagster around it.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,16 @@ from pipelines.warehouse import Warehouse
 FIRST = date(2026, 3, 1)
 DAYS = [date(2026, 3, n) for n in range(1, 6)]
 EVERYTHING = [asset.name for asset in ASSETS]
-SETTINGS = "first_day = 2026-03-01\nlast_day = 2026-03-31\nlock_timeout_seconds = 5\npublish = false\nthreads = 1\n"
+SETTINGS = (
+    "first_day = 2026-03-01\nlast_day = 2026-03-31\nlock_timeout_seconds = 5\npublish ="
+    " false\nthreads = 1\n"
+)
 
 
 def make_days(home: Home, days: Iterable[date], *, assets: Collection[str] = EVERYTHING) -> None:
-    """Make days (of some assets) as a range run does: asset by asset, every day in a transaction of its own."""
+    """Make days (of some assets) as a range run does: asset by asset, every day in a transaction of
+    its own.
+    """
     warehouse, policies = Warehouse(home), home.policies
     with warehouse.open() as con:
         for asset in (a for a in ASSETS if a.name in assets):
@@ -38,8 +45,10 @@ def rows(home: Home, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 def balances(home: Home) -> dict[str, int]:
     """What every account holds in the end; what creators were paid counts as theirs."""
-    sql = """SELECT CASE WHEN starts_with(account, 'statement:') THEN 'creator:' || account[11:] ELSE account END AS owner,
-                    sum(amount_micros)::BIGINT AS micros FROM ledger_entries GROUP BY owner HAVING micros <> 0"""
+    sql = """SELECT CASE WHEN starts_with(account, 'statement:')
+        THEN 'creator:' || account[11:] ELSE account END AS owner,
+                    sum(amount_micros)::BIGINT AS micros FROM ledger_entries
+                    GROUP BY owner HAVING micros <> 0"""
     return dict(rows(home, sql))
 
 
@@ -49,13 +58,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("small")
     (root / "settings.toml").write_text(SETTINGS)
     sizes = {"events_per_day": 120, "viewers": 60, "creators": 8, "videos": 20}
-    simulate(root / "landing", first_day=FIRST, days=len(DAYS), seed=5, late_share=0.1, rotten_share=0.0, format="csv.gz", **sizes)
+    simulate(
+        root / "landing",
+        first_day=FIRST,
+        days=len(DAYS),
+        seed=5,
+        late_share=0.1,
+        rotten_share=0.0,
+        format="csv.gz",
+        **sizes,
+    )
     return root
 
 
 @pytest.fixture
 def landed(small: Path, tmp_path: Path) -> Callable[..., Home]:
-    """Copies of the small platform: `landed("name")`, or with the late files already there: `landed("name", late=True)`."""
+    """Copies of the small platform: `landed("name")`, or with the late files already there:
+    `landed("name", late=True)`.
+    """
 
     def copy(name: str = "home", *, late: bool = False) -> Home:
         root = shutil.copytree(small, tmp_path / name)

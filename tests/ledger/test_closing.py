@@ -18,16 +18,26 @@ MID, LAST = DAYS[2], DAYS[-1]
 def test_whole_cents_are_paid_and_the_rest_is_in_the_next_statement(made: Home) -> None:
     before = balances(made)
     first, second = close(made, MID), close(made, LAST)
-    assert (first.first_day, first.through, second.first_day, second.through) == (FIRST, MID, DAYS[3], LAST)
+    assert (first.first_day, first.through, second.first_day, second.through) == (
+        FIRST,
+        MID,
+        DAYS[3],
+        LAST,
+    )
     statements = rows(
-        made, "SELECT creator_id, day, brought_forward_micros, earned_micros, paid_cents, carried_forward_micros FROM statements"
+        made,
+        "SELECT creator_id, day, brought_forward_micros, earned_micros, paid_cents,"
+        " carried_forward_micros FROM statements",
     )
     assert len({creator for creator, *_ in statements}) >= 8
     carried = {}
     for creator, day, brought, earned, paid, left in sorted(statements, key=lambda row: row[1]):
         assert brought == carried.get(creator, 0)
         span = (FIRST, MID) if day == MID else (DAYS[3], LAST)
-        total = "SELECT coalesce(sum(total_micros), 0) FROM creator_earnings WHERE creator_id = ? AND day BETWEEN ? AND ?"
+        total = (
+            "SELECT coalesce(sum(total_micros), 0) FROM creator_earnings WHERE creator_id = ? AND"
+            " day BETWEEN ? AND ?"
+        )
         assert [(earned,)] == rows(made, total, creator, *span)
         assert 0 <= left < 10_000
         assert brought + earned == 10_000 * paid + left
@@ -53,11 +63,15 @@ def test_a_closed_day_may_be_run_again_if_nothing_changes(made: Home) -> None:
     assert rows(made, "FROM ledger_transactions") == before
 
 
-def test_a_backfill_of_a_closed_day_that_would_change_it_is_refused_with_the_command(made: Home) -> None:
+def test_a_backfill_of_a_closed_day_that_would_change_it_is_refused_with_the_command(
+    made: Home,
+) -> None:
     close(made, MID)
     before = rows(made, "FROM viewer_events ORDER BY ALL")
     deliver_late(made)
-    with pytest.raises(ClosedDayError, match=r"2026-03-0. is closed.*earnings restate --day 2026-03-0. --reason"):
+    with pytest.raises(
+        ClosedDayError, match=r"2026-03-0. is closed.*earnings restate --day 2026-03-0. --reason"
+    ):
         make_days(made, [FIRST])
     assert rows(made, "FROM viewer_events ORDER BY ALL") == before
     make_days(made, DAYS[3:])  # open days take their late files
@@ -80,7 +94,10 @@ def test_days_that_are_not_ready_are_not_closed(made: Home, landed, what: str) -
     home, through, message = made, MID, ""
     match what:
         case "not landed":
-            through, message = date(2026, 3, 9), "2026-03-09 has not landed.*last day before it is 2026-03-05"
+            through, message = (
+                date(2026, 3, 9),
+                "2026-03-09 has not landed.*last day before it is 2026-03-05",
+            )
         case "not run":
             home = landed()
             make_days(home, DAYS[:2])
@@ -88,15 +105,24 @@ def test_days_that_are_not_ready_are_not_closed(made: Home, landed, what: str) -
         case "late files":
             gifts = next((home.landing / "gifts" / str(FIRST)).iterdir())
             content = gifts.read_bytes()
-            gifts.write_bytes(content[:9] + bytes([content[9] ^ 1]) + content[10:])  # as long as it was: only its content tells
-            message = r"2026-03-01 has files that were not loaded as they are now: gifts/2026-03-01/"
+            gifts.write_bytes(
+                content[:9] + bytes([content[9] ^ 1]) + content[10:]
+            )  # as long as it was: only its content tells
+            message = (
+                r"2026-03-01 has files that were not loaded as they are now: gifts/2026-03-01/"
+            )
         case "policy":
             home.root.joinpath("policies").mkdir()
-            home.root.joinpath("policies", "p.toml").write_text('name = "hardened"\neffective_from = 2020-01-01\n')
+            home.root.joinpath("policies", "p.toml").write_text(
+                'name = "hardened"\neffective_from = 2020-01-01\n'
+            )
             message = r"2026-03-01 was paid under policy .*in force is hardened"
         case "ledger":
             with Warehouse(home).open() as con:
-                con.execute("UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE account = 'platform'")
+                con.execute(
+                    "UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE account ="
+                    " 'platform'"
+                )
             message = "the ledger does not verify"
     with pytest.raises(ClosingError, match=message):
         close(home, through)

@@ -1,4 +1,6 @@
-"""Failure: whatever kills a run, wherever, the last commit stays, and running again ends with the ledger of an undisturbed run."""
+"""Failure: whatever kills a run, wherever, the last commit stays, and running again ends with the
+ledger of an undisturbed run.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ def head(home: Home) -> str:
 def story(home: Home) -> None:
     """A day made, closed and restated for late files: every way in which the ledger is written.
 
-    Starting it again after a crash is what an operator does: what was done already is recognised, or skipped where a person would see it.
+    Starting it again after a crash is what an operator does: what was done already is recognised,
+    or skipped where a person would see it.
     """
 
     def known(sql: str) -> bool:
@@ -101,7 +104,9 @@ def in_child(work: Callable[[], object]) -> int:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """The ledger's head after the story, how many writes it has, and the different states of the file before and after them."""
+    """The ledger's head after the story, how many writes it has, and the different states of the
+    file before and after them.
+    """
 
     head: str
     steps: int
@@ -110,7 +115,9 @@ class Undisturbed:
 
 @pytest.fixture(scope="module")
 def undisturbed(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    """A process that is killed leaves what it has written so far: the files as they are. So one run of the story shows every crash."""
+    """A process that is killed leaves what it has written so far: the files as they are. So one run
+    of the story shows every crash.
+    """
     root = tmp_path_factory.mktemp("undisturbed")
     home = Home.at(shutil.copytree(small, root / "home"))
     states = root / "states"
@@ -123,7 +130,9 @@ def undisturbed(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Undist
         def step() -> None:
             nonlocal steps
             steps += 1
-            files = tuple(p.read_bytes() if p.exists() else b"" for p in (home.warehouse, wal(home)))
+            files = tuple(
+                p.read_bytes() if p.exists() else b"" for p in (home.warehouse, wal(home))
+            )
             if files not in seen:
                 for name, content in zip(("warehouse", "log"), files, strict=True):
                     (states / f"{len(seen):04}-{name}").write_bytes(content)
@@ -134,7 +143,9 @@ def undisturbed(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Undist
         (root / "steps").write_text(str(steps))
 
     assert in_child(work) == 0
-    return Undisturbed(head(home), int((root / "steps").read_text()), sorted(states.glob("*-warehouse")))
+    return Undisturbed(
+        head(home), int((root / "steps").read_text()), sorted(states.glob("*-warehouse"))
+    )
 
 
 def wal(home: Home) -> Path:
@@ -160,7 +171,9 @@ def test_a_run_killed_at_any_write_ends_in_the_same_ledger_when_it_is_started_ag
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", [0.2, 0.55, 0.8, 0.97])
-def test_a_process_that_is_really_killed(landed: Callable[..., Home], undisturbed: Undisturbed, share: float) -> None:
+def test_a_process_that_is_really_killed(
+    landed: Callable[..., Home], undisturbed: Undisturbed, share: float
+) -> None:
     home = landed()
     left = int(share * undisturbed.steps)
 
@@ -179,8 +192,12 @@ def test_a_process_that_is_really_killed(landed: Callable[..., Home], undisturbe
     assert head(home) == undisturbed.head
 
 
-def test_a_full_disk_stops_the_run_cleanly(landed: Callable[..., Home], undisturbed: Undisturbed) -> None:
-    """The file may not grow beyond a limit, which moves: wherever it strikes, what was committed stays and the rest can be done later."""
+def test_a_full_disk_stops_the_run_cleanly(
+    landed: Callable[..., Home], undisturbed: Undisturbed
+) -> None:
+    """The file may not grow beyond a limit, which moves: wherever it strikes, what was committed
+    stays and the rest can be done later.
+    """
     stopped: list[str] = []
     for kilobytes in (50, 400, 1200, 2200):
         home = landed(str(kilobytes))
@@ -197,20 +214,36 @@ def test_a_full_disk_stops_the_run_cleanly(landed: Callable[..., Home], undistur
         stopped += [(home.root / "stopped").read_text()] if (home.root / "stopped").exists() else []
         story(home)
         assert head(home) == undisturbed.head, kilobytes
-    assert any("cannot be written" in message and "make room and start again" in message for message in stopped), stopped
+    assert any(
+        "cannot be written" in message and "make room and start again" in message
+        for message in stopped
+    ), stopped
 
 
 def test_two_closings_at_once_issue_one(made: Home) -> None:
     results = [in_child(lambda: close(made, FIRST)) for _ in range(2)]
     assert results == [0, 0]
-    code = "import sys; from datetime import date; from pipelines.ledger.closing import close; from pipelines.settings import Home;"
+    code = (
+        "import sys; from datetime import date; from pipelines.ledger.closing import close; from"
+        " pipelines.settings import Home;"
+    )
     code += " print(close(Home.at(sys.argv[1]), date(2026, 3, 2)).outcome)"
-    both = [subprocess.Popen([sys.executable, "-c", code, str(made.root)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert sorted(process.communicate()[0].strip() for process in both) == ["already closed", "closed"]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(made.root)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    assert sorted(process.communicate()[0].strip() for process in both) == [
+        "already closed",
+        "closed",
+    ]
     assert rows(made, "SELECT count(*) FROM ledger_transactions WHERE kind = 'statement'") == [(2,)]
 
 
-def test_a_clock_that_is_set_back_hides_nothing(made: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_set_back_hides_nothing(
+    made: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What became stale is found by counting writes; the ledger's hashes know no time at all."""
 
     class Past(datetime):
@@ -234,7 +267,10 @@ def test_a_clock_that_is_set_back_hides_nothing(made: Home, monkeypatch: pytest.
 def test_days_without_input_and_with_ten_times_the_input(landed: Callable[..., Home]) -> None:
     home = landed()
     make_days(home, DAYS[:1])
-    for table, columns in (("viewer_events", "event_id,ts,viewer_id,video_id,watch_ms"), ("gifts", "gift_id,ts,viewer_id,video_id,coins")):
+    for table, columns in (
+        ("viewer_events", "event_id,ts,viewer_id,video_id,watch_ms"),
+        ("gifts", "gift_id,ts,viewer_id,video_id,coins"),
+    ):
         folder = home.landing / table / str(DAYS[1])
         source = next((home.landing / table / str(DAYS[2])).iterdir())
         for path in folder.iterdir():
@@ -247,7 +283,10 @@ def test_days_without_input_and_with_ten_times_the_input(landed: Callable[..., H
     events = rows(home, "SELECT day, count(*) FROM viewer_events GROUP BY day ORDER BY day")
     assert [day for day, _ in events] == [DAYS[0], DAYS[2]]
     assert events[1][1] > 5 * events[0][1]
-    gross = "SELECT -sum(amount_micros) FROM ledger_entries WHERE day = ? AND starts_with(account, 'revenue:')"
+    gross = (
+        "SELECT -sum(amount_micros) FROM ledger_entries WHERE day = ? AND starts_with(account,"
+        " 'revenue:')"
+    )
     assert all(rows(home, gross, day)[0][0] > 0 for day in DAYS[:3])
     close(home, DAYS[2])
     head(home)

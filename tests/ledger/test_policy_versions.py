@@ -1,4 +1,6 @@
-"""A policy keeps its hash from version to version: what was paid is recognised and proven by a version that has more fields."""
+"""A policy keeps its hash from version to version: what was paid is recognised and proven by a
+version that has more fields.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from pipelines.settings import PROJECT, Home
 from pipelines.warehouse import Warehouse
 from tests.ledger.conftest import DAYS, make_days, rows
 
-# A policy that uses every section, as the first version kept it. Never edited: warehouses out there have such text.
+# A policy that uses every section, as the first version kept it. Never edited: warehouses out there
+# have such text.
 KEPT = (Path(__file__).parents[1] / "cases" / "policy_version_1.json").read_text(encoding="utf-8")
 HASH = "a31c891ec8ed8af7"
 SHIPPED = PROJECT / "assets_data" / "policies" / "hardened.toml"
@@ -51,7 +54,13 @@ class PolicyOfTomorrow(Policy):
     tips: Tips = Tips()
 
 
-ADDED = {"ads.rules.weekdays": [], "ads.boost": 0.0, "epochs.experiment.strata": None, "tips.share": 1.0, "tips": {}}
+ADDED = {
+    "ads.rules.weekdays": [],
+    "ads.boost": 0.0,
+    "epochs.experiment.strata": None,
+    "tips.share": 1.0,
+    "tips": {},
+}
 
 
 @pytest.fixture
@@ -72,23 +81,36 @@ def fields(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]
 
 def test_the_fields_that_are_hashed_are_those_of_the_first_version() -> None:
     """See "Adding a field" in pipelines/policy.py."""
-    first, now = dict(fields(json.loads(KEPT))), dict(fields(Policy.model_validate_json(KEPT).model_dump(mode="json")))
+    first, now = (
+        dict(fields(json.loads(KEPT))),
+        dict(fields(Policy.model_validate_json(KEPT).model_dump(mode="json"))),
+    )
     assert first.keys() <= now.keys(), "a field of a policy is never removed or renamed"
-    assert now.keys() - first.keys() == LATER.keys(), "a field that is added needs an entry in pipelines.policy.LATER"
+    assert now.keys() - first.keys() == LATER.keys(), (
+        "a field that is added needs an entry in pipelines.policy.LATER"
+    )
     for path in LATER.keys() - {path.rpartition(".")[0] for path in LATER}:
         assert now[path] == LATER[path], "the default of an added field is its value in LATER"
 
 
 def test_what_was_kept_has_the_hash_it_always_had() -> None:
     assert policy_hash(json.loads(KEPT)) == Policy.model_validate_json(KEPT).hash == HASH
-    assert Policy.model_validate({"name": "plain", "effective_from": "2026-01-01"}).hash == "dcf46159ddd4f541"
+    assert (
+        Policy.model_validate({"name": "plain", "effective_from": "2026-01-01"}).hash
+        == "dcf46159ddd4f541"
+    )
 
 
 @pytest.mark.usefixtures("tomorrow")
 def test_added_fields_that_change_nothing_change_no_hash() -> None:
     read = PolicyOfTomorrow.model_validate_json(KEPT)
-    assert dict(fields(read.model_dump(mode="json"))).keys() - dict(fields(json.loads(KEPT))).keys() == ADDED.keys()
-    assert policy_hash(json.loads(KEPT)) == read.hash == policy_hash(json.loads(read.content)) == HASH
+    assert (
+        dict(fields(read.model_dump(mode="json"))).keys() - dict(fields(json.loads(KEPT))).keys()
+        == ADDED.keys()
+    )
+    assert (
+        policy_hash(json.loads(KEPT)) == read.hash == policy_hash(json.loads(read.content)) == HASH
+    )
     assert module.read_policy(SHIPPED).hash == "f879c4144c768fe7"
 
 
@@ -105,7 +127,15 @@ def test_every_other_value_of_an_added_field_is_another_hash() -> None:
         but(ads=ads | {"boost": 0.5}),
         but(ads=ads | {"boost": 1.0}),
         but(ads=ads | {"rules": [ads["rules"][0] | {"weekdays": (1,)}, *ads["rules"][1:]]}),
-        but(ads=ads | {"rules": [ads["rules"][0], *({**rule, "weekdays": (1,)} for rule in ads["rules"][1:])]}),
+        but(
+            ads=ads
+            | {
+                "rules": [
+                    ads["rules"][0],
+                    *({**rule, "weekdays": (1,)} for rule in ads["rules"][1:]),
+                ]
+            }
+        ),
         but(epochs=epochs | {"experiment": epochs["experiment"] | {"strata": 0}}),
         but(tips={"share": 0.0}),
         but(tips={"share": 0.5}),
@@ -136,7 +166,9 @@ def told(home: Home) -> str:
     return found.head
 
 
-def test_a_later_version_proves_recognises_and_closes_what_an_earlier_one_paid(paid: Home, request: pytest.FixtureRequest) -> None:
+def test_a_later_version_proves_recognises_and_closes_what_an_earlier_one_paid(
+    paid: Home, request: pytest.FixtureRequest
+) -> None:
     before = told(paid)
     request.getfixturevalue("tomorrow")
     assert isinstance(paid.policies.in_force(DAYS[0]), PolicyOfTomorrow)
@@ -147,15 +179,24 @@ def test_a_later_version_proves_recognises_and_closes_what_an_earlier_one_paid(p
     told(paid)
 
 
-def test_a_field_that_is_set_is_another_policy_and_both_are_proven(paid: Home, request: pytest.FixtureRequest) -> None:
+def test_a_field_that_is_set_is_another_policy_and_both_are_proven(
+    paid: Home, request: pytest.FixtureRequest
+) -> None:
     request.getfixturevalue("tomorrow")
     paid.root.joinpath("policies").mkdir()
-    text = SHIPPED.read_text(encoding="utf-8").replace("platform_share = 0.55", "platform_share = 0.5\nboost = 0.25")
+    text = SHIPPED.read_text(encoding="utf-8").replace(
+        "platform_share = 0.55", "platform_share = 0.5\nboost = 0.25"
+    )
     paid.root.joinpath("policies", "hardened.toml").write_text(text)
     make_days(paid, DAYS[2:])
     told(paid)
-    contents = [json.loads(content) for (content,) in rows(paid, "SELECT content FROM policies ORDER BY content LIKE '%boost%'")]
+    contents = [
+        json.loads(content)
+        for (content,) in rows(paid, "SELECT content FROM policies ORDER BY content LIKE '%boost%'")
+    ]
     assert ["boost" in values["ads"] for values in contents] == [False, True]
     with Warehouse(paid).open() as con:
-        con.execute("""UPDATE policies SET content = replace(content, '"boost": 0.25', '"boost": 0.0')""")
+        con.execute(
+            """UPDATE policies SET content = replace(content, '"boost": 0.25', '"boost": 0.0')"""
+        )
         assert len(verify(con).findings) == 1

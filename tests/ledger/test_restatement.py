@@ -1,4 +1,6 @@
-"""Restatement: a closed day is corrected in the open period, once, with a reason, and ends as if it had been right from the start."""
+"""Restatement: a closed day is corrected in the open period, once, with a reason, and ends as if it
+had been right from the start.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,13 @@ MID, LAST = DAYS[2], DAYS[-1]
 WHY = "events of a broken collector"
 
 
-def applied(home: Home, first: date, last: date | None = None, *, neutral: bool = False) -> Restatement:
+def applied(
+    home: Home, first: date, last: date | None = None, *, neutral: bool = False
+) -> Restatement:
     shown, _ = restate(home, first, last or first, reason=WHY, budget_neutral=neutral)
-    done, _ = restate(home, first, last or first, reason=WHY, budget_neutral=neutral, expected=shown.digest)
+    done, _ = restate(
+        home, first, last or first, reason=WHY, budget_neutral=neutral, expected=shown.digest
+    )
     assert done.applied
     assert done.days == shown.days
     return done
@@ -38,7 +44,14 @@ def sound(home: Home) -> None:
 def test_showing_writes_nothing(made: Home) -> None:
     close(made, MID)
     deliver_late(made)
-    tables = ("ledger_transactions", "viewer_events", "creator_earnings", "written_days", "quarantine", "landing_files")
+    tables = (
+        "ledger_transactions",
+        "viewer_events",
+        "creator_earnings",
+        "written_days",
+        "quarantine",
+        "landing_files",
+    )
     before = [rows(made, f"FROM {table} ORDER BY ALL") for table in tables]
     shown, _ = restate(made, FIRST, FIRST, reason=WHY)
     assert shown.changes
@@ -50,21 +63,39 @@ def test_a_restated_day_is_reversed_and_reissued_in_the_open_period(made: Home) 
     close(made, MID)
     statements = rows(made, "FROM statements ORDER BY ALL")
     old_entries = rows(made, "FROM ledger_entries ORDER BY ALL")
-    earned = dict(rows(made, "SELECT creator_id, total_micros FROM creator_earnings WHERE day = ?", FIRST))
+    earned = dict(
+        rows(made, "SELECT creator_id, total_micros FROM creator_earnings WHERE day = ?", FIRST)
+    )
     deliver_late(made, [FIRST])
     done = applied(made, FIRST)
-    new = rows(made, "SELECT kind, revision, booked_day, reason, link FROM ledger_transactions WHERE day = ? ORDER BY seq OFFSET 1", FIRST)
+    new = rows(
+        made,
+        "SELECT kind, revision, booked_day, reason, link FROM ledger_transactions WHERE day = ?"
+        " ORDER BY seq OFFSET 1",
+        FIRST,
+    )
     payout = f"{FIRST}/payout/1"
     assert new == [("reversal", 1, DAYS[3], WHY, payout), ("payout", 2, DAYS[3], WHY, payout)]
     assert rows(made, "FROM statements ORDER BY ALL") == statements
     assert set(old_entries) <= set(rows(made, "FROM ledger_entries"))
-    now = dict(rows(made, "SELECT creator_id, total_micros FROM creator_earnings WHERE day = ?", FIRST))
+    now = dict(
+        rows(made, "SELECT creator_id, total_micros FROM creator_earnings WHERE day = ?", FIRST)
+    )
     assert {c.creator_id: c.gain for c in done.changes} == {
-        c: now.get(c, 0) - earned.get(c, 0) for c in earned | now if now.get(c, 0) != earned.get(c, 0)
+        c: now.get(c, 0) - earned.get(c, 0)
+        for c in earned | now
+        if now.get(c, 0) != earned.get(c, 0)
     }
     make_days(made, DAYS[3:])
     close(made, LAST)
-    told = dict(rows(made, "SELECT creator_id, restated_micros FROM statements WHERE day = ? AND restated_micros <> 0", LAST))
+    told = dict(
+        rows(
+            made,
+            "SELECT creator_id, restated_micros FROM statements WHERE day = ? AND restated_micros"
+            " <> 0",
+            LAST,
+        )
+    )
     assert told == {c.creator_id: c.gain for c in done.changes}
     sound(made)
 
@@ -93,7 +124,9 @@ def test_retracted_rows_and_a_second_correction(made: Home) -> None:
         path.unlink()
     applied(made, FIRST)
     assert balances(made) == before
-    assert rows(made, "SELECT max(revision) FROM ledger_transactions WHERE day = ?", FIRST) == [(3,)]
+    assert rows(made, "SELECT max(revision) FROM ledger_transactions WHERE day = ?", FIRST) == [
+        (3,)
+    ]
     sound(made)
 
 
@@ -114,7 +147,9 @@ def test_a_policy_corrected_backwards(made: Home) -> None:
 
 
 @pytest.mark.parametrize("late", [True, False])
-def test_a_budget_neutral_restatement_moves_money_only_between_creators(made: Home, late: bool) -> None:
+def test_a_budget_neutral_restatement_moves_money_only_between_creators(
+    made: Home, late: bool
+) -> None:
     close(made, MID)
     platform = balances(made)["platform"]
     deliver_late(made, [FIRST])
@@ -125,10 +160,14 @@ def test_a_budget_neutral_restatement_moves_money_only_between_creators(made: Ho
     assert any(c.gain for c in done.changes)
     new_money = day.accounts["gross"][1] - day.accounts["gross"][0]
     assert balances(made)["platform"] == platform + new_money
-    assert rows(made, "SELECT sum(adjustment_micros) <> 0 FROM creator_earnings WHERE day = ?", FIRST) == [(True,)]
+    assert rows(
+        made, "SELECT sum(adjustment_micros) <> 0 FROM creator_earnings WHERE day = ?", FIRST
+    ) == [(True,)]
     sound(made)
     make_days(made, [FIRST])  # the adjustment stays when the day is run again
-    assert rows(made, "SELECT max(revision) FROM ledger_transactions WHERE day = ?", FIRST) == [(2,)]
+    assert rows(made, "SELECT max(revision) FROM ledger_transactions WHERE day = ?", FIRST) == [
+        (2,)
+    ]
     if not late:  # a later restatement without the option pays what the day is worth
         after = applied(made, FIRST).days[0].accounts["creators"]
         assert after[1] > after[0]
@@ -137,12 +176,16 @@ def test_a_budget_neutral_restatement_moves_money_only_between_creators(made: Ho
 
 
 def test_carried_money_takes_later_days_along(landed) -> None:
-    """A category nobody has a video in carries; restating the day it began reissues every day that passed the money on."""
+    """A category nobody has a video in carries; restating the day it began reissues every day that
+    passed the money on.
+    """
     home: Home = landed()
     days, closed = DAYS[:3], DAYS[1]
     for day in days:
         path = home.landing / "ad_revenue" / str(day) / "orphan.csv"
-        path.write_text(f"ad_id,ts,category,amount_micros\norphan-{day},{day}T10:00:00Z,nobody,1000\n")
+        path.write_text(
+            f"ad_id,ts,category,amount_micros\norphan-{day},{day}T10:00:00Z,nobody,1000\n"
+        )
     make_days(home, days)
     close(home, closed)
     (home.landing / "ad_revenue" / str(FIRST) / "orphan.csv").write_text(
@@ -151,8 +194,13 @@ def test_carried_money_takes_later_days_along(landed) -> None:
     done = applied(home, FIRST)
     assert [(d.day, d.closed) for d in done.days] == [(day, day <= closed) for day in days]
     carried = [(450 * n + 1800,) for n in range(1, len(days) + 1)]
-    assert rows(home, "SELECT carry_out_micros FROM ad_pools WHERE category = 'nobody' ORDER BY day") == carried
-    assert rows(home, "SELECT DISTINCT booked_day FROM ledger_transactions WHERE kind = 'reversal'") == [(days[2],)]
+    assert (
+        rows(home, "SELECT carry_out_micros FROM ad_pools WHERE category = 'nobody' ORDER BY day")
+        == carried
+    )
+    assert rows(
+        home, "SELECT DISTINCT booked_day FROM ledger_transactions WHERE kind = 'reversal'"
+    ) == [(days[2],)]
     sound(home)
 
 
@@ -161,20 +209,30 @@ def test_a_changed_snapshot_takes_every_later_day_along(made: Home) -> None:
     for path in (made.landing / "videos" / str(FIRST)).iterdir():
         path.unlink()
     source = rows(
-        made, "SELECT video_id, creator_id, length_ms, list_first(categories), compliant, s_plus, s_tox FROM videos WHERE day = ?", FIRST
+        made,
+        "SELECT video_id, creator_id, length_ms, list_first(categories), compliant, s_plus, s_tox"
+        " FROM videos WHERE day = ?",
+        FIRST,
     )
     header = "video_id,creator_id,length_ms,categories,compliant,s_plus,s_tox"
     lines = [",".join("" if v is None else str(v) for v in row) for row in source]
-    (made.landing / "videos" / str(FIRST) / "corrected.csv").write_text("\n".join([header, *lines]) + "\n")
+    (made.landing / "videos" / str(FIRST) / "corrected.csv").write_text(
+        "\n".join([header, *lines]) + "\n"
+    )
     assert {d.day for d in applied(made, FIRST).days} == set(DAYS)
     sound(made)
 
 
 def test_what_cannot_be_restated_is_refused(made: Home) -> None:
-    with pytest.raises(RestatementError, match=r"2026-03-01 is open: no day is closed.*earnings run --from 2026-03-01"):
+    with pytest.raises(
+        RestatementError,
+        match=r"2026-03-01 is open: no day is closed.*earnings run --from 2026-03-01",
+    ):
         restate(made, FIRST, FIRST, reason=WHY)
     close(made, MID)
-    with pytest.raises(RestatementError, match="2026-03-05 is open: closed is what lies through 2026-03-03"):
+    with pytest.raises(
+        RestatementError, match="2026-03-05 is open: closed is what lies through 2026-03-03"
+    ):
         restate(made, MID, LAST, reason=WHY)
     with pytest.raises(RestatementError, match="no day from 2026-02-01 to 2026-02-02 has landed"):
         restate(made, date(2026, 2, 1), date(2026, 2, 2), reason=WHY)
@@ -191,11 +249,16 @@ def test_what_cannot_be_restated_is_refused(made: Home) -> None:
 def test_any_order_of_deliveries_runs_closings_and_restatements_ends_in_the_same_totals(
     made_once: Home, small: Path, tmp_path_factory, data
 ) -> None:
-    """Late files of each day come at any time, days are closed at any time: the balances are those of having had it all at once."""
+    """Late files of each day come at any time, days are closed at any time: the balances are those
+    of having had it all at once.
+    """
     root = tmp_path_factory.mktemp("order")
     home = Home.at(shutil.copytree(made_once.root, root / "home"))
     scratch = Home.at(shutil.copytree(small, root / "scratch"))
-    late = data.draw(st.permutations(data.draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1))), label="late days")
+    late = data.draw(
+        st.permutations(data.draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1))),
+        label="late days",
+    )
     deliver_late(scratch, late)
     make_days(scratch, DAYS)
     closed = 0

@@ -1,4 +1,6 @@
-"""The monthly reward schedule: made from the days before its month, proven in whole money, and fixed once creators work for it."""
+"""The monthly reward schedule: made from the days before its month, proven in whole money, and
+fixed once creators work for it.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,30 @@ from pipelines.sources.simulator import simulate
 from pipelines.warehouse import MissingDayError, Warehouse
 from tests.ledger.conftest import make_days, rows
 
-DAYS = [date(2026, 3, 28), date(2026, 3, 29), date(2026, 3, 30), date(2026, 3, 31), date(2026, 4, 1), date(2026, 4, 2), date(2026, 4, 3)]
+DAYS = [
+    date(2026, 3, 28),
+    date(2026, 3, 29),
+    date(2026, 3, 30),
+    date(2026, 3, 31),
+    date(2026, 4, 1),
+    date(2026, 4, 2),
+    date(2026, 4, 3),
+]
 MARCH, APRIL = DAYS[:4], DAYS[4:]
 MADE = date(2026, 3, 31)  # the day under which April's schedule is kept
 BUDGET = 30_000_000
-SETTINGS = "first_day = 2026-03-01\nlast_day = 2026-04-30\nlock_timeout_seconds = 5\npublish = false\nthreads = 1\n"
+SETTINGS = (
+    "first_day = 2026-03-01\nlast_day = 2026-04-30\nlock_timeout_seconds = 5\npublish ="
+    " false\nthreads = 1\n"
+)
 
 
 def policy(home: Home, **bonus: float) -> None:
     """Give the home a policy of its own, with a bonus section."""
     (home.root / "policies").mkdir(exist_ok=True)
-    lines = [f"{key} = {value}" for key, value in {"budget_micros": BUDGET, "levels": 6, **bonus}.items()]
+    lines = [
+        f"{key} = {value}" for key, value in {"budget_micros": BUDGET, "levels": 6, **bonus}.items()
+    ]
     text = 'name = "hardened"\neffective_from = 2020-01-01\n[bonus]\n' + "\n".join(lines) + "\n"
     (home.root / "policies" / "hardened.toml").write_text(text)
 
@@ -36,7 +51,9 @@ def policy(home: Home, **bonus: float) -> None:
 def make_schedule(home: Home, first: date = date(2026, 3, 1)) -> Metadata:
     warehouse, last = Warehouse(home), MONTH.last(first)
     with warehouse.open() as con:
-        return reward_schedule.make(Period(con, last, warehouse, home.policies.in_force(last), first=first))
+        return reward_schedule.make(
+            Period(con, last, warehouse, home.policies.in_force(last), first=first)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +63,16 @@ def march_once(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home.root.mkdir()
     (home.root / "settings.toml").write_text(SETTINGS)
     sizes = {"events_per_day": 150, "viewers": 60, "creators": 12, "videos": 30}
-    simulate(home.landing, first_day=DAYS[0], days=len(DAYS), seed=3, late_share=0.0, rotten_share=0.0, format="csv.gz", **sizes)
+    simulate(
+        home.landing,
+        first_day=DAYS[0],
+        days=len(DAYS),
+        seed=3,
+        late_share=0.0,
+        rotten_share=0.0,
+        format="csv.gz",
+        **sizes,
+    )
     policy(home)
     make_days(home, MARCH)
     return home
@@ -59,11 +85,19 @@ def march(march_once: Home, tmp_path: Path) -> Home:
 
 def test_the_schedule_is_proven_and_buys_more_than_the_same_money_otherwise(march: Home) -> None:
     made = make_schedule(march)
-    levels = rows(march, "SELECT level, threshold_milliviews, bonus_micros, creators, month FROM reward_schedule ORDER BY level")
+    levels = rows(
+        march,
+        "SELECT level, threshold_milliviews, bonus_micros, creators, month FROM reward_schedule"
+        " ORDER BY level",
+    )
     assert len(levels) >= 3
     assert {month for *_, month in levels} == {date(2026, 4, 1)}
     with Warehouse(march).open(read_only=True) as con:
-        for invariant in (i for i in INVARIANTS if i.table in ("reward_schedule", "creator_types", "reward_forecast")):
+        for invariant in (
+            i
+            for i in INVARIANTS
+            if i.table in ("reward_schedule", "creator_types", "reward_forecast")
+        ):
             assert invariant.violations(con, MADE, quarantine_limit=1) == [], invariant.name
     expected = sum(bonus * creators for _, _, bonus, creators, _ in levels)
     assert BUDGET - len(levels) * 12 <= expected <= BUDGET
@@ -78,15 +112,26 @@ def test_types_are_what_the_tables_of_the_days_say(march: Home) -> None:
     make_schedule(march)
     price = rows(
         march,
-        """SELECT sum(pulse_micros + ads_micros + carry_micros) / (SELECT sum(effective_views) FROM video_quality) FROM creator_earnings""",
+        """SELECT sum(pulse_micros + ads_micros + carry_micros) / (SELECT sum(effective_views)
+            FROM video_quality) FROM creator_earnings""",
     )[0][0]
-    assert rows(march, "SELECT DISTINCT price_micros FROM reward_forecast")[0][0] == pytest.approx(price, rel=1e-4)
-    known = rows(march, "SELECT creator_id FROM video_quality GROUP BY creator_id HAVING sum(qualified_views) > 0.0005 ORDER BY 1")
+    assert rows(march, "SELECT DISTINCT price_micros FROM reward_forecast")[0][0] == pytest.approx(
+        price, rel=1e-4
+    )
+    known = rows(
+        march,
+        "SELECT creator_id FROM video_quality GROUP BY creator_id HAVING sum(qualified_views) >"
+        " 0.0005 ORDER BY 1",
+    )
     assert rows(march, "SELECT creator_id FROM creator_types ORDER BY 1") == known
     for own, h in rows(march, "SELECT DISTINCT type_production, difficulty FROM creator_types"):
-        assert 2 * h * own == pytest.approx(price, rel=1e-4)  # c = x^2: nobody would rather produce more or less at today's price
+        assert 2 * h * own == pytest.approx(
+            price, rel=1e-4
+        )  # c = x^2: nobody would rather produce more or less at today's price
     total, expected = rows(
-        march, "SELECT sum(production), (SELECT production FROM reward_forecast WHERE scheme = 'none') FROM creator_types"
+        march,
+        "SELECT sum(production), (SELECT production FROM reward_forecast WHERE scheme = 'none')"
+        " FROM creator_types",
     )[0]
     assert total == pytest.approx(expected)
 
@@ -94,9 +139,14 @@ def test_types_are_what_the_tables_of_the_days_say(march: Home) -> None:
 def test_making_it_again_changes_nothing_and_a_made_day_of_its_month_fixes_it(march: Home) -> None:
     make_schedule(march)
     before = rows(march, "FROM reward_schedule ORDER BY ALL")
-    changes = rows(march, "SELECT table_name, changed FROM written_days WHERE day = ? ORDER BY 1", MADE)
+    changes = rows(
+        march, "SELECT table_name, changed FROM written_days WHERE day = ? ORDER BY 1", MADE
+    )
     make_schedule(march)
-    assert rows(march, "SELECT table_name, changed FROM written_days WHERE day = ? ORDER BY 1", MADE) == changes
+    assert (
+        rows(march, "SELECT table_name, changed FROM written_days WHERE day = ? ORDER BY 1", MADE)
+        == changes
+    )
     policy(march, budget_micros=2 * BUDGET)
     make_schedule(march)
     doubled = rows(march, "FROM reward_schedule ORDER BY ALL")
@@ -112,7 +162,9 @@ def test_a_backfill_makes_the_schedule_after_its_month_from_days_before_it(march
     assert make_schedule(march)["outcome"] == "made after its month began"
     late = rows(march, "FROM reward_schedule ORDER BY ALL")
     with Warehouse(march).open() as con:
-        con.execute("DELETE FROM written_days WHERE table_name = 'creator_earnings' AND day > ?", [MADE])
+        con.execute(
+            "DELETE FROM written_days WHERE table_name = 'creator_earnings' AND day > ?", [MADE]
+        )
     assert make_schedule(march)["outcome"] == "made"
     assert rows(march, "FROM reward_schedule ORDER BY ALL") == late
 
@@ -120,7 +172,9 @@ def test_a_backfill_makes_the_schedule_after_its_month_from_days_before_it(march
 def test_without_a_budget_nothing_is_published(march: Home) -> None:
     policy(march, budget_micros=0)
     assert make_schedule(march)["outcome"] == "no bonuses: the policy has no budget"
-    assert rows(march, "SELECT (SELECT count(*) FROM reward_schedule), (SELECT count(*) FROM creator_types)") == [(0, 0)]
+    assert rows(
+        march, "SELECT (SELECT count(*) FROM reward_schedule), (SELECT count(*) FROM creator_types)"
+    ) == [(0, 0)]
 
 
 def test_a_reserve_is_not_planned_for(march: Home) -> None:
@@ -131,16 +185,29 @@ def test_a_reserve_is_not_planned_for(march: Home) -> None:
 
 def test_a_history_with_a_hole_is_refused_by_its_day(march: Home) -> None:
     with Warehouse(march).open() as con:
-        con.execute("DELETE FROM written_days WHERE table_name = 'video_quality' AND day = ?", [MARCH[1]])
-    with pytest.raises(MissingDayError, match="video_quality of 2026-03-29 is not in the warehouse"):
+        con.execute(
+            "DELETE FROM written_days WHERE table_name = 'video_quality' AND day = ?", [MARCH[1]]
+        )
+    with pytest.raises(
+        MissingDayError, match="video_quality of 2026-03-29 is not in the warehouse"
+    ):
         make_schedule(march)
 
 
 @pytest.mark.parametrize(
     ("forged", "promise"),
     [
-        ("UPDATE reward_schedule SET bonus_micros = bonus_micros + 1000 WHERE level = 2", "nobody_prefers_another_level"),
-        ("UPDATE reward_schedule SET threshold_milliviews = threshold_milliviews - 1000 WHERE level = 3", "nobody_prefers_another_level"),
+        (
+            "UPDATE reward_schedule SET bonus_micros = bonus_micros + 1000 WHERE level = 2",
+            "nobody_prefers_another_level",
+        ),
+        (
+            (
+                "UPDATE reward_schedule SET threshold_milliviews = threshold_milliviews - 1000"
+                " WHERE level = 3"
+            ),
+            "nobody_prefers_another_level",
+        ),
         ("UPDATE reward_schedule SET level = level + 1", "levels_rise"),
         ("UPDATE reward_schedule SET bonus_micros = 0 WHERE level = 2", "levels_rise"),
         ("UPDATE reward_schedule SET budget_micros = 1000", "expected_within_budget"),

@@ -21,13 +21,18 @@ from pipelines.settings import Home
 from pipelines.warehouse import Connection, Warehouse, WarehouseError
 from tests.ledger.conftest import DAYS, deliver_late, make_days
 
-# What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be read again.
+# What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be
+# read again.
 PROVEN = {
     "ledger_transactions": [c.name for c in TABLES["ledger_transactions"].columns],
     "ledger_entries": [c.name for c in TABLES["ledger_entries"].columns],
     "statements": [c.name for c in TABLES["statements"].columns],
     "policies": ["policy_hash", "name", "effective_from", "content"],
-    "ad_pools": ["day", "category", *(c.name for c in TABLES["ad_pools"].columns if c.name.endswith("_micros"))],
+    "ad_pools": [
+        "day",
+        "category",
+        *(c.name for c in TABLES["ad_pools"].columns if c.name.endswith("_micros")),
+    ],
     "ad_payouts": ["day", "category", "creator_id", "payout_micros", "carried_micros"],
     "donation_splits": ["day", "creator_id", "revenue_micros", "payout_micros"],
     "creator_earnings": [c.name for c in TABLES["creator_earnings"].columns],
@@ -53,22 +58,28 @@ def checked(home: Home, **how: Any) -> Verification:
 def test_entries_are_hashed_in_a_process_that_did_nothing_else() -> None:
     """As `earnings ledger verify` is: what tests have imported before must not be needed."""
     entries = "(SELECT 't' AS txn_id, 'platform' AS account, 'coins' AS part, 5 AS amount_micros)"
-    code = f'import duckdb; from pipelines.ledger.entries import entries_hashes as h; print(h(duckdb.connect(), "{entries}"))'
+    code = (
+        "import duckdb; from pipelines.ledger.entries import entries_hashes as h;"
+        f' print(h(duckdb.connect(), "{entries}"))'
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.startswith("{'t': '"), done.stderr
 
 
 def test_entries_are_hashed_as_one_text_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three rows at a time, against one expression in SQL; ids with every separator in them, transactions of one entry and of many."""
-    one_text = """SELECT txn_id, sha256(string_agg(strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros,
-                                      chr(10) ORDER BY account, part)) FROM entries GROUP BY txn_id"""
+    """Three rows at a time, against one expression in SQL; ids with every separator in them,
+    transactions of one entry and of many.
+    """
+    one_text = """SELECT txn_id,
+        sha256(string_agg(strlen(account) || ':' || account || strlen(part) || ':' || part || amount_micros,
+                                      chr(10) ORDER BY account, part)) FROM entries
+                                      GROUP BY txn_id"""
     with duckdb.connect() as con:
-        con.execute(
-            """CREATE TABLE entries AS
-               SELECT 't' || (i * i % 7) AS txn_id, 'creator:' || ['a', 'ä:|', '', chr(10)][i % 4 + 1] || i AS account, 'ads' AS part,
+        con.execute("""CREATE TABLE entries AS
+               SELECT 't' || (i * i % 7) AS txn_id, 'creator:' || ['a', 'ä:|', '',
+               chr(10)][i % 4 + 1] || i AS account, 'ads' AS part,
                       (i - 20) * 1000000007 AS amount_micros
-               FROM range(40) t(i)"""
-        )
+               FROM range(40) t(i)""")
         monkeypatch.setattr("pipelines.ledger.entries._AT_ONCE", 3)
         expected = dict(con.execute(one_text).fetchall())
         assert entries_hashes(con, "entries") == expected
@@ -83,15 +94,25 @@ def test_an_untouched_ledger_verifies(closed: Home) -> None:
     assert (found.transactions, len(found.head)) == (len(DAYS) + 2 * 3 + 2, 64)
 
 
-def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes_on(closed: Home, tmp_path: Path) -> None:
-    old = Home.at(shutil.copytree(closed.root, tmp_path / "old", ignore=shutil.ignore_patterns("warehouse.duckdb")))
+def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes_on(
+    closed: Home, tmp_path: Path
+) -> None:
+    old = Home.at(
+        shutil.copytree(
+            closed.root, tmp_path / "old", ignore=shutil.ignore_patterns("warehouse.duckdb")
+        )
+    )
     with duckdb.connect(str(old.warehouse)) as con:
         con.execute((Path(__file__).parents[1] / "cases" / "tables_version_1.sql").read_text())
         con.execute(f"ATTACH '{closed.warehouse}' AS now (READ_ONLY)")
-        for (name,) in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()").fetchall():
+        for (name,) in con.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE database_name = current_database()"
+        ).fetchall():
             columns = ", ".join(row[0] for row in con.execute(f"DESCRIBE {name}").fetchall())
             con.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM now.{name}")
-        [(head,)] = con.execute("SELECT hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1").fetchall()
+        [(head,)] = con.execute(
+            "SELECT hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1"
+        ).fetchall()
     before = checked(closed)
     assert (before.findings, before.head) == ((), head)
     assert checked(old, every_table=True) == before
@@ -103,26 +124,38 @@ def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes
 
 @pytest.fixture(scope="module")
 def open_ledger(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """A connection to a copy of it. Tests change what they like in a transaction that they roll back."""
+    """A connection to a copy of it. Tests change what they like in a transaction that they roll
+    back.
+    """
     home = Home.at(shutil.copytree(closed.root, tmp_path_factory.mktemp("open") / "home"))
     with Warehouse(home).open() as con:
         yield con
 
 
-@pytest.mark.parametrize(("table", "column"), [(t, c) for t, columns in PROVEN.items() for c in columns])
+@pytest.mark.parametrize(
+    ("table", "column"), [(t, c) for t, columns in PROVEN.items() for c in columns]
+)
 def test_any_changed_value_is_found(open_ledger: Connection, table: str, column: str) -> None:
-    """One value of one row is changed by as little as its type allows, past every constraint of the database."""
+    """One value of one row is changed by as little as its type allows, past every constraint of the
+    database.
+    """
     kind = next(c.type for c in TABLES[table].columns if c.name == column)
     changes = {
         "BIGINT": f"{column} + 1",
         "DATE": f"{column} + 1",
         "VARCHAR": f"chr(ascii({column}) + 1) || {column}[2:]",
-        "MAP(VARCHAR, BIGINT)": f"map(map_keys({column}), list_transform(map_values({column}), lambda micros: micros + 1))",
+        "MAP(VARCHAR, BIGINT)": (
+            f"map(map_keys({column}), list_transform(map_values({column}), lambda micros: micros"
+            " + 1))"
+        ),
     }
     other = changes[kind]
     open_ledger.begin()
     open_ledger.execute(f"CREATE TABLE forged AS FROM {table}")
-    open_ledger.execute(f"UPDATE forged SET {column} = {other} WHERE rowid = (SELECT max(rowid) FROM forged WHERE {column} IS NOT NULL)")
+    open_ledger.execute(
+        f"UPDATE forged SET {column} = {other} WHERE rowid = (SELECT max(rowid) FROM forged WHERE"
+        f" {column} IS NOT NULL)"
+    )
     open_ledger.execute(f"DROP TABLE {table}; ALTER TABLE forged RENAME TO {table}")
     found = verify(open_ledger)
     open_ledger.rollback()
@@ -136,12 +169,23 @@ def test_any_changed_value_is_found(open_ledger: Connection, table: str, column:
         "DELETE FROM ledger_transactions WHERE seq = 3",
         "DELETE FROM statements WHERE rowid = (SELECT min(rowid) FROM statements)",
         "DELETE FROM policies",
-        "INSERT INTO ledger_entries VALUES ('2026-03-01/payout/9', '2026-03-01', 'platform', 'coins', 5)",
-        "INSERT INTO ledger_entries SELECT txn_id, day, 'creator:new', part, 5 FROM ledger_entries LIMIT 1",
+        (
+            "INSERT INTO ledger_entries VALUES ('2026-03-01/payout/9', '2026-03-01', 'platform',"
+            " 'coins', 5)"
+        ),
+        (
+            "INSERT INTO ledger_entries SELECT txn_id, day, 'creator:new', part, 5 FROM"
+            " ledger_entries LIMIT 1"
+        ),
         # the end of the chain is cut off, entries and all
-        """DELETE FROM ledger_entries WHERE txn_id IN (SELECT arg_max(txn_id, seq) FROM ledger_transactions);
-           DELETE FROM ledger_transactions WHERE seq = (SELECT max(seq) FROM ledger_transactions)""",
-        "DELETE FROM ledger_entries; DELETE FROM ledger_transactions; DELETE FROM statements; DELETE FROM creator_earnings",
+        """DELETE FROM ledger_entries WHERE txn_id IN (SELECT arg_max(txn_id, seq)
+            FROM ledger_transactions);
+           DELETE FROM ledger_transactions WHERE seq = (SELECT max(seq)
+           FROM ledger_transactions)""",
+        (
+            "DELETE FROM ledger_entries; DELETE FROM ledger_transactions; DELETE FROM statements;"
+            " DELETE FROM creator_earnings"
+        ),
     ],
 )
 def test_a_missing_or_added_row_is_found(open_ledger: Connection, sql: str) -> None:
@@ -159,8 +203,14 @@ def test_what_was_rolled_back_leaves_no_trace(open_ledger: Connection) -> None:
 @pytest.mark.parametrize(
     "sql",
     [
-        "INSERT INTO ledger_transactions SELECT * REPLACE (99 AS seq) FROM ledger_transactions LIMIT 1",
-        "INSERT INTO ledger_transactions SELECT * REPLACE ('x' AS txn_id) FROM ledger_transactions LIMIT 1",
+        (
+            "INSERT INTO ledger_transactions SELECT * REPLACE (99 AS seq) FROM ledger_transactions"
+            " LIMIT 1"
+        ),
+        (
+            "INSERT INTO ledger_transactions SELECT * REPLACE ('x' AS txn_id) FROM"
+            " ledger_transactions LIMIT 1"
+        ),
         "UPDATE ledger_transactions SET kind = 'gift' WHERE seq = 1",
         "UPDATE ledger_transactions SET booked_day = day - 1 WHERE seq = 1",
         "UPDATE ledger_entries SET amount_micros = 0",
@@ -173,7 +223,9 @@ def test_what_the_database_can_hold_it_refuses_itself(open_ledger: Connection, s
         open_ledger.execute(sql)
 
 
-def test_a_ledger_that_was_rewritten_from_the_start_lacks_the_noted_head(closed: Home, made: Home) -> None:
+def test_a_ledger_that_was_rewritten_from_the_start_lacks_the_noted_head(
+    closed: Home, made: Home
+) -> None:
     noted = checked(closed).head
     assert checked(closed, head=noted).findings == checked(closed, head=noted[:12]).findings == ()
     for wrong in (noted[:11], noted[:12] + "x", ""):
@@ -181,8 +233,12 @@ def test_a_ledger_that_was_rewritten_from_the_start_lacks_the_noted_head(closed:
     assert "no transaction has the hash" in checked(made, head=noted).findings[0]
 
 
-def test_a_flipped_byte_of_the_file_never_passes_for_another_ledger(closed: Home, tmp_path: Path) -> None:
-    """Bytes at random places of the file: each flip is found, or lies where nothing is stored and the ledger reads the same."""
+def test_a_flipped_byte_of_the_file_never_passes_for_another_ledger(
+    closed: Home, tmp_path: Path
+) -> None:
+    """Bytes at random places of the file: each flip is found, or lies where nothing is stored and
+    the ledger reads the same.
+    """
     original = closed.warehouse.read_bytes()
     head = checked(closed).head
     home = Home.at(tmp_path / "home")
@@ -191,7 +247,11 @@ def test_a_flipped_byte_of_the_file_never_passes_for_another_ledger(closed: Home
     found = 0
     for _ in range(40):
         place = chance.randrange(len(original))
-        home.warehouse.write_bytes(original[:place] + bytes([original[place] ^ (1 << chance.randrange(8))]) + original[place + 1 :])
+        home.warehouse.write_bytes(
+            original[:place]
+            + bytes([original[place] ^ (1 << chance.randrange(8))])
+            + original[place + 1 :]
+        )
         try:
             verdict = checked(home, every_table=True)
         except WarehouseError:

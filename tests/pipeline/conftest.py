@@ -1,4 +1,6 @@
-"""A small simulated platform, runs of the daily job on copies of it, and everything a run wrote, for comparison."""
+"""A small simulated platform, runs of the daily job on copies of it, and everything a run wrote,
+for comparison.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,29 @@ SETTINGS = "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds 
 
 @pytest.fixture(scope="session")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A landing folder of three days, with bots, duplicates and rotten rows, and a late delivery beside it."""
+    """A landing folder of three days, with bots, duplicates and rotten rows, and a late delivery
+    beside it.
+    """
     root = tmp_path_factory.mktemp("platform")
-    simulate(root / "landing", first_day=FIRST, days=3, seed=11, events_per_day=1500, viewers=500, creators=40, videos=150, late_share=0.05)
+    simulate(
+        root / "landing",
+        first_day=FIRST,
+        days=3,
+        seed=11,
+        events_per_day=1500,
+        viewers=500,
+        creators=40,
+        videos=150,
+        late_share=0.05,
+    )
     return root
 
 
 @pytest.fixture
 def make_home(platform: Path, tmp_path: Path) -> Callable[..., Home]:
-    """Makes homes with a copy of the platform's landing folder: `make_home("name", settings="threads = 1")`."""
+    """Makes homes with a copy of the platform's landing folder: `make_home("name",
+    settings="threads = 1")`.
+    """
 
     def make(name: str = "home", *, settings: str = "", landing: bool = True) -> Home:
         root = tmp_path / name
@@ -44,7 +60,9 @@ def make_home(platform: Path, tmp_path: Path) -> Callable[..., Home]:
 
 @pytest.fixture(scope="session")
 def finished(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """The platform after one range run of all its days. Do not write to it; `copy_of` makes one that may be written to."""
+    """The platform after one range run of all its days. Do not write to it; `copy_of` makes one
+    that may be written to.
+    """
     from pipelines.running import run_days
 
     root = tmp_path_factory.mktemp("finished")
@@ -69,11 +87,21 @@ def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
     """Every row of every table that a run makes, sorted, without times and file hashes."""
     tables = [*LANDING.values(), *DERIVED]
     with Warehouse(home).open(read_only=True) as con:
-        found = {t.name: con.execute(f"SELECT * FROM {t.name} ORDER BY ALL").fetchall() for t in tables}
-        found["ledger_entries"] = con.execute("SELECT * FROM ledger_entries ORDER BY ALL").fetchall()
-        found["quarantine"] = con.execute("SELECT table_name, day, reason, count(*) FROM quarantine GROUP BY ALL ORDER BY ALL").fetchall()
-        found["written_days"] = con.execute("SELECT table_name, day, rows FROM written_days ORDER BY ALL").fetchall()
-        found["ledger"] = con.execute("SELECT seq, txn_id, day, entries_hash FROM ledger_transactions ORDER BY seq").fetchall()
+        found = {
+            t.name: con.execute(f"SELECT * FROM {t.name} ORDER BY ALL").fetchall() for t in tables
+        }
+        found["ledger_entries"] = con.execute(
+            "SELECT * FROM ledger_entries ORDER BY ALL"
+        ).fetchall()
+        found["quarantine"] = con.execute(
+            "SELECT table_name, day, reason, count(*) FROM quarantine GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+        found["written_days"] = con.execute(
+            "SELECT table_name, day, rows FROM written_days ORDER BY ALL"
+        ).fetchall()
+        found["ledger"] = con.execute(
+            "SELECT seq, txn_id, day, entries_hash FROM ledger_transactions ORDER BY seq"
+        ).fetchall()
     return found
 
 

@@ -16,8 +16,9 @@ from tests.pipeline.conftest import rows
 
 D1, D2 = date(2026, 5, 1), date(2026, 5, 2)
 
-# Every viewer is verified, watches 10 s of 10 s once and does all four actions: W = E = D = 1. Nobody rewatches and its exponent is
-# 0, safety is 1: Q = 1 and effective views are heads. alpha = 1 and lambda_eff = 1 split pools in proportion to views.
+# Every viewer is verified, watches 10 s of 10 s once and does all four actions: W = E = D = 1.
+# Nobody rewatches and its exponent is 0, safety is 1: Q = 1 and effective views are heads. alpha =
+# 1 and lambda_eff = 1 split pools in proportion to views.
 POLICY = """
 name = "plain"
 effective_from = 2026-01-01
@@ -59,24 +60,32 @@ def home(make_home: Callable[..., Home]) -> Home:
         home,
         "ad_revenue",
         D1,
-        ADS + f"1,{D1}T10:00,music,a2,101\n2,{D1}T10:00,music,,1000\n3,{D1}T10:00,games,b1,11\n4,{D1}T10:00,news,,77\n",
+        ADS
+        + f"1,{D1}T10:00,music,a2,101\n2,{D1}T10:00,music,,1000\n3,{D1}T10:00,games,b1,11\n4,{D1}T10:00,news,,77\n",
     )
     _land(home, "gifts", D1, GIFTS + f"1,{D1}T10:00,u1,b2,3,true\n")
     return home
 
 
 def test_day_one(home: Home) -> None:
-    """A quarter of three compliant videos is none: no Pulse. News has only a video that does not comply: carried."""
+    """A quarter of three compliant videos is none: no Pulse. News has only a video that does not
+    comply: carried.
+    """
     outcome = run_days(home, D1, D1)
     assert outcome.success, outcome.failures
-    assert rows(home, "SELECT video_id, quality, effective_views FROM video_quality ORDER BY 1") == [
+    assert rows(
+        home, "SELECT video_id, quality, effective_views FROM video_quality ORDER BY 1"
+    ) == [
         ("a1", 1.0, 4.0),
         ("a2", 1.0, 1.0),
         ("b1", 1.0, 2.0),
         ("b2", 0.0, 0.0),
     ]
     assert rows(home, "FROM pulse_payouts") == []
-    pools = "SELECT category, revenue_micros, platform_micros, pool_micros, carry_out_micros, rule FROM ad_pools ORDER BY 1"
+    pools = (
+        "SELECT category, revenue_micros, platform_micros, pool_micros, carry_out_micros, rule FROM"
+        " ad_pools ORDER BY 1"
+    )
     assert rows(home, pools) == [
         ("games", 11, 6, 5, 0, "split"),  # half of 11, the creators' part rounded down
         ("music", 1101, 367, 734, 0, "split"),  # (1 - .3333) 1101 = 734.04
@@ -88,14 +97,22 @@ def test_day_one(home: Home) -> None:
         ("music", "a1", 587),  # 734 * 4/5 = 587.2
         ("music", "a2", 147),  # 146.8
     ]
-    assert rows(home, "SELECT video_id, premium_coins, revenue_micros, payout_micros FROM donation_splits") == [("b2", 3, 30_000, 0)]
     assert rows(
-        home, "SELECT creator_id, pulse_micros, ads_micros, carry_micros, coins_micros, total_micros FROM creator_earnings ORDER BY 1"
+        home, "SELECT video_id, premium_coins, revenue_micros, payout_micros FROM donation_splits"
+    ) == [("b2", 3, 30_000, 0)]
+    assert rows(
+        home,
+        "SELECT creator_id, pulse_micros, ads_micros, carry_micros, coins_micros, total_micros FROM"
+        " creator_earnings ORDER BY 1",
     ) == [
         ("ann", 0, 737, 0, 0, 737),
         ("bob", 0, 2, 0, 0, 2),
     ]
-    assert rows(home, "SELECT account, sum(amount_micros) AS n FROM ledger_entries GROUP BY account HAVING n <> 0 ORDER BY 1") == [
+    assert rows(
+        home,
+        "SELECT account, sum(amount_micros) AS n FROM ledger_entries GROUP BY account HAVING n <> 0"
+        " ORDER BY 1",
+    ) == [
         ("carry:news", 38),
         ("creator:ann", 737),
         ("creator:bob", 2),
@@ -106,23 +123,31 @@ def test_day_one(home: Home) -> None:
 
 
 def test_day_two_pays_what_day_one_carried_and_pulse_its_half(home: Home) -> None:
-    """Four compliant videos now: the best one is Pulse, by a hash where all have Q = 1. b2 complies and is the only news video."""
+    """Four compliant videos now: the best one is Pulse, by a hash where all have Q = 1. b2 complies
+    and is the only news video.
+    """
     _land(home, "videos", D2, VIDEOS.splitlines()[0] + "\nb2,bob,10000,music;news,true,1,0\n")
     _land(home, "viewer_events", D2, EVENTS + _views(D2, a1=1, a2=1, b1=1, b2=1))
     adjacent = "".join(f"{v},{D2}T10:00,games,{v},21\n" for v in ("a1", "a2", "b1", "b2"))
     _land(home, "ad_revenue", D2, ADS + adjacent + f"5,{D2}T10:00,news,,3\n")
     _land(home, "gifts", D2, GIFTS)
     assert run_days(home, D1, D2).success
-    ((pulse, revenue, payout),) = rows(home, "SELECT video_id, revenue_micros, payout_micros FROM pulse_payouts")
+    ((pulse, revenue, payout),) = rows(
+        home, "SELECT video_id, revenue_micros, payout_micros FROM pulse_payouts"
+    )
     assert (revenue, payout) == (21, 10)
     owner = {"a": "ann", "b": "bob"}[pulse[0]]
-    news = "SELECT carry_in_micros, pool_micros, carry_out_micros FROM ad_pools WHERE category = 'news' AND day = '2026-05-02'"
+    news = (
+        "SELECT carry_in_micros, pool_micros, carry_out_micros FROM ad_pools WHERE category ="
+        " 'news' AND day = '2026-05-02'"
+    )
     assert rows(home, news) == [(38, 39, 0)]  # 38 carried in, and 1 of 3
     earned = {
         creator: (pulse, ads, carried, total)
         for creator, pulse, ads, carried, total in rows(
             home,
-            "SELECT creator_id, pulse_micros, ads_micros, carry_micros, total_micros FROM creator_earnings WHERE day = '2026-05-02'",
+            "SELECT creator_id, pulse_micros, ads_micros, carry_micros, total_micros FROM"
+            " creator_earnings WHERE day = '2026-05-02'",
         )
     }
     assert earned[owner][0] == 10
@@ -130,7 +155,9 @@ def test_day_two_pays_what_day_one_carried_and_pulse_its_half(home: Home) -> Non
     # games: (84 - 21) // 2 = 31 to a1 and b1 alike; news: 1 to bob
     assert sorted((earned["ann"][1], earned["bob"][1] - 1)) == [15, 16]
     assert sum(total for *_, total in earned.values()) == 10 + 31 + 39
-    assert rows(home, "SELECT sum(amount_micros) FROM ledger_entries WHERE account LIKE 'carry:%'") == [(0,)]
+    assert rows(
+        home, "SELECT sum(amount_micros) FROM ledger_entries WHERE account LIKE 'carry:%'"
+    ) == [(0,)]
 
 
 def test_without_yesterday_the_day_runs_and_is_stale_once_yesterday_carries(home: Home) -> None:
@@ -147,7 +174,9 @@ def test_without_yesterday_the_day_runs_and_is_stale_once_yesterday_carries(home
     assert "carries 38" in states[D2][1]
     assert run_days(home, D2, D2).success
     assert {s.state for s in day_statuses(home)} == {"complete"}
-    assert rows(home, "SELECT sum(carry_out_micros) FROM ad_pools WHERE day = '2026-05-02'") == [(38,)]
+    assert rows(home, "SELECT sum(carry_out_micros) FROM ad_pools WHERE day = '2026-05-02'") == [
+        (38,)
+    ]
 
 
 def test_accounts_of_one_identity_are_one_unit_until_a_snapshot_parts_them(home: Home) -> None:
@@ -157,7 +186,9 @@ def test_accounts_of_one_identity_are_one_unit_until_a_snapshot_parts_them(home:
     _land(home, "ad_revenue", D2, ADS + f"5,{D2}T10:00,games,,20\n")
     _land(home, "gifts", D2, GIFTS)
     assert run_days(home, D1, D2).success
-    assert rows(home, "SELECT DISTINCT day, unit_id FROM ad_payouts WHERE category = 'games' ORDER BY ALL") == [
+    assert rows(
+        home, "SELECT DISTINCT day, unit_id FROM ad_payouts WHERE category = 'games' ORDER BY ALL"
+    ) == [
         (D1, "same"),
         (D2, "ann"),
         (D2, "same"),
@@ -166,8 +197,14 @@ def test_accounts_of_one_identity_are_one_unit_until_a_snapshot_parts_them(home:
 
 def test_empty_pools_spread_in_proportion_or_are_carried_when_nobody_is_paid() -> None:
     ads = Ads(empty_pool="spread", platform_share=0.0)
-    music, games, news = (size_pool(ads, *row) for row in (("music", 30, 0, 2, True), ("games", 10, 0, 1, True), ("news", 6, 4, 0, False)))
-    assert [(p.category, p.spread, p.pool, p.carry_out, p.rule) for p in spread_empty([music, games, news])] == [
+    music, games, news = (
+        size_pool(ads, *row)
+        for row in (("music", 30, 0, 2, True), ("games", 10, 0, 1, True), ("news", 6, 4, 0, False))
+    )
+    assert [
+        (p.category, p.spread, p.pool, p.carry_out, p.rule)
+        for p in spread_empty([music, games, news])
+    ] == [
         ("music", 7, 37, 0, "split"),  # 7.5 and 2.5: one unit goes by hash
         ("games", 3, 13, 0, "split"),
         ("news", -10, 0, 0, "spread"),
@@ -177,13 +214,19 @@ def test_empty_pools_spread_in_proportion_or_are_carried_when_nobody_is_paid() -
 
 
 def test_a_pool_without_quality_is_carried_or_split_equally() -> None:
-    assert size_pool(Ads(), "music", 100, 1, 3, False) == Pool("music", 100, 55, 1, 3, False, "carry", 0, 46)
-    assert size_pool(Ads(zero_quality="equal"), "music", 100, 1, 3, False) == Pool("music", 100, 55, 1, 3, False, "equal", 46)
+    assert size_pool(Ads(), "music", 100, 1, 3, False) == Pool(
+        "music", 100, 55, 1, 3, False, "carry", 0, 46
+    )
+    assert size_pool(Ads(zero_quality="equal"), "music", 100, 1, 3, False) == Pool(
+        "music", 100, 55, 1, 3, False, "equal", 46
+    )
 
 
 def _views(day: date, **viewers: int) -> str:
     return "".join(
-        f"{day}-{video}-{n},{day}T09:00:00Z,u{n},{video},10000,1,1,1,1\n" for video, count in viewers.items() for n in range(count)
+        f"{day}-{video}-{n},{day}T09:00:00Z,u{n},{video},10000,1,1,1,1\n"
+        for video, count in viewers.items()
+        for n in range(count)
     )
 
 

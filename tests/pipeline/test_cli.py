@@ -38,13 +38,25 @@ locations = 12
 opportunity_costs = [0.8]
 deviation_costs = [10.0]
 """
-"""A policy whose weeks are studied for one pair of costs: where the market is not what is tested."""
+"""A policy whose weeks are studied for one pair of costs: where the market is not what is
+tested.
+"""
 
 
 def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, on a home: what it needs and does not import itself is missing there."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("EARNINGS_", "DAGSTER_"))}
-    return subprocess.run([EARNINGS, "--home", str(home.root), *arguments], capture_output=True, text=True, check=False, env=environment)
+    """A command in a process of its own, on a home: what it needs and does not import itself is
+    missing there.
+    """
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("EARNINGS_", "DAGSTER_"))
+    }
+    return subprocess.run(
+        [EARNINGS, "--home", str(home.root), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
 
 
 @pytest.mark.parametrize(
@@ -87,12 +99,23 @@ def test_wrong_usage_is_exit_code_2() -> None:
 
 
 def test_an_option_that_is_given_twice_is_refused_unless_both_count() -> None:
-    twice = CliRunner().invoke(main, ["restate", "--day", "2026-03-05", "--day", "2026-03-06", "--reason", "late"])
+    twice = CliRunner().invoke(
+        main, ["restate", "--day", "2026-03-05", "--day", "2026-03-06", "--reason", "late"]
+    )
     assert twice.exit_code == 2
     assert "--day is given 2 times" in twice.output
-    for command in (*main.commands.values(), *(lab.get_command(click.Context(lab), name) for name in STUDIES), *ledger.commands.values()):
+    for command in (
+        *main.commands.values(),
+        *(lab.get_command(click.Context(lab), name) for name in STUDIES),
+        *ledger.commands.values(),
+    ):
         assert isinstance(command, Command | click.Group)
-    assert CliRunner().invoke(main, ["run", "--asset", "gifts", "--asset", "videos", "--help"]).exit_code == 0
+    assert (
+        CliRunner()
+        .invoke(main, ["run", "--asset", "gifts", "--asset", "videos", "--help"])
+        .exit_code
+        == 0
+    )
 
 
 @pytest.mark.slow
@@ -105,13 +128,17 @@ def test_demo_pays_creators_from_nothing(tmp_path: Path) -> None:
     assert "Warning" not in result.stderr
     with duckdb.connect(str(home.published), read_only=True) as con:
         days, creators, paid = con.execute(
-            "SELECT count(DISTINCT day), count(DISTINCT creator_id), sum(total_micros) FROM creator_earnings"
+            "SELECT count(DISTINCT day), count(DISTINCT creator_id), sum(total_micros) FROM"
+            " creator_earnings"
         ).fetchall()[0]
     assert (days, creators > 60, paid > 0) == (14, True, True)
     report = json.loads(earnings(home, "status", "--json").stdout)
     assert {day["state"] for day in report["days"]} == {"complete"}
     assert sum(day["creators_micros"] for day in report["days"]) == paid
-    assert all(day["gross_micros"] == day["creators_micros"] + day["platform_micros"] + day["carry_micros"] for day in report["days"])
+    assert all(
+        day["gross_micros"] == day["creators_micros"] + day["platform_micros"] + day["carry_micros"]
+        for day in report["days"]
+    )
 
 
 def test_run_prints_one_json_document(finished: Home, copy_of: Callable[[Home], Home]) -> None:
@@ -126,26 +153,34 @@ def test_run_prints_one_json_document(finished: Home, copy_of: Callable[[Home], 
     assert [day["day"] for day in document["days"]] == [str(FIRST)]
 
 
-def test_status_shows_landed_stale_and_quarantine(finished: Home, copy_of: Callable[[Home], Home], make_home: Callable[..., Home]) -> None:
+def test_status_shows_landed_stale_and_quarantine(
+    finished: Home, copy_of: Callable[[Home], Home], make_home: Callable[..., Home]
+) -> None:
     fresh = json.loads(earnings(make_home("fresh"), "status", "--json").stdout)
     assert {day["state"] for day in fresh["days"]} == {"landed"}
     home = copy_of(finished)
     run_gifts = ("run", "--asset", "gifts", "--from", str(LAST), "--to", str(LAST))
     assert earnings(home, *run_gifts).returncode == 0
-    days = {day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]}
+    days = {
+        day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]
+    }
     assert days[str(LAST)]["state"] == "complete"  # the same gifts again
     ((video,),) = rows(home, "SELECT min(video_id) FROM videos")
     more = f"gift_id,ts,viewer_id,video_id,coins,premium\nlate,{LAST}T01:00:00Z,u,{video},5,true\n"
     (home.landing / "gifts" / str(LAST) / "late.csv").write_text(more)
     assert earnings(home, *run_gifts).returncode == 0
-    days = {day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]}
+    days = {
+        day["day"]: day for day in json.loads(earnings(home, "status", "--json").stdout)["days"]
+    }
     assert days[str(LAST)]["state"] == "stale"
     assert "gifts" in days[str(LAST)]["note"]
     text = earnings(home, "status", "--quarantine").stdout
     assert "watch_ms: negative or longer than a day" in text
 
 
-def test_a_policy_with_a_typo_names_file_and_key_and_changes_nothing(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_a_policy_with_a_typo_names_file_and_key_and_changes_nothing(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     shutil.copytree(PROJECT / "assets_data" / "policies", home.root / "policies")
     path = home.root / "policies" / "hardened.toml"
@@ -158,7 +193,9 @@ def test_a_policy_with_a_typo_names_file_and_key_and_changes_nothing(finished: H
     assert contents(home) == before
 
 
-def test_a_second_run_while_one_writes_fails_with_the_holders_pid(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_a_second_run_while_one_writes_fails_with_the_holders_pid(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     before = contents(home)
     with Warehouse(home).open():
@@ -180,7 +217,12 @@ def test_prune_only_says_what_it_would_do(finished: Home) -> None:
 
 
 def test_query_asks_the_published_copy(finished: Home, make_home: Callable[..., Home]) -> None:
-    answer = earnings(finished, "query", "SELECT count(*) AS days FROM (SELECT DISTINCT day FROM creator_earnings)", "--json")
+    answer = earnings(
+        finished,
+        "query",
+        "SELECT count(*) AS days FROM (SELECT DISTINCT day FROM creator_earnings)",
+        "--json",
+    )
     assert json.loads(answer.stdout) == [{"days": 3}]
     assert "video_quality" in earnings(finished, "query", "SHOW TABLES").stdout
     for home, sql, reason in (
@@ -200,7 +242,11 @@ def test_days_are_closed_corrected_proven_and_explained(
     closed = earnings(home, "close", "--through", "2026-03-02", "--json")
     assert closed.returncode == 0, closed.stderr
     head = json.loads(closed.stdout)["head"]
-    assert [d["state"] for d in json.loads(earnings(home, "status", "--json").stdout)["days"]] == ["closed", "closed", "complete"]
+    assert [d["state"] for d in json.loads(earnings(home, "status", "--json").stdout)["days"]] == [
+        "closed",
+        "closed",
+        "complete",
+    ]
     shutil.copytree(platform / "late", home.landing, dirs_exist_ok=True)
     refused = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))
     assert refused.returncode == 1
@@ -212,28 +258,51 @@ def test_days_are_closed_corrected_proven_and_explained(
     assert asked.returncode == 1
     assert "gain" in asked.stdout
     assert "Aborted" in asked.stderr
-    shown = json.loads(earnings(home, "restate", "--day", str(FIRST), "--reason", "late", "--json").stdout)
+    shown = json.loads(
+        earnings(home, "restate", "--day", str(FIRST), "--reason", "late", "--json").stdout
+    )
     assert not shown["applied"]
-    done = json.loads(earnings(home, "restate", "--day", str(FIRST), "--reason", "late", "--json", "--yes").stdout)
+    done = json.loads(
+        earnings(home, "restate", "--day", str(FIRST), "--reason", "late", "--json", "--yes").stdout
+    )
     assert done == {**shown, "applied": True}
     assert done["booked_day"] == "2026-03-03"
     proven = earnings(home, "ledger", "verify", "--head", head, "--all", "--json")
     assert proven.returncode == 0, proven.stdout
     gainer = done["changes"][0]
-    explained = json.loads(earnings(home, "explain", gainer["creator_id"], "--day", str(FIRST), "--kind", "creator", "--json").stdout)
+    explained = json.loads(
+        earnings(
+            home,
+            "explain",
+            gainer["creator_id"],
+            "--day",
+            str(FIRST),
+            "--kind",
+            "creator",
+            "--json",
+        ).stdout
+    )
     assert explained["total_micros"] == gainer["after"] == sum(explained["sources"].values())
     page = tmp_path / "statement.html"
-    assert earnings(home, "statement", gainer["creator_id"], "--month", "2026-03", "--html", str(page)).returncode == 0
+    assert (
+        earnings(
+            home, "statement", gainer["creator_id"], "--month", "2026-03", "--html", str(page)
+        ).returncode
+        == 0
+    )
     assert "late" in page.read_text()
     assert earnings(home, "explain", "nobody", "--day", str(FIRST)).returncode == 1
     with Warehouse(home).open() as con:
-        con.execute("UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE account = 'platform'")
+        con.execute(
+            "UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE account = 'platform'"
+        )
     forged = earnings(home, "ledger", "verify")
     assert forged.returncode == 1
     assert "are not those that were hashed" in forged.stdout
     with dg.DagsterInstance.from_config(str(home.dagster)) as instance:
         marked = instance.fetch_materializations(
-            dg.AssetRecordsFilter(dg.AssetKey("ledger_entries"), asset_partitions=[str(FIRST)]), limit=5
+            dg.AssetRecordsFilter(dg.AssetKey("ledger_entries"), asset_partitions=[str(FIRST)]),
+            limit=5,
         )
     assert marked.records[0].asset_materialization.metadata["outcome"].value == "reissued"
 
@@ -242,12 +311,19 @@ def test_simulate_makes_the_bundled_sample_again(tmp_path: Path) -> None:
     readme = (PROJECT / "assets_data" / "sample" / "README.md").read_text()
     call = re.search(r"    earnings (simulate (?:.*\\\n)*.*)\n", readme)
     assert call
-    words = call[1].replace("\\\n", " ").replace("assets_data/sample", str(tmp_path / "sample")).split()
+    words = (
+        call[1].replace("\\\n", " ").replace("assets_data/sample", str(tmp_path / "sample")).split()
+    )
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert re.search(r"^viewer_events +[1-9]", result.output, re.MULTILINE)
     for path in sorted((PROJECT / "assets_data" / "sample").rglob("*.csv.gz")):
-        assert path.read_bytes() == (tmp_path / "sample" / path.relative_to(PROJECT / "assets_data" / "sample")).read_bytes(), path
+        assert (
+            path.read_bytes()
+            == (
+                tmp_path / "sample" / path.relative_to(PROJECT / "assets_data" / "sample")
+            ).read_bytes()
+        ), path
 
 
 def test_docs_data_holds_what_schema_prints() -> None:
@@ -262,7 +338,9 @@ def test_commands_in_the_documents_exist() -> None:
             words = line.split("#")[0].split()
             help_text = CliRunner().invoke(main, [*_command(words), "--help"])
             assert help_text.exit_code == 0, (page, line)
-            for option in (w for w in words if w.startswith("--") and w not in ("--home", "--policy")):
+            for option in (
+                w for w in words if w.startswith("--") and w not in ("--home", "--policy")
+            ):
                 assert option in help_text.output, (page, line, option)
 
 
@@ -273,4 +351,9 @@ def _command(words: list[str]) -> list[str]:
 
 
 def test_money_keeps_every_micro() -> None:
-    assert [money(0), money(1), money(-1), money(10**15)] == ["0.000000", "0.000001", "-0.000001", "1,000,000,000.000000"]
+    assert [money(0), money(1), money(-1), money(10**15)] == [
+        "0.000000",
+        "0.000001",
+        "-0.000001",
+        "1,000,000,000.000000",
+    ]

@@ -36,7 +36,12 @@ PERIODIC_EDGES = {
 }
 CHECKS = {
     "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
-    "ledger_entries": {"chain_unbroken", "entries_sum_to_zero", "gross_is_owed_to_somebody", "pools_are_emptied"},
+    "ledger_entries": {
+        "chain_unbroken",
+        "entries_sum_to_zero",
+        "gross_is_owed_to_somebody",
+        "pools_are_emptied",
+    },
     "viewer_events": {"known_video_id", "quarantine_share"},
     "group_weights": {"state_unbroken", "not_stuck_at_the_clip"},
     "creator_bonuses": {"bonuses_are_posted", "levels_reached", "never_above_the_budget"},
@@ -52,7 +57,10 @@ def _graph() -> dg.AssetGraph:
 
 def test_edges() -> None:
     graph = _graph()
-    found = {node.key.to_user_string(): {p.to_user_string() for p in node.parent_keys} for node in graph.asset_nodes}
+    found = {
+        node.key.to_user_string(): {p.to_user_string() for p in node.parent_keys}
+        for node in graph.asset_nodes
+    }
     assert found == EDGES | PERIODIC_EDGES
 
 
@@ -61,12 +69,20 @@ def test_an_assets_page_lists_its_columns_with_their_meaning() -> None:
         found = node.metadata["dagster/column_schema"]
         assert isinstance(found, dg.TableSchema)
         table = TABLES[node.key.to_user_string()]
-        assert [(c.name, c.type, c.description) for c in found.columns] == [(c.name, c.type, c.meaning) for c in table.columns]
+        assert [(c.name, c.type, c.description) for c in found.columns] == [
+            (c.name, c.type, c.meaning) for c in table.columns
+        ]
 
 
 def test_status_knows_the_edges() -> None:
-    """It keeps its own, because importing Dagster takes seconds; snapshots, yesterday's carry and committed weights are judged apart."""
-    derived = {name: edges - {"viewers", "creators", "videos", name} for name, edges in EDGES.items() if edges - {"creators", "videos"}}
+    """It keeps its own, because importing Dagster takes seconds; snapshots, yesterday's carry and
+    committed weights are judged apart.
+    """
+    derived = {
+        name: edges - {"viewers", "creators", "videos", name}
+        for name, edges in EDGES.items()
+        if edges - {"creators", "videos"}
+    }
     del derived["group_weights"]
     assert {name: set(sources) for name, sources in MADE_FROM.items()} == derived
     assert {asset.name: asset.required for asset in PERIODIC} == PERIODIC_MADE_FROM
@@ -74,7 +90,11 @@ def test_status_knows_the_edges() -> None:
 
 def test_every_asset_has_the_partitions_of_its_table_one_backfill_policy_and_one_pool() -> None:
     graph = _graph()
-    assert {name for name, table in TABLES.items() if table.span != "day"} >= {asset.name for asset in PERIODIC} == PERIODIC_EDGES.keys()
+    assert (
+        {name for name, table in TABLES.items() if table.span != "day"}
+        >= {asset.name for asset in PERIODIC}
+        == PERIODIC_EDGES.keys()
+    )
     for node in graph.asset_nodes:
         assert node.partitions_def == PARTITIONS[TABLES[node.key.to_user_string()].span]
     assert {node.backfill_policy for node in graph.asset_nodes} == {dg.BackfillPolicy.single_run()}
@@ -86,7 +106,9 @@ def test_checks_block() -> None:
     for asset, names in CHECKS.items():
         keys = [key for key in graph.asset_check_keys if key.asset_key == dg.AssetKey(asset)]
         assert {key.name for key in keys} == names
-        assert {key.name for key in keys if not graph.get_check_spec(key).blocking} == names & WARNINGS
+        assert {
+            key.name for key in keys if not graph.get_check_spec(key).blocking
+        } == names & WARNINGS
 
 
 def test_jobs_and_schedules_load() -> None:

@@ -1,4 +1,6 @@
-"""Knob authority: a trial pays what the pipeline paid, turning a knob pays what the pipeline would, and nothing is written."""
+"""Knob authority: a trial pays what the pipeline paid, turning a knob pays what the pipeline would,
+and nothing is written.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,14 @@ DAY = date(2026, 3, 2)
 
 
 def earned(home: Home) -> list[int]:
-    return sorted(row[0] for row in rows(home, "SELECT total_micros FROM creator_earnings WHERE day = ? AND total_micros > 0", DAY))
+    return sorted(
+        row[0]
+        for row in rows(
+            home,
+            "SELECT total_micros FROM creator_earnings WHERE day = ? AND total_micros > 0",
+            DAY,
+        )
+    )
 
 
 def knob(name: str):
@@ -41,7 +50,9 @@ def test_a_trial_pays_what_the_pipeline_paid(finished: Home) -> None:
     assert outcome.gross == outcome.platform + outcome.carried + outcome.earned.sum()
 
 
-def test_a_turned_knob_pays_what_the_pipeline_pays_under_that_policy(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_a_turned_knob_pays_what_the_pipeline_pays_under_that_policy(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     policy = home.policies.in_force(DAY)
     turned = knob("ads.alpha").turned(policy, 0.25)
@@ -51,7 +62,9 @@ def test_a_turned_knob_pays_what_the_pipeline_pays_under_that_policy(finished: H
         again = room.pay(policy, changed="ads")
     (home.root / "policies").mkdir()
     shipped = (Path(__file__).parents[2] / "assets_data" / "policies" / "hardened.toml").read_text()
-    (home.root / "policies" / "p.toml").write_text(shipped.replace("alpha = 0.5\nlambda_fair = 0.5", "alpha = 0.25\nlambda_fair = 0.5"))
+    (home.root / "policies" / "p.toml").write_text(
+        shipped.replace("alpha = 0.5\nlambda_fair = 0.5", "alpha = 0.25\nlambda_fair = 0.5")
+    )
     assert home.policies.in_force(DAY).hash == turned.hash
     before = earned(home)
     assert run_days(home, DAY, DAY).success
@@ -59,9 +72,14 @@ def test_a_turned_knob_pays_what_the_pipeline_pays_under_that_policy(finished: H
     assert sorted(x for x in again.earned.tolist() if x > 0) == before != earned(home)
 
 
-def test_the_study_lists_every_value_also_the_impossible_ones(finished: Home, tmp_path: Path) -> None:
+def test_the_study_lists_every_value_also_the_impossible_ones(
+    finished: Home, tmp_path: Path
+) -> None:
     policy = finished.policies.in_force(LAST)
-    some = [knob(name) for name in ("ads.lambda_eff", "ads.floor_micros", "coins.min_gap", "coins.revenue_floor")]
+    some = [
+        knob(name)
+        for name in ("ads.lambda_eff", "ads.floor_micros", "coins.min_gap", "coins.revenue_floor")
+    ]
     report = Report(tmp_path / "study", "knobs")
     study(report, finished, LAST, policy, some)
     report.write()
@@ -86,7 +104,10 @@ def test_every_knob_names_a_field_of_the_policy_and_can_be_turned() -> None:
     for each in KNOBS:
         section, field = each.name.split(".")
         assert field in type(getattr(policy, section)).model_fields
-        assert len({each.turned(policy, value).hash for value in each.values if value != float("inf")}) >= 2
+        assert (
+            len({each.turned(policy, value).hash for value in each.values if value != float("inf")})
+            >= 2
+        )
 
 
 def test_a_day_that_was_not_run_says_so(finished: Home, make_home: Callable[..., Home]) -> None:
@@ -97,10 +118,22 @@ def test_a_day_that_was_not_run_says_so(finished: Home, make_home: Callable[...,
         next(turns(make_home("new"), FIRST, policy))
 
 
-def test_the_command_prints_where_it_wrote(finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_prints_where_it_wrote(
+    finished: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("pipelines.lab.knobs.KNOBS", (knob("ads.alpha"),))
     monkeypatch.setattr("pipelines.lab.knobs.study.__defaults__", ((knob("ads.alpha"),),))
-    words = ["--home", str(finished.root), "lab", "knobs", "--day", str(DAY), "--out", str(tmp_path / "k"), "--json"]
+    words = [
+        "--home",
+        str(finished.root),
+        "lab",
+        "knobs",
+        "--day",
+        str(DAY),
+        "--out",
+        str(tmp_path / "k"),
+        "--json",
+    ]
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["folder"] == str(tmp_path / "k")

@@ -1,4 +1,6 @@
-"""The daily job through Dagster: same integers however it is run, nothing twice, nothing lost, nothing half-written."""
+"""The daily job through Dagster: same integers however it is run, nothing twice, nothing lost,
+nothing half-written.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ def test_every_invariant_holds_after_a_range_run(finished: Home) -> None:
     with Warehouse(finished).open(read_only=True) as con:
         for invariant in INVARIANTS:
             for day in days:
-                assert invariant.violations(con, day, quarantine_limit=0.04) == [], (invariant.table, invariant.name, day)
+                assert invariant.violations(con, day, quarantine_limit=0.04) == [], (
+                    invariant.table,
+                    invariant.name,
+                    day,
+                )
 
 
 def test_money_taken_in_is_money_owed(finished: Home) -> None:
@@ -43,21 +49,30 @@ def test_money_taken_in_is_money_owed(finished: Home) -> None:
     owed = rows(
         finished,
         """SELECT day, sum(amount_micros) FROM ledger_entries
-           WHERE account = 'platform' OR account LIKE 'creator:%' OR account LIKE 'carry:%' GROUP BY day ORDER BY day""",
+           WHERE account = 'platform' OR account LIKE 'creator:%' OR account LIKE 'carry:%'
+           GROUP BY day ORDER BY day""",
     )
     assert owed == gross
     assert all(total > 0 for _, total in gross)
 
 
 def test_pools_are_split_by_the_blend_formula(finished: Home) -> None:
-    """Without bounds the optimum is p = P (lf w / sum w + le s); integers may differ from it by less than one micro a unit."""
-    pools = rows(finished, "SELECT day, category, pool_micros FROM ad_pools WHERE rule = 'split' AND pool_micros > 0 ORDER BY ALL")
+    """Without bounds the optimum is p = P (lf w / sum w + le s); integers may differ from it by
+    less than one micro a unit.
+    """
+    pools = rows(
+        finished,
+        "SELECT day, category, pool_micros FROM ad_pools WHERE rule = 'split' AND pool_micros > 0"
+        " ORDER BY ALL",
+    )
     assert len(pools) >= 3
     for day, category, pool in pools:
         units = rows(
             finished,
-            """SELECT a.unit_id, sum(a.payout_micros), list(q.effective_views ORDER BY q.video_id) FROM ad_payouts a
-               JOIN video_quality q USING (day, video_id) WHERE a.day = ? AND a.category = ? GROUP BY a.unit_id ORDER BY a.unit_id""",
+            """SELECT a.unit_id, sum(a.payout_micros), list(q.effective_views
+                ORDER BY q.video_id) FROM ad_payouts a
+               JOIN video_quality q USING (day, video_id) WHERE a.day = ?
+               AND a.category = ? GROUP BY a.unit_id ORDER BY a.unit_id""",
             day,
             category,
         )
@@ -65,7 +80,10 @@ def test_pools_are_split_by_the_blend_formula(finished: Home) -> None:
         s = views / views.sum()
         w = np.sqrt(s)
         expected = pool * (0.5 * w / w.sum() + 0.5 * s)
-        assert np.abs(np.array([paid for _, paid, _ in units], dtype=float) - expected).max() < 1 + 1e-6
+        assert (
+            np.abs(np.array([paid for _, paid, _ in units], dtype=float) - expected).max()
+            < 1 + 1e-6
+        )
 
 
 @pytest.mark.slow
@@ -117,7 +135,10 @@ def test_late_data_reverse_and_reissue_and_end_as_if_they_had_been_there(
     assert (FIRST, "payout", 2) in kinds
     assert contents(late)["creator_earnings"] == contents(whole)["creator_earnings"]
     assert contents(finished)["creator_earnings"] != contents(whole)["creator_earnings"]
-    balances = "SELECT account, sum(amount_micros) AS n FROM ledger_entries GROUP BY account HAVING n <> 0 ORDER BY account"
+    balances = (
+        "SELECT account, sum(amount_micros) AS n FROM ledger_entries GROUP BY account HAVING n <> 0"
+        " ORDER BY account"
+    )
     assert rows(late, balances) == rows(whole, balances)
 
 
@@ -130,7 +151,7 @@ def test_days_outside_the_calendar_are_refused(finished: Home) -> None:
         run_days(finished, FIRST, FIRST, assets=["viedo_quality"])
 
 
-# ------------------------------------------------------------------------------------------------------------ rotten input
+# --------------------------------------------------------------------------------------------------
 
 
 def _unchanged_by_failure(home: Home, *reasons: str) -> None:
@@ -142,21 +163,27 @@ def _unchanged_by_failure(home: Home, *reasons: str) -> None:
     assert contents(home) == before
 
 
-def test_truncated_parquet_stops_the_run_with_its_name(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_truncated_parquet_stops_the_run_with_its_name(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     path = next((home.landing / "gifts" / str(FIRST)).glob("*.parquet"))
     path.write_bytes(path.read_bytes()[:-100])
     _unchanged_by_failure(home, path.name, "gifts")
 
 
-def test_missing_column_stops_the_run_with_file_and_column(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_missing_column_stops_the_run_with_file_and_column(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     path = home.landing / "viewer_events" / str(FIRST) / "extra.csv"
     path.write_text("event_id,ts,viewer_id,video_id,liked,commented,shared,followed\n")
     _unchanged_by_failure(home, "extra.csv", "watch_ms")
 
 
-def test_too_many_broken_rows_refuse_the_day(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_too_many_broken_rows_refuse_the_day(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     header = "event_id,ts,viewer_id,video_id,watch_ms,liked,commented,shared,followed\n"
     bad = "".join(f"bad{n},{FIRST}T01:00:00Z,u1,v1,-5,0,0,0,0\n" for n in range(80))
@@ -164,7 +191,9 @@ def test_too_many_broken_rows_refuse_the_day(finished: Home, copy_of: Callable[[
     _unchanged_by_failure(home, "quarantine", "watch_ms: negative or longer than a day", "bad.csv")
 
 
-def test_floors_that_exceed_a_pool_are_named_and_nothing_is_written(finished: Home, copy_of: Callable[[Home], Home]) -> None:
+def test_floors_that_exceed_a_pool_are_named_and_nothing_is_written(
+    finished: Home, copy_of: Callable[[Home], Home]
+) -> None:
     home = copy_of(finished)
     shipped = Path(__file__).parents[2] / "assets_data" / "policies" / "hardened.toml"
     (home.root / "policies").mkdir()
@@ -178,7 +207,9 @@ def test_floors_that_exceed_a_pool_are_named_and_nothing_is_written(finished: Ho
     assert contents(home)["ad_payouts"] == before
 
 
-def test_a_failure_in_the_middle_of_a_range_leaves_the_days_before_it_done(make_home: MakeHome) -> None:
+def test_a_failure_in_the_middle_of_a_range_leaves_the_days_before_it_done(
+    make_home: MakeHome,
+) -> None:
     home = make_home()
     broken = next((home.landing / "viewer_events" / "2026-03-03").glob("*.parquet"))
     good = broken.read_bytes()
@@ -186,7 +217,10 @@ def test_a_failure_in_the_middle_of_a_range_leaves_the_days_before_it_done(make_
     outcome = run_days(home, FIRST, LAST)
     assert not outcome.success
     assert broken.name in outcome.failures[0]
-    assert rows(home, "SELECT DISTINCT day FROM viewer_events ORDER BY 1") == [(FIRST,), (date(2026, 3, 2),)]
+    assert rows(home, "SELECT DISTINCT day FROM viewer_events ORDER BY 1") == [
+        (FIRST,),
+        (date(2026, 3, 2),),
+    ]
     with dg.DagsterInstance.get() as instance:
         marked = instance.get_materialized_partitions(dg.AssetKey("viewer_events"))
     assert {"2026-03-01", "2026-03-02"} <= marked
@@ -195,19 +229,29 @@ def test_a_failure_in_the_middle_of_a_range_leaves_the_days_before_it_done(make_
     assert run_days(home, FIRST, LAST).success
 
 
-# ------------------------------------------------------------------------------------------------------------------ checks
+# --------------------------------------------------------------------------------------------------
 
 
-def test_a_failing_check_blocks_what_comes_after(finished: Home, copy_of: Callable[[Home], Home], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The ledger is changed behind its back; the check before the commit is switched off, so that only the asset check can see it."""
+def test_a_failing_check_blocks_what_comes_after(
+    finished: Home, copy_of: Callable[[Home], Home], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ledger is changed behind its back; the check before the commit is switched off, so that
+    only the asset check can see it.
+    """
     home = copy_of(finished)
     with Warehouse(home).open() as con:
-        con.execute("UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE day = ? AND account LIKE 'creator:%'", [FIRST])
+        con.execute(
+            "UPDATE ledger_entries SET amount_micros = amount_micros + 1 WHERE day = ? AND account"
+            " LIKE 'creator:%'",
+            [FIRST],
+        )
     before = contents(home)["creator_earnings"]
     monkeypatch.setattr("pipelines.warehouse.enforce", lambda *_, **__: None)
     outcome = run_days(home, FIRST, date(2026, 3, 2), assets=["ledger_entries", "creator_earnings"])
     assert not outcome.success
-    failed = [failure for failure in outcome.failures if failure.startswith("check entries_sum_to_zero")]
+    failed = [
+        failure for failure in outcome.failures if failure.startswith("check entries_sum_to_zero")
+    ]
     assert len(failed) == 1
     assert str(FIRST) in failed[0]
     assert contents(home)["creator_earnings"] == before
@@ -216,12 +260,20 @@ def test_a_failing_check_blocks_what_comes_after(finished: Home, copy_of: Callab
 def test_every_check_has_passed_for_every_day(finished: Home) -> None:
     with dg.DagsterInstance.from_config(str(finished.dagster)) as instance:
         keys = build_definitions(finished).resolve_asset_graph().asset_check_keys
-        daily = [key for key in keys if TABLES[key.asset_key.to_user_string()].span == "day"]  # three days hold no whole week or month
+        daily = [
+            key for key in keys if TABLES[key.asset_key.to_user_string()].span == "day"
+        ]  # three days hold no whole week or month
         assert len(daily) > 20
         for key in daily:
             records = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
-            evaluations = [r.event.dagster_event.asset_check_evaluation_data for r in records if r.event]
-            assert {e.partition for e in evaluations if e.passed} == {"2026-03-01", "2026-03-02", "2026-03-03"}, key
+            evaluations = [
+                r.event.dagster_event.asset_check_evaluation_data for r in records if r.event
+            ]
+            assert {e.partition for e in evaluations if e.passed} == {
+                "2026-03-01",
+                "2026-03-02",
+                "2026-03-03",
+            }, key
             assert all(e.passed for e in evaluations), key
 
 

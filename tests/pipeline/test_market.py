@@ -1,4 +1,6 @@
-"""A simulated donation market, found again by the pipeline; and a range run that makes each week's market before the next day."""
+"""A simulated donation market, found again by the pipeline; and a range run that makes each week's
+market before the next day.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +55,24 @@ def test_the_schedule_is_the_equilibrium_of_the_market() -> None:
     assert [len(each) for each in schedule.serving] == pytest.approx(now.serving, abs=2)
     assert [len(each) for each in schedule.watching] == schedule.market.viewers.tolist()
     assert sum(len(each) for each in schedule.watching) == 960
-    hours = {creator: [slot for slot in range(96) if creator in schedule.serving[slot]] for creator in schedule.serving[40].tolist()}
+    hours = {
+        creator: [slot for slot in range(96) if creator in schedule.serving[slot]]
+        for creator in schedule.serving[40].tolist()
+    }
     assert {len(slots) for slots in hours.values()} == {8}
     assert all(max(slots) - min(slots) in (7, 95) for slots in hours.values())
 
 
 def test_creators_stay_away_where_taking_part_costs_more_than_it_brings() -> None:
     made = Platform(
-        1, MONDAY, verified_share=0.3, bot_share=0.0, viewers=960, creators=96, videos=200, live=LiveMarket(opportunity_cost=3.0)
+        1,
+        MONDAY,
+        verified_share=0.3,
+        bot_share=0.0,
+        viewers=960,
+        creators=96,
+        videos=200,
+        live=LiveMarket(opportunity_cost=3.0),
     )
     assert schedule_of(made).truth.taking_part < 60
 
@@ -69,10 +81,16 @@ def test_every_creator_who_is_live_is_seen_and_given_to_once_a_quarter_hour() ->
     made = platform(viewers=120)  # fewer viewers than creators in most quarter hours
     tables = made.daily(MONDAY, made.sessions(MONDAY, 1))
     schedule = schedule_of(made)
-    pairs = sum(len(live) for live, here in zip(schedule.serving, schedule.watching, strict=True) if len(here))
+    pairs = sum(
+        len(live)
+        for live, here in zip(schedule.serving, schedule.watching, strict=True)
+        if len(here)
+    )
     assert tables["gifts"].num_rows == pairs
     assert tables["viewer_events"].num_rows == sum(
-        max(len(live), len(here)) for live, here in zip(schedule.serving, schedule.watching, strict=True) if len(here) and len(live)
+        max(len(live), len(here))
+        for live, here in zip(schedule.serving, schedule.watching, strict=True)
+        if len(here) and len(live)
     )
     assert min(tables["gifts"]["coins"].to_pylist()) >= 1
 
@@ -81,7 +99,9 @@ def test_every_creator_who_is_live_is_seen_and_given_to_once_a_quarter_hour() ->
 def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
     sizes = {"viewers": 2400, "creators": 240, "videos": 480, "bot_share": 0.0}
     clean = {"late_share": 0.0, "rotten_share": 0.0, "duplicate_share": 0.0}
-    truth = simulate(tmp_path / "landing", first_day=MONDAY, days=7, seed=3, live=LiveMarket(), **sizes, **clean).market
+    truth = simulate(
+        tmp_path / "landing", first_day=MONDAY, days=7, seed=3, live=LiveMarket(), **sizes, **clean
+    ).market
     assert truth is not None
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "hardened.toml").write_text(HALF)
@@ -89,9 +109,17 @@ def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
     home = Home.at(tmp_path)
     make_days(home, WEEK)
     with Warehouse(home).open() as con:
-        donation_market.make(Period(con, WEEK[-1], Warehouse(home), home.policies.in_force(MONDAY), first=MONDAY))
+        donation_market.make(
+            Period(con, WEEK[-1], Warehouse(home), home.policies.in_force(MONDAY), first=MONDAY)
+        )
         cursor = con.execute("FROM donation_market")
-        found = dict(zip([column[0] for column in cursor.description or ()], cursor.fetchall()[0], strict=True))
+        found = dict(
+            zip(
+                [column[0] for column in cursor.description or ()],
+                cursor.fetchall()[0],
+                strict=True,
+            )
+        )
     assert found["donation_source"] == "estimated"
     assert found["served"] == truth.window
     assert found["creators"] == truth.taking_part
@@ -101,7 +129,9 @@ def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
     assert found["b1_high"] - found["b1_low"] < 0.1
     assert found["c3_high"] - found["c3_low"] < 0.2
     assert math.isfinite(found["opportunity_cost_high"])
-    market = schedule_of(Platform(3, MONDAY, verified_share=0.35, live=LiveMarket(), **sizes)).market
+    market = schedule_of(
+        Platform(3, MONDAY, verified_share=0.35, live=LiveMarket(), **sizes)
+    ).market
     best = market.optimal_split()
     assert found["alpha_low"] <= best.alpha <= found["alpha_high"] <= found["upper_bound"] + 0.01
     assert found["alpha"] == pytest.approx(best.alpha, abs=0.02)
@@ -112,18 +142,35 @@ def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
 
 @pytest.mark.slow  # eight days and a week through Dagster
 def test_a_range_run_makes_the_market_of_a_week_before_the_days_it_pays(tmp_path: Path) -> None:
-    simulate(tmp_path / "landing", first_day=MONDAY, days=8, seed=5, events_per_day=500, viewers=200, creators=20, videos=60)
+    simulate(
+        tmp_path / "landing",
+        first_day=MONDAY,
+        days=8,
+        seed=5,
+        events_per_day=500,
+        viewers=200,
+        creators=20,
+        videos=60,
+    )
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "hardened.toml").write_text(
-        'name = "hardened"\neffective_from = 2020-01-01\n[coins]\nrevenue_floor = "market"\n'
-        "[market]\nwindow = 16\nlocations = 12\nopportunity_costs = [0.8]\ndeviation_costs = [10.0]\n"
+        'name = "hardened"\neffective_from = 2020-01-01\n[coins]\nrevenue_floor ='
+        ' "market"\n[market]\nwindow = 16\nlocations = 12\nopportunity_costs ='
+        " [0.8]\ndeviation_costs = [10.0]\n"
     )
     (tmp_path / "settings.toml").write_text(SETTINGS)
-    result = CliRunner().invoke(main, ["--home", str(tmp_path), "run", "--from", "2026-03-02", "--to", "2026-03-09", "--json"])
+    result = CliRunner().invoke(
+        main,
+        ["--home", str(tmp_path), "run", "--from", "2026-03-02", "--to", "2026-03-09", "--json"],
+    )
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
-    assert len(said["runs"]) == 4  # the days of the week, its market, the day after, the market of the week that begins with it
+    assert (
+        len(said["runs"]) == 4
+    )  # the days of the week, its market, the day after, the market of the week that begins with it
     assert {period["state"] for period in said["periods"]} == {"made"}
     assert {day["state"] for day in said["days"]} == {"complete"}
     home = Home.at(tmp_path)
-    assert rows(home, "SELECT floor_source, count(*) FROM coin_solutions GROUP BY ALL ORDER BY ALL") == [("fallback", 7), ("market", 1)]
+    assert rows(
+        home, "SELECT floor_source, count(*) FROM coin_solutions GROUP BY ALL ORDER BY ALL"
+    ) == [("fallback", 7), ("market", 1)]

@@ -1,4 +1,6 @@
-"""The ad pool: reference answers, the document's special cases, optimality against CVXPY, and the rules at the edges."""
+"""The ad pool: reference answers, the document's special cases, optimality against CVXPY, and the
+rules at the edges.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,12 @@ def value(payout, pool, share, alpha, lambda_fair, lambda_eff, objective) -> flo
 def random_problem(rng: np.random.Generator, n: int) -> dict[str, Any]:
     """A feasible problem: bounds drawn around an interior point."""
     pool = 10.0 ** rng.uniform(-3, 9)
-    share = [rng.random(n), rng.pareto(1.1, n) + 1e-9, 10.0 ** rng.uniform(-12, 0, n), rng.integers(1, 4, n).astype(float)][rng.integers(4)]
+    share = [
+        rng.random(n),
+        rng.pareto(1.1, n) + 1e-9,
+        10.0 ** rng.uniform(-12, 0, n),
+        rng.integers(1, 4, n).astype(float),
+    ][rng.integers(4)]
     inside = pool * rng.dirichlet(np.ones(n))
     eff = float(rng.choice([0.0, 0.5, 0.9, 0.99999, rng.random()]))
     return {
@@ -66,7 +73,7 @@ def random_problem(rng: np.random.Generator, n: int) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------------------------ reference answers
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -95,7 +102,7 @@ def test_multiplier_is_the_worth_of_the_normalised_pool():
     assert 1 / solve(case, "blend").multiplier == pytest.approx(case["blend"]["mult"], rel=1e-14)
 
 
-# ------------------------------------------------------------------------------------------------- what the document promises
+# -------------------------------------------------------------------------------------------------
 
 
 def test_blend_with_efficiency_alone_pays_by_share():
@@ -108,15 +115,21 @@ def test_blend_with_efficiency_alone_pays_by_share():
 @pytest.mark.parametrize("alpha", [0.3, 0.5, 1.0])
 def test_fairness_alone_pays_by_weight(objective, alpha):
     share = np.random.default_rng(2).pareto(1.2, 1000)
-    found = allocate_pool(500.0, share, alpha=alpha, lambda_fair=1.0, lambda_eff=0.0, objective=objective)
-    np.testing.assert_allclose(found.payout, 500.0 * share**alpha / np.sum(share**alpha), rtol=1e-12)
+    found = allocate_pool(
+        500.0, share, alpha=alpha, lambda_fair=1.0, lambda_eff=0.0, objective=objective
+    )
+    np.testing.assert_allclose(
+        found.payout, 500.0 * share**alpha / np.sum(share**alpha), rtol=1e-12
+    )
 
 
 def test_linear_knob_does_little_and_then_jumps():
     share = np.random.default_rng(3).pareto(1.2, 20_000)
 
     def top_percent(eff: float, objective: str) -> float:
-        payout = allocate_pool(1.0, share, lambda_fair=1 - eff, lambda_eff=eff, objective=objective).payout
+        payout = allocate_pool(
+            1.0, share, lambda_fair=1 - eff, lambda_eff=eff, objective=objective
+        ).payout
         return float(np.sort(payout)[-200:].sum())
 
     linear = [top_percent(eff, "linear") for eff in (0.0, 0.5, 0.9, 1.0)]
@@ -127,14 +140,22 @@ def test_linear_knob_does_little_and_then_jumps():
 
 
 def test_caps_below_the_multiplier_pole_are_paid_in_full():
-    # nu <= lambda_eff s for the first row: a literal clip of the negative quotient would leave it unpaid
-    found = allocate_pool(100.0, [98.0, 1.0, 1.0], lambda_fair=0.01, lambda_eff=0.99, objective="linear", cap=[30.0, 40.0, 50.0])
+    # nu <= lambda_eff s for the first row: a literal clip of the negative quotient would leave it
+    # unpaid
+    found = allocate_pool(
+        100.0,
+        [98.0, 1.0, 1.0],
+        lambda_fair=0.01,
+        lambda_eff=0.99,
+        objective="linear",
+        cap=[30.0, 40.0, 50.0],
+    )
     assert found.payout[0] == 30.0
     assert found.payout.sum() == pytest.approx(100.0, rel=1e-15)
     assert found.multiplier < 0.99 * 0.98
 
 
-# --------------------------------------------------------------------------------------------------------------- optimality
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -151,11 +172,17 @@ def test_objective_against_cvxpy(objective, seed):
     else:
         a, b = problem["lambda_fair"] * w / w.sum() + problem["lambda_eff"] * s, 0 * s
     y = cvxpy.Variable(s.size)
-    bounds = [cvxpy.sum(y) == 1, y >= floor / pool, y[np.isfinite(cap)] <= cap[np.isfinite(cap)] / pool]
+    bounds = [
+        cvxpy.sum(y) == 1,
+        y >= floor / pool,
+        y[np.isfinite(cap)] <= cap[np.isfinite(cap)] / pool,
+    ]
     model = cvxpy.Problem(cvxpy.Maximize(a @ cvxpy.log(y) + b @ y), bounds)
     model.solve(solver="CLARABEL", tol_feas=1e-11, tol_gap_abs=1e-11, tol_gap_rel=1e-11)
     knobs = {name: problem[name] for name in ("alpha", "lambda_fair", "lambda_eff")}
-    assert value(found.payout, pool, s, objective=objective, **knobs) == pytest.approx(model.value, rel=1e-8, abs=1e-8)
+    assert value(found.payout, pool, s, objective=objective, **knobs) == pytest.approx(
+        model.value, rel=1e-8, abs=1e-8
+    )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -164,12 +191,18 @@ def test_no_pair_of_videos_can_trade_for_the_better(objective, seed):
     rng = np.random.default_rng([seed, 11])
     problem = random_problem(rng, 6)
     found = allocate_pool(**problem, objective=objective)
-    knobs = {name: problem[name] for name in ("pool", "share", "alpha", "lambda_fair", "lambda_eff")}
+    knobs = {
+        name: problem[name] for name in ("pool", "share", "alpha", "lambda_fair", "lambda_eff")
+    }
     best = value(found.payout, objective=objective, **knobs)
     for giver in range(6):
         for taker in range(6):
             moved = found.payout.copy()
-            amount = 1e-3 * min(moved[giver] - problem["floor"][giver], problem["cap"][taker] - moved[taker], moved[giver])
+            amount = 1e-3 * min(
+                moved[giver] - problem["floor"][giver],
+                problem["cap"][taker] - moved[taker],
+                moved[giver],
+            )
             if giver == taker or amount <= 0:
                 continue
             moved[giver] -= amount
@@ -182,7 +215,9 @@ def test_no_pair_of_videos_can_trade_for_the_better(objective, seed):
 def test_linear_tends_to_its_linear_program(eff, seed):
     rng = np.random.default_rng([seed, 13])
     share, cap = rng.random(50), rng.uniform(1, 4, 50)
-    near = allocate_pool(40.0, share, lambda_fair=1 - eff, lambda_eff=eff, objective="linear", cap=cap)
+    near = allocate_pool(
+        40.0, share, lambda_fair=1 - eff, lambda_eff=eff, objective="linear", cap=cap
+    )
     limit = allocate_pool(40.0, share, lambda_fair=0.0, lambda_eff=eff, objective="linear", cap=cap)
     assert near.residual < 1e-13
     s = share / share.sum()
@@ -191,14 +226,25 @@ def test_linear_tends_to_its_linear_program(eff, seed):
 
 
 def test_linear_program_shares_its_last_level_equally():
-    found = allocate_pool(10.0, [3, 2, 2, 2, 1], lambda_fair=0.0, lambda_eff=1.0, objective="linear", cap=[4, 1, 9, 9, 9])
+    found = allocate_pool(
+        10.0,
+        [3, 2, 2, 2, 1],
+        lambda_fair=0.0,
+        lambda_eff=1.0,
+        objective="linear",
+        cap=[4, 1, 9, 9, 9],
+    )
     np.testing.assert_allclose(found.payout, [4, 1, 2.5, 2.5, 0], rtol=1e-15)
     assert found.residual == 0
 
 
-# ------------------------------------------------------------------------------------------------------------- properties
+# --------------------------------------------------------------------------------------------------
 
-amounts = st.lists(st.one_of(st.just(0.0), st.floats(1e-12, 1.0), st.floats(1e-300, 1e-200)), min_size=1, max_size=30)
+amounts = st.lists(
+    st.one_of(st.just(0.0), st.floats(1e-12, 1.0), st.floats(1e-300, 1e-200)),
+    min_size=1,
+    max_size=30,
+)
 knobs = st.fixed_dictionaries(
     {
         "alpha": st.floats(0.01, 1.0),
@@ -218,7 +264,13 @@ def bounded(draw) -> dict[str, Any]:
     inside *= pool / inside.sum()
     low = draw(st.lists(st.sampled_from([0.0, 0.3, 0.999999, 1.0]), min_size=n, max_size=n))
     high = draw(st.lists(st.sampled_from([1.0, 1.000001, 3.0, math.inf]), min_size=n, max_size=n))
-    return {"pool": pool, "share": np.array(share), "floor": inside * low, "cap": inside * high, **draw(knobs)}
+    return {
+        "pool": pool,
+        "share": np.array(share),
+        "floor": inside * low,
+        "cap": inside * high,
+        **draw(knobs),
+    }
 
 
 OVERFLOWING_SLOPE = {
@@ -251,15 +303,23 @@ def test_order_of_rows_does_not_matter(problem, random):
     random.shuffle(order)
     moved = {name: x[order] if isinstance(x, np.ndarray) else x for name, x in problem.items()}
     expected = allocate_pool(**problem).payout[order]
-    np.testing.assert_allclose(allocate_pool(**moved).payout, expected, rtol=1e-6, atol=1e-12 * problem["pool"])
+    np.testing.assert_allclose(
+        allocate_pool(**moved).payout, expected, rtol=1e-6, atol=1e-12 * problem["pool"]
+    )
 
 
 @settings(max_examples=100, deadline=None)
 @given(bounded(), st.sampled_from([2.0**-20, 3.0, 1e6]))
 def test_scaling_the_money_scales_the_payout(problem, k):
-    scaled = problem | {"pool": k * problem["pool"], "floor": k * problem["floor"], "cap": k * problem["cap"]}
+    scaled = problem | {
+        "pool": k * problem["pool"],
+        "floor": k * problem["floor"],
+        "cap": k * problem["cap"],
+    }
     expected = k * allocate_pool(**problem).payout
-    np.testing.assert_allclose(allocate_pool(**scaled).payout, expected, rtol=1e-6, atol=1e-12 * scaled["pool"])
+    np.testing.assert_allclose(
+        allocate_pool(**scaled).payout, expected, rtol=1e-6, atol=1e-12 * scaled["pool"]
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -269,9 +329,13 @@ def test_a_video_without_views_changes_nobody_s_pay(problem):
     before = allocate_pool(**problem)
     assume(before.multiplier > 0)
     new = {"share": 0.0, "floor": 0.0, "cap": math.inf}
-    grown = allocate_pool(**problem | {name: np.append(problem[name], x) for name, x in new.items()})
+    grown = allocate_pool(
+        **problem | {name: np.append(problem[name], x) for name, x in new.items()}
+    )
     assert grown.payout[-1] <= 1e-13 * problem["pool"]
-    np.testing.assert_allclose(grown.payout[:-1], before.payout, rtol=1e-9, atol=1e-13 * problem["pool"])
+    np.testing.assert_allclose(
+        grown.payout[:-1], before.payout, rtol=1e-9, atol=1e-13 * problem["pool"]
+    )
 
 
 @settings(max_examples=100, deadline=None)
@@ -288,12 +352,17 @@ def test_more_views_of_one_s_own_never_lower_one_s_pay(problem, data):
     """All else equal: so neither does a better quality, which enters as effective views."""
     row = data.draw(st.integers(0, problem["share"].size - 1))
     share = problem["share"].copy()
-    share[row] = max(share[row] * data.draw(st.sampled_from([1.0001, 1.5, 100.0])), data.draw(st.sampled_from([0.0, 1e-9, 0.5])))
-    before, after = (allocate_pool(**problem | {"share": x}).payout[row] for x in (problem["share"], share))
+    share[row] = max(
+        share[row] * data.draw(st.sampled_from([1.0001, 1.5, 100.0])),
+        data.draw(st.sampled_from([0.0, 1e-9, 0.5])),
+    )
+    before, after = (
+        allocate_pool(**problem | {"share": x}).payout[row] for x in (problem["share"], share)
+    )
     assert after >= before * (1 - 1e-9) - 1e-12 * problem["pool"]
 
 
-# ------------------------------------------------------------------------------------------------------------------ edges
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -307,20 +376,28 @@ def test_bounds_that_add_up_to_the_pool_are_the_answer(objective):
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_a_cap_of_zero_takes_a_row_out_of_the_problem(objective):
-    found = allocate_pool(90.0, [5.0, 1.0, 4.0, 2.0], objective=objective, cap=[math.inf, 0.0, math.inf, 33.0])
-    without = allocate_pool(90.0, [5.0, 4.0, 2.0], objective=objective, cap=[math.inf, math.inf, 33.0])
+    found = allocate_pool(
+        90.0, [5.0, 1.0, 4.0, 2.0], objective=objective, cap=[math.inf, 0.0, math.inf, 33.0]
+    )
+    without = allocate_pool(
+        90.0, [5.0, 4.0, 2.0], objective=objective, cap=[math.inf, math.inf, 33.0]
+    )
     assert found.payout[1] == 0
     np.testing.assert_array_equal(np.delete(found.payout, 1), without.payout)
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_no_share_at_all_is_an_equal_split_within_bounds(objective):
-    found = allocate_pool(10.0, [0, 0, 0, 0], objective=objective, floor=[4, 0, 0, 0], cap=[9, 1, 9, 9])
+    found = allocate_pool(
+        10.0, [0, 0, 0, 0], objective=objective, floor=[4, 0, 0, 0], cap=[9, 1, 9, 9]
+    )
     np.testing.assert_allclose(found.payout, [4, 1, 2.5, 2.5], rtol=1e-15)
 
 
 def test_equal_videos_are_paid_equally():
-    found = allocate_pool(7.0, np.ones(1000), objective="linear", lambda_fair=1e-5, lambda_eff=0.99999, cap=0.0071)
+    found = allocate_pool(
+        7.0, np.ones(1000), objective="linear", lambda_fair=1e-5, lambda_eff=0.99999, cap=0.0071
+    )
     np.testing.assert_allclose(found.payout, 0.007, rtol=1e-13)
 
 

@@ -1,4 +1,6 @@
-"""Pools under rules: the dual search against CVXPY and the plain pool, its certificate, and contradictions against brute force."""
+"""Pools under rules: the dual search against CVXPY and the plain pool, its certificate, and
+contradictions against brute force.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +24,20 @@ from solvers.certificate import certify_pool
 OBJECTIVES = ("linear", "blend")
 
 
-def random_problem(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], list[Rule | EachAtMost]]:
+def random_problem(
+    rng: np.random.Generator, n: int
+) -> tuple[dict[str, Any], list[Rule | EachAtMost]]:
     """A feasible pool and rules, drawn around an interior point."""
     pool = 10.0 ** rng.uniform(-3, 9)
     inside = rng.dirichlet(np.ones(n))
     eff = float(rng.choice([0.0, 0.5, 0.9, rng.random()]))
     problem = {
         "pool": pool,
-        "share": [rng.random(n) + 1e-3, rng.pareto(1.1, n) + 1e-3, rng.integers(1, 4, n).astype(float)][rng.integers(3)],
+        "share": [
+            rng.random(n) + 1e-3,
+            rng.pareto(1.1, n) + 1e-3,
+            rng.integers(1, 4, n).astype(float),
+        ][rng.integers(3)],
         "alpha": float(rng.uniform(0.1, 1)),
         "lambda_fair": 1 - eff,
         "lambda_eff": eff,
@@ -41,7 +49,11 @@ def random_problem(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], li
     for i in range(rng.integers(1, 6)):
         kind = rng.integers(5)
         if kind < 3:
-            members = rng.random(n) < rng.choice([0.2, 0.5, 0.9]) if kind < 2 else rng.choice([0.0, 1.0, 2.0, -0.5], n)
+            members = (
+                rng.random(n) < rng.choice([0.2, 0.5, 0.9])
+                if kind < 2
+                else rng.choice([0.0, 1.0, 2.0, -0.5], n)
+            )
             total, width = float(members @ inside), float(rng.choice([0.01, 0.1, 0.5]))
             minimum = total - width * abs(total) if rng.random() < 0.6 else None
             maximum = total + width * abs(total) if minimum is None or rng.random() < 0.3 else None
@@ -50,7 +62,13 @@ def random_problem(rng: np.random.Generator, n: int) -> tuple[dict[str, Any], li
             rules.append(EachAtMost(f"unit {i}", float(inside.max() * rng.uniform(1.01, 1.5))))
         else:
             groups = rng.integers(0, max(2, n // 3), n)
-            rules.append(EachAtMost(f"group {i}", float(np.bincount(groups, inside).max() * rng.uniform(1.01, 1.5)), groups))
+            rules.append(
+                EachAtMost(
+                    f"group {i}",
+                    float(np.bincount(groups, inside).max() * rng.uniform(1.01, 1.5)),
+                    groups,
+                )
+            )
     return problem, rules
 
 
@@ -77,12 +95,17 @@ def best_value(problem: dict[str, Any], rules: list[Rule | EachAtMost]) -> float
         elif rule.groups is None:
             bounds.append(z <= n * rule.maximum)
         else:
-            bounds += [(np.asarray(rule.groups) == g).astype(float) @ z <= n * rule.maximum for g in np.unique(rule.groups)]
+            bounds += [
+                (np.asarray(rule.groups) == g).astype(float) @ z <= n * rule.maximum
+                for g in np.unique(rule.groups)
+            ]
     model = cvxpy.Problem(cvxpy.Maximize(a @ cvxpy.log(z / n) + b @ z / n), bounds)
-    return float(model.solve(solver="CLARABEL", tol_feas=1e-10, tol_gap_abs=1e-10, tol_gap_rel=1e-10))
+    return float(
+        model.solve(solver="CLARABEL", tol_feas=1e-10, tol_gap_abs=1e-10, tol_gap_rel=1e-10)
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------------ the answers
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -120,7 +143,9 @@ def test_a_model_serves_every_pool_of_its_shape():
         share, rule = rng.random(20), Rule("small", rules[0].members, minimum=minimum)
         found = allocate_with_rules(100.0, share, [rule], model=model)
         assert found.solver == "CLARABEL"
-        np.testing.assert_allclose(found.payout, allocate_with_rules(100.0, share, [rule]).payout, rtol=1e-3)
+        np.testing.assert_allclose(
+            found.payout, allocate_with_rules(100.0, share, [rule]).payout, rtol=1e-3
+        )
     with pytest.raises(ValueError, match="other memberships"):
         allocate_with_rules(100.0, share, [Rule("small", share > 0.9, minimum=0.5)], model=model)
 
@@ -130,7 +155,11 @@ def test_rules_that_do_not_bind_change_nothing(seed):
     rng = np.random.default_rng([seed, 4])
     problem, _ = random_problem(rng, 25)
     plain = allocate_pool(**problem)
-    y, members, groups = plain.payout / problem["pool"], rng.random(25) < 0.5, rng.integers(0, 5, 25)
+    y, members, groups = (
+        plain.payout / problem["pool"],
+        rng.random(25) < 0.5,
+        rng.integers(0, 5, 25),
+    )
     part = float(y[members].sum())
     rules = [
         Rule("group", members, 0.99 * part, 1.01 * part),
@@ -146,10 +175,14 @@ def test_rules_that_do_not_bind_change_nothing(seed):
 
 def test_a_binding_minimum_by_hand():
     # inside and outside the group payouts keep the proportions of the weights, 1 : 2 : 4
-    found = allocate_with_rules(100.0, [1, 4, 16], [Rule("small", [True, True, False], minimum=0.6)], lambda_eff=0.0)
+    found = allocate_with_rules(
+        100.0, [1, 4, 16], [Rule("small", [True, True, False], minimum=0.6)], lambda_eff=0.0
+    )
     np.testing.assert_allclose(found.payout, [20, 40, 40], rtol=1e-12)
     # d/dm of (3/7 log m + 4/7 log(1 - m)) / 2
-    assert found.rule_multipliers["small"] == pytest.approx(0.5 * (3 / 7 / 0.6 - 4 / 7 / 0.4), rel=1e-9)
+    assert found.rule_multipliers["small"] == pytest.approx(
+        0.5 * (3 / 7 / 0.6 - 4 / 7 / 0.4), rel=1e-9
+    )
     assert found.multiplier == pytest.approx(0.5 * 4 / 7 / 0.4, rel=1e-9)
 
 
@@ -163,15 +196,26 @@ def test_multipliers_are_slopes_of_the_best_value(seed):
     part, top = float(y[members].sum()) * 1.3, float(np.bincount(groups, y).max()) * 0.9
 
     def best(part: float, top: float) -> Any:
-        rules = [Rule("group", members, minimum=part), EachAtMost("groups", top, groups), EachAtMost("units", 1.2 * float(y.max()))]
+        rules = [
+            Rule("group", members, minimum=part),
+            EachAtMost("groups", top, groups),
+            EachAtMost("units", 1.2 * float(y.max())),
+        ]
         found = allocate_with_rules(1.0, share, rules, alpha=0.5, lambda_fair=1.0, lambda_eff=0.0)
-        return found.rule_multipliers, certify_pool(found.payout, 1.0, share, lambda_fair=1.0, lambda_eff=0.0).value
+        return (
+            found.rule_multipliers,
+            certify_pool(found.payout, 1.0, share, lambda_fair=1.0, lambda_eff=0.0).value,
+        )
 
     multipliers = best(part, top)[0]
     assert multipliers["group"] < 0
     step = 1e-6
-    assert multipliers["group"] == pytest.approx((best(part + step, top)[1] - best(part - step, top)[1]) / (2 * step), rel=1e-3, abs=1e-6)
-    assert multipliers["groups"] == pytest.approx((best(part, top + step)[1] - best(part, top - step)[1]) / (2 * step), rel=1e-3, abs=1e-6)
+    assert multipliers["group"] == pytest.approx(
+        (best(part + step, top)[1] - best(part - step, top)[1]) / (2 * step), rel=1e-3, abs=1e-6
+    )
+    assert multipliers["groups"] == pytest.approx(
+        (best(part, top + step)[1] - best(part, top - step)[1]) / (2 * step), rel=1e-3, abs=1e-6
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -185,12 +229,24 @@ def test_order_and_currency_do_not_matter(seed, k):
     moved: list[Rule | EachAtMost] = []
     for rule in rules:
         if isinstance(rule, Rule):
-            moved.append(Rule(rule.name, np.asarray(rule.members)[order], rule.minimum, rule.maximum))
+            moved.append(
+                Rule(rule.name, np.asarray(rule.members)[order], rule.minimum, rule.maximum)
+            )
         else:
-            moved.append(EachAtMost(rule.name, rule.maximum, None if rule.groups is None else np.asarray(rule.groups)[order].astype(str)))
-    changed = {name: x[order] if isinstance(x, np.ndarray) else x for name, x in (problem | money).items()}
+            moved.append(
+                EachAtMost(
+                    rule.name,
+                    rule.maximum,
+                    None if rule.groups is None else np.asarray(rule.groups)[order].astype(str),
+                )
+            )
+    changed = {
+        name: x[order] if isinstance(x, np.ndarray) else x for name, x in (problem | money).items()
+    }
     expected, found = solve(problem, rules), solve(changed, moved)
-    np.testing.assert_allclose(found.payout, k * expected.payout[order], rtol=1e-5, atol=1e-9 * changed["pool"])
+    np.testing.assert_allclose(
+        found.payout, k * expected.payout[order], rtol=1e-5, atol=1e-9 * changed["pool"]
+    )
 
 
 @settings(max_examples=40, deadline=None)
@@ -201,24 +257,48 @@ def test_a_unit_without_share_changes_nobody_s_pay(seed):
     new: list[Rule | EachAtMost] = []
     for rule in rules:
         if isinstance(rule, Rule):
-            new.append(Rule(rule.name, np.append(np.asarray(rule.members, dtype=float), 0.0), rule.minimum, rule.maximum))
+            new.append(
+                Rule(
+                    rule.name,
+                    np.append(np.asarray(rule.members, dtype=float), 0.0),
+                    rule.minimum,
+                    rule.maximum,
+                )
+            )
         else:
-            new.append(EachAtMost(rule.name, rule.maximum, None if rule.groups is None else np.append(rule.groups, -1)))
+            new.append(
+                EachAtMost(
+                    rule.name,
+                    rule.maximum,
+                    None if rule.groups is None else np.append(rule.groups, -1),
+                )
+            )
     before = solve(problem, rules)
     # worth more than nothing: an idle unit would take money that costs the others value
     price = before.multiplier
-    grown = solve(problem | {"share": np.append(problem["share"], 0.0), "floor": np.append(problem["floor"], 0.0),
-                             "cap": np.append(problem["cap"], math.inf if price > 0 else 0.0)}, new)  # fmt: skip
+    grown = solve(
+        problem
+        | {
+            "share": np.append(problem["share"], 0.0),
+            "floor": np.append(problem["floor"], 0.0),  # fmt: skip
+            "cap": np.append(problem["cap"], math.inf if price > 0 else 0.0),
+        },
+        new,
+    )
     assert grown.payout[-1] <= 1e-9 * problem["pool"]
-    np.testing.assert_allclose(grown.payout[:-1], before.payout, rtol=1e-5, atol=1e-9 * problem["pool"])
+    np.testing.assert_allclose(
+        grown.payout[:-1], before.payout, rtol=1e-5, atol=1e-9 * problem["pool"]
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ edges
+# --------------------------------------------------------------------------------------------------
 
 
 def test_units_without_share_where_a_rule_leaves_nobody_else():
     new = [False, False, True, True, True]
-    found = allocate_with_rules(100.0, [3, 1, 0, 0, 0], [Rule("new", new, minimum=0.3)], cap=[math.inf] * 4 + [4.0])
+    found = allocate_with_rules(
+        100.0, [3, 1, 0, 0, 0], [Rule("new", new, minimum=0.3)], cap=[math.inf] * 4 + [4.0]
+    )
     np.testing.assert_allclose(found.payout[2:], [13, 13, 4], rtol=1e-5)
     np.testing.assert_allclose(found.payout[:2], allocate_pool(70.0, [3, 1]).payout, rtol=1e-9)
     assert found.gap < 1e-9
@@ -226,14 +306,25 @@ def test_units_without_share_where_a_rule_leaves_nobody_else():
 
 
 def test_rules_that_leave_a_unit_with_share_nothing():
-    rules: list[Rule | EachAtMost] = [Rule("pair", [True, True, False], maximum=0.6), Rule("one", [False, True, False], minimum=0.6)]
-    with pytest.raises(ArithmeticError, match=r"leave a unit with share nothing|no solver of the model"):
+    rules: list[Rule | EachAtMost] = [
+        Rule("pair", [True, True, False], maximum=0.6),
+        Rule("one", [False, True, False], minimum=0.6),
+    ]
+    with pytest.raises(
+        ArithmeticError, match=r"leave a unit with share nothing|no solver of the model"
+    ):
         allocate_with_rules(1.0, [1, 1, 1], rules)
 
 
 def test_linear_program_with_rules():
     found = allocate_with_rules(
-        10.0, [5, 3, 2, 1], [Rule("last", [0, 0, 1, 1], minimum=0.3)], lambda_fair=0.0, lambda_eff=1.0, objective="linear", cap=6
+        10.0,
+        [5, 3, 2, 1],
+        [Rule("last", [0, 0, 1, 1], minimum=0.3)],
+        lambda_fair=0.0,
+        lambda_eff=1.0,
+        objective="linear",
+        cap=6,
     )
     np.testing.assert_allclose(found.payout, [6, 1, 3, 0], atol=1e-9)
     assert found.solver == "HIGHS"
@@ -244,7 +335,9 @@ def test_nobody_over_three_percent_is_a_cap():
     share = np.random.default_rng(8).pareto(1.1, 500) + 0.01
     found = allocate_with_rules(100.0, share, [EachAtMost("nobody", 0.03)])
     assert found.solver == "closed form"
-    np.testing.assert_allclose(found.payout, allocate_pool(100.0, share, cap=3.0).payout, rtol=1e-13)
+    np.testing.assert_allclose(
+        found.payout, allocate_pool(100.0, share, cap=3.0).payout, rtol=1e-13
+    )
     assert (found.payout == 3.0).sum() > 1
     assert found.rule_multipliers["nobody"] > 0
 
@@ -252,7 +345,11 @@ def test_nobody_over_three_percent_is_a_cap():
 def test_many_groups_at_their_maximum():
     rng = np.random.default_rng(9)
     share, groups = rng.pareto(1.5, 5000) + 0.1, rng.integers(0, 500, 5000)
-    found = allocate_with_rules(1.0, share, [EachAtMost("creators", 0.0021, groups), Rule("small", share < 0.5, minimum=0.6)])
+    found = allocate_with_rules(
+        1.0,
+        share,
+        [EachAtMost("creators", 0.0021, groups), Rule("small", share < 0.5, minimum=0.6)],
+    )
     totals = np.bincount(groups, found.payout)
     assert (totals > 0.0021 * (1 - 1e-9)).sum() > 200
     assert totals.max() <= 0.0021 * (1 + 1e-12)
@@ -264,7 +361,13 @@ def test_nearly_a_linear_program():
     rng = np.random.default_rng(10)
     share, members = rng.random(50), rng.random(50) < 0.4
     found = allocate_with_rules(
-        1.0, share, [Rule("group", members, minimum=0.7)], lambda_fair=1e-9, lambda_eff=1.0, objective="linear", cap=0.2
+        1.0,
+        share,
+        [Rule("group", members, minimum=0.7)],
+        lambda_fair=1e-9,
+        lambda_eff=1.0,
+        objective="linear",
+        cap=0.2,
     )
     assert found.gap < 1e-9
     assert found.residual < 1e-12
@@ -283,7 +386,10 @@ def test_empty_pool_and_same_rule_twice():
 def test_the_certificate_refuses_an_answer_that_was_moved(factor):
     rng = np.random.default_rng(11)
     share = rng.random(20) + 0.1
-    rules: list[Rule | EachAtMost] = [Rule("small", share < 0.4, minimum=0.5), EachAtMost("nobody", 0.1)]
+    rules: list[Rule | EachAtMost] = [
+        Rule("small", share < 0.4, minimum=0.5),
+        EachAtMost("nobody", 0.1),
+    ]
     payout = allocate_with_rules(1.0, share, rules).payout
     assert certify_pool(payout, 1.0, share, rules=rules).gap < 1e-12
     small = share < 0.4
@@ -296,7 +402,7 @@ def test_the_certificate_refuses_an_answer_that_was_moved(factor):
     assert certify_pool(payout, 1.0, share, rules=rules).gap > 1e-6
 
 
-# ------------------------------------------------------------------------------------------------------------------- contradictions
+# --------------------------------------------------------------------------------------------------
 
 
 def feasible(kept: tuple[tuple[str, Any], ...], n: int) -> bool:
@@ -366,29 +472,56 @@ SMALL = [True, True, True, False, False]
         (
             [Rule("small", SMALL, minimum=0.4), Rule("large", [not x for x in SMALL], minimum=0.7)],
             {},
-            "the pool of 100 is paid out; rule 'small': at least 0.4 of the pool (40); rule 'large': at least 0.7 of the pool (70)",
+            (
+                "the pool of 100 is paid out; rule 'small': at least 0.4 of the pool (40); rule"
+                " 'large': at least 0.7 of the pool (70)"
+            ),
         ),
-        ([Rule("small", SMALL, minimum=30)], {}, "the pool of 100 is paid out; rule 'small': at least 30 of the pool (3000)"),
-        ([Rule("nobody there", [False] * 5, minimum=0.1)], {}, "rule 'nobody there': at least 0.1 of the pool (10), and it has no members"),
+        (
+            [Rule("small", SMALL, minimum=30)],
+            {},
+            "the pool of 100 is paid out; rule 'small': at least 30 of the pool (3000)",
+        ),
+        (
+            [Rule("nobody there", [False] * 5, minimum=0.1)],
+            {},
+            "rule 'nobody there': at least 0.1 of the pool (10), and it has no members",
+        ),
         (
             [Rule("small", SMALL, minimum=0.4, maximum=0.2)],
             {},
-            "rule 'small': at least 0.4 of the pool (40); rule 'small': at most 0.2 of the pool (20)",
+            (
+                "rule 'small': at least 0.4 of the pool (40); rule 'small': at most 0.2 of the pool"
+                " (20)"
+            ),
         ),
         (
             [EachAtMost("nobody", 0.15)],
             {},
-            "the pool of 100 is paid out; rule 'nobody': each unit at most 0.15 of the pool (15), together at most 75",
+            (
+                "the pool of 100 is paid out; rule 'nobody': each unit at most 0.15 of the pool"
+                " (15), together at most 75"
+            ),
         ),
         (
             [EachAtMost("creators", 0.3, list("aabbc"))],
             {},
-            "the pool of 100 is paid out; rule 'creators': each group at most 0.3 of the pool (30), and there are 3",
+            (
+                "the pool of 100 is paid out; rule 'creators': each group at most 0.3 of the pool"
+                " (30), and there are 3"
+            ),
         ),
         (
-            [Rule("small", SMALL, minimum=0.5), EachAtMost("nobody", 0.03), Rule("other", SMALL, maximum=0.9)],
+            [
+                Rule("small", SMALL, minimum=0.5),
+                EachAtMost("nobody", 0.03),
+                Rule("other", SMALL, maximum=0.9),
+            ],
             {},
-            "the pool of 100 is paid out; rule 'nobody': each unit at most 0.03 of the pool (3), together at most 15",
+            (
+                "the pool of 100 is paid out; rule 'nobody': each unit at most 0.03 of the pool"
+                " (3), together at most 15"
+            ),
         ),
         (
             [Rule("small", SMALL, minimum=0.5)],
@@ -400,11 +533,18 @@ SMALL = [True, True, True, False, False]
             {"floor": [5, 5, 5, 0, 0]},
             "the floors, so 'small' at least 15; rule 'small': at most 0.1 of the pool (10)",
         ),
-        ([Rule("small", SMALL, maximum=0.9)], {"floor": 30}, "the pool of 100 is paid out; the floors, together at least 150"),
+        (
+            [Rule("small", SMALL, maximum=0.9)],
+            {"floor": 30},
+            "the pool of 100 is paid out; the floors, together at least 150",
+        ),
         (
             [EachAtMost("nobody", 0.25)],
             {"floor": [30, 0, 0, 0, 0]},
-            "the floors, 30 for row 0; rule 'nobody': each unit at most 0.25 of the pool (25), 25 for row 0",
+            (
+                "the floors, 30 for row 0; rule 'nobody': each unit at most 0.25 of the pool (25),"
+                " 25 for row 0"
+            ),
         ),
     ],
 )

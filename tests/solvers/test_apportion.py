@@ -52,16 +52,21 @@ def test_reference_answers(case):
     if len({x - math.floor(x) for x in shares}) == len(shares):
         assert paid.tolist() == case["paid"]
     else:
-        # which of two equal remainders is served depends on the hash: the pay per remainder does not
+        # which of two equal remainders is served depends on the hash: the pay per remainder does
+        # not
         assert sorted(paid.tolist()) == sorted(case["paid"])
 
 
-# ------------------------------------------------------------------------------------------------------------- exactness
+# --------------------------------------------------------------------------------------------------
 
 numbers = st.one_of(
     st.lists(st.floats(0, 1e12), min_size=1, max_size=12),
     st.lists(st.floats(0, 1e300, allow_subnormal=True), min_size=1, max_size=12),
-    st.lists(st.sampled_from([0.0, 5e-324, 1e-300, 1e-30, 1.0, 1 + 2**-52, 1.5, 3.0, 1e17, 1e300]), min_size=1, max_size=12),
+    st.lists(
+        st.sampled_from([0.0, 5e-324, 1e-300, 1e-30, 1.0, 1 + 2**-52, 1.5, 3.0, 1e17, 1e300]),
+        min_size=1,
+        max_size=12,
+    ),
     st.lists(st.integers(0, 12), min_size=1, max_size=12),
     st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=12),
     st.lists(st.integers(0, 40).map(lambda k: k / 8), min_size=1, max_size=12),
@@ -83,7 +88,9 @@ def test_exactly_the_largest_remainders(amounts, total, random):
 @given(numbers, st.integers(1, 4), st.integers(-1, 1))
 def test_totals_near_the_sum_of_the_amounts(amounts, multiple, off):
     total = max(0, min(MOST, math.floor(multiple * sum(Fraction(x) for x in amounts)) + off))
-    assert apportion(amounts, total).tolist() == by_definition(amounts, total, list(range(len(amounts))))
+    assert apportion(amounts, total).tolist() == by_definition(
+        amounts, total, list(range(len(amounts)))
+    )
 
 
 @settings(max_examples=150, deadline=None)
@@ -93,7 +100,10 @@ def test_order_of_rows_does_not_matter_with_keys(amounts, total, random):
     order = list(range(len(amounts)))
     random.shuffle(order)
     paid = apportion(amounts, total, keys)
-    assert apportion([amounts[i] for i in order], total, [keys[i] for i in order]).tolist() == paid[order].tolist()
+    assert (
+        apportion([amounts[i] for i in order], total, [keys[i] for i in order]).tolist()
+        == paid[order].tolist()
+    )
 
 
 def test_many_rows_agree_with_the_definition():
@@ -107,7 +117,9 @@ def test_many_rows_agree_with_the_definition():
         (np.where(rng.random(n) < 0.5, 100.0, rng.pareto(1.2, n) * 1e3), 10**7),
         (rng.integers(0, 2**60, n), MOST),
     ):
-        assert apportion(amounts, total, keys).tolist() == by_definition(amounts.tolist(), total, keys)
+        assert apportion(amounts, total, keys).tolist() == by_definition(
+            amounts.tolist(), total, keys
+        )
 
 
 def test_halving_whole_amounts_is_all_ties():
@@ -121,7 +133,9 @@ def test_halving_whole_amounts_is_all_ties():
 def test_whole_amounts_come_back_unchanged():
     amounts = np.random.default_rng(7).integers(0, 10**13, 1000)
     np.testing.assert_array_equal(apportion(amounts, int(amounts.sum())), amounts)
-    np.testing.assert_array_equal(apportion(amounts.astype(np.float64), int(amounts.sum())), amounts)
+    np.testing.assert_array_equal(
+        apportion(amounts.astype(np.float64), int(amounts.sum())), amounts
+    )
 
 
 def test_nothing_to_go_by_is_as_equal_as_possible():
@@ -131,11 +145,17 @@ def test_nothing_to_go_by_is_as_equal_as_possible():
 
 
 def test_a_key_is_its_text():
-    assert apportion([1, 1, 1], 1, [7, 8, 9]).tolist() == apportion([1, 1, 1], 1, ["7", "8", "9"]).tolist()
-    assert apportion([1, 1, 1], 1, np.array([7, 8, 9])).tolist() == apportion([1, 1, 1], 1, np.array([b"7", b"8", b"9"])).tolist()
+    assert (
+        apportion([1, 1, 1], 1, [7, 8, 9]).tolist()
+        == apportion([1, 1, 1], 1, ["7", "8", "9"]).tolist()
+    )
+    assert (
+        apportion([1, 1, 1], 1, np.array([7, 8, 9])).tolist()
+        == apportion([1, 1, 1], 1, np.array([b"7", b"8", b"9"])).tolist()
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------------ bounds
+# --------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=150, deadline=None)
@@ -145,14 +165,20 @@ def test_bounded_result_is_the_nearest_in_whole_numbers(data):
     caps = data.draw(st.lists(st.integers(0, 6), min_size=n, max_size=n))
     floors = [data.draw(st.integers(0, cap)) for cap in caps]
     total = data.draw(st.integers(sum(floors), sum(caps)))
-    amounts = data.draw(st.lists(st.one_of(st.integers(0, 9), st.floats(0, 9)), min_size=n, max_size=n))
+    amounts = data.draw(
+        st.lists(st.one_of(st.integers(0, 9), st.floats(0, 9)), min_size=n, max_size=n)
+    )
     paid = apportion(np.array(amounts, dtype=float), total, floor=floors, cap=caps).tolist()
     shares = quotas(amounts, total)
 
     def distance(x):
         return sum((a - b) ** 2 for a, b in zip(x, shares, strict=True))
 
-    every = [x for x in product(*(range(a, b + 1) for a, b in zip(floors, caps, strict=True))) if sum(x) == total]
+    every = [
+        x
+        for x in product(*(range(a, b + 1) for a, b in zip(floors, caps, strict=True)))
+        if sum(x) == total
+    ]
     assert tuple(paid) in every
     assert distance(paid) == min(distance(x) for x in every)
 

@@ -13,7 +13,11 @@ from solvers.apportion_groups import apportion_groups
 
 GROUPS = st.lists(
     st.tuples(
-        st.lists(st.one_of(st.integers(0, 5).map(float), st.floats(0, 1e9, allow_subnormal=False)), min_size=1, max_size=7),
+        st.lists(
+            st.one_of(st.integers(0, 5).map(float), st.floats(0, 1e9, allow_subnormal=False)),
+            min_size=1,
+            max_size=7,
+        ),
         st.one_of(st.integers(0, 60), st.integers(0, 10**15), st.integers(0, 9 * 10**18)),
     ),
     min_size=1,
@@ -23,8 +27,14 @@ GROUPS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(GROUPS, st.randoms(use_true_random=False))
-def test_equals_one_group_at_a_time(groups: list[tuple[list[float], int]], random: np.random.RandomState) -> None:
-    rows = [(g, amount, f"v{g}-{n}") for g, (amounts, _) in enumerate(groups) for n, amount in enumerate(amounts)]
+def test_equals_one_group_at_a_time(
+    groups: list[tuple[list[float], int]], random: np.random.RandomState
+) -> None:
+    rows = [
+        (g, amount, f"v{g}-{n}")
+        for g, (amounts, _) in enumerate(groups)
+        for n, amount in enumerate(amounts)
+    ]
     random.shuffle(rows)
     index, amounts, keys = (list(column) for column in zip(*rows, strict=True))
     totals = [total for _, total in groups]

@@ -24,7 +24,9 @@ def groups(n: int) -> st.SearchStrategy[list[GroupBounds]]:
 
 @given(st.data())
 def test_against_every_possible_split(data: st.DataObject) -> None:
-    """All splits of a small total are tried: one is found exactly if there is one, and moving less is impossible."""
+    """All splits of a small total are tried: one is found exactly if there is one, and moving less
+    is impossible.
+    """
     n = data.draw(st.integers(1, 4))
     amounts = data.draw(st.lists(st.floats(0.01, 10), min_size=n, max_size=n))
     total, floor = data.draw(st.integers(0, 10)), data.draw(st.integers(0, 1))
@@ -35,10 +37,15 @@ def test_against_every_possible_split(data: st.DataObject) -> None:
 
     def kept(split: tuple[int, ...]) -> bool:
         sums = [int(np.array(split)[r.members].sum()) for r in rules]
-        return all((r.least is None or s >= r.least) and (r.most is None or s <= r.most) for r, s in zip(rules, sums, strict=True))
+        return all(
+            (r.least is None or s >= r.least) and (r.most is None or s <= r.most)
+            for r, s in zip(rules, sums, strict=True)
+        )
 
     highest = total if cap is None else min(cap, total)
-    allowed = [s for s in product(range(floor, highest + 1), repeat=n) if sum(s) == total and kept(s)]
+    allowed = [
+        s for s in product(range(floor, highest + 1), repeat=n) if sum(s) == total and kept(s)
+    ]
     if not allowed:
         with pytest.raises(InfeasibleError):
             apportion_with_rules(amounts, total, rules, keys=keys, floor=floor, cap=cap)
@@ -50,7 +57,10 @@ def test_against_every_possible_split(data: st.DataObject) -> None:
         assert found.tolist() == free.tolist()
     cells = np.column_stack([r.members for r in rules])
     moved = {c: [tuple(row) == c for row in cells] for c in map(tuple, cells)}
-    distance = [sum(abs(int(np.array(s)[m].sum()) - int(free[m].sum())) for m in moved.values()) for s in [*allowed, tuple(found.tolist())]]
+    distance = [
+        sum(abs(int(np.array(s)[m].sum()) - int(free[m].sum())) for m in moved.values())
+        for s in [*allowed, tuple(found.tolist())]
+    ]
     assert distance[-1] == min(distance)
 
 
@@ -70,8 +80,15 @@ def test_the_order_of_rows_decides_nothing() -> None:
     total = 10_000
     exact = amounts / amounts.sum() * total
     rule = GroupBounds("some", members, least=int(np.ceil(exact[members].sum())) + 2)
-    found = dict(zip(keys, apportion_with_rules(amounts, total, [rule], keys=keys).tolist(), strict=True))
+    found = dict(
+        zip(keys, apportion_with_rules(amounts, total, [rule], keys=keys).tolist(), strict=True)
+    )
     order = rng.permutation(50)
     shuffled = [keys[i] for i in order]
-    again = apportion_with_rules(amounts[order], total, [GroupBounds("some", members[order], least=rule.least)], keys=shuffled)
+    again = apportion_with_rules(
+        amounts[order],
+        total,
+        [GroupBounds("some", members[order], least=rule.least)],
+        keys=shuffled,
+    )
     assert dict(zip(shuffled, again.tolist(), strict=True)) == found

@@ -52,7 +52,11 @@ def test_the_parts_add_up(game):
 def test_players_that_can_be_exchanged_get_the_same(game, data):
     first, second = data.draw(st.permutations(range(players_of(game))))[:2]
     index = np.arange(game.size)
-    swapped = index & ~(1 << first | 1 << second) | (index >> first & 1) << second | (index >> second & 1) << first
+    swapped = (
+        index & ~(1 << first | 1 << second)
+        | (index >> first & 1) << second
+        | (index >> second & 1) << first
+    )
     parts = solve(game + game[swapped])
     assert parts[first] == pytest.approx(parts[second], abs=1e-6)
 
@@ -68,7 +72,9 @@ def test_a_player_that_changes_nothing_gets_exactly_nothing(game, data):
 @given(games(), st.floats(-100, 100), st.data())
 def test_sums_of_games_add_up(game, factor, data):
     other = data.draw(arrays(np.float64, game.size, elements=WORTH))
-    assert solve(game + factor * other) == pytest.approx(solve(game) + factor * solve(other), abs=1e-3)
+    assert solve(game + factor * other) == pytest.approx(
+        solve(game) + factor * solve(other), abs=1e-3
+    )
 
 
 def test_a_product_of_three_by_hand():
@@ -94,9 +100,17 @@ def test_what_is_no_game_is_refused(value, players, message):
         shapley(value, players)
 
 
-@given(arrays(np.float64, st.integers(0, 12), elements=st.floats(-1e9, 1e9) | st.integers(-50, 50).map(float)))
+@given(
+    arrays(
+        np.float64,
+        st.integers(0, 12),
+        elements=st.floats(-1e9, 1e9) | st.integers(-50, 50).map(float),
+    )
+)
 def test_whole_parts_are_next_to_their_parts_and_sum_to_the_total(parts):
-    total = sum(np.floor(parts).astype(int).tolist()) + round(float((parts - np.floor(parts)).sum()))
+    total = sum(np.floor(parts).astype(int).tolist()) + round(
+        float((parts - np.floor(parts)).sum())
+    )
     whole = whole_parts(parts, total)
     assert whole.sum() == total
     assert (np.abs(whole - parts) < 1).all()
@@ -105,8 +119,13 @@ def test_whole_parts_are_next_to_their_parts_and_sum_to_the_total(parts):
 
 @given(arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e6, 1e6)))
 def test_whole_parts_leave_the_least_squared_error(parts):
-    """Largest remainder is the closest whole vector: exchanging a unit between any two parts never brings it closer."""
-    whole = whole_parts(parts, sum(np.floor(parts).astype(int).tolist()) + round(float((parts - np.floor(parts)).sum())))
+    """Largest remainder is the closest whole vector: exchanging a unit between any two parts never
+    brings it closer.
+    """
+    whole = whole_parts(
+        parts,
+        sum(np.floor(parts).astype(int).tolist()) + round(float((parts - np.floor(parts)).sum())),
+    )
     error = whole - parts
     assert error.max() - error.min() <= 1 + 1e-6
 
@@ -116,7 +135,10 @@ def test_ties_go_to_the_earlier_part():
     assert whole_parts([0.5, 0.5, -0.5, -0.5], 0).tolist() == [1, 1, -1, -1]
 
 
-@pytest.mark.parametrize(("parts", "total"), [([1.0, 2.0], 4), ([0.5], 2), ([0.5], -1), ([np.nan], 0), ([1e16], 0), ([[1.0]], 1)])
+@pytest.mark.parametrize(
+    ("parts", "total"),
+    [([1.0, 2.0], 4), ([0.5], 2), ([0.5], -1), ([np.nan], 0), ([1e16], 0), ([[1.0]], 1)],
+)
 def test_totals_out_of_reach_are_refused(parts, total):
     with pytest.raises(ValueError, match="parts"):
         whole_parts(parts, total)

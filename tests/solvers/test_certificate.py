@@ -1,4 +1,6 @@
-"""The judge: right splits pass, wrong ones show, whoever made them; its bounds against linear programs, CVXPY and other splits."""
+"""The judge: right splits pass, wrong ones show, whoever made them; its bounds against linear
+programs, CVXPY and other splits.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,13 @@ OBJECTIVES = ("linear", "blend")
 
 
 def random_problem(rng: np.random.Generator, n: int) -> dict[str, Any]:
-    """A feasible pool: bounds around an interior point, some units without share, sometimes a linear program."""
+    """A feasible pool: bounds around an interior point, some units without share, sometimes a
+    linear program.
+    """
     pool = 10.0 ** rng.uniform(-3, 9)
-    share = [rng.random(n), rng.pareto(1.1, n) + 1e-9, rng.integers(1, 4, n).astype(float)][rng.integers(3)]
+    share = [rng.random(n), rng.pareto(1.1, n) + 1e-9, rng.integers(1, 4, n).astype(float)][
+        rng.integers(3)
+    ]
     share[rng.random(n) < rng.choice([0.0, 0.3])] = 0.0
     inside = pool * rng.dirichlet(np.ones(n))
     eff = float(rng.choice([0.0, 0.5, 0.99999, 1.0]))
@@ -54,7 +60,7 @@ def value(y: Any, problem: dict[str, Any]) -> float:
     return float((fair * w / w.sum() + eff * s) @ np.log(part))
 
 
-# ------------------------------------------------------------------------------------------------------------------------ an ad pool
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(80))
@@ -67,7 +73,9 @@ def test_the_best_split_is_proved(seed):
     assert judged.stationarity_residual < 1e-12
     assert judged.complementarity_residual < 1e-13
     assert judged.gap < 1e-12
-    assert judged.value == pytest.approx(value(found.payout / problem["pool"], problem), rel=1e-12, abs=1e-13)
+    assert judged.value == pytest.approx(
+        value(found.payout / problem["pool"], problem), rel=1e-12, abs=1e-13
+    )
     assert judged.upper_bound == pytest.approx(judged.value, rel=1e-11, abs=1e-13)
 
 
@@ -112,14 +120,18 @@ def test_no_allowed_split_is_worth_more_than_either_bound(seed):
     best = allocate_pool(**problem).payout
     judged, top = certify_pool(some, **problem), certify_pool(best, **problem)
     assert judged.primal_residual < 1e-13
-    assert judged.value == pytest.approx(value(some / problem["pool"], problem), rel=1e-12, abs=1e-12)
+    assert judged.value == pytest.approx(
+        value(some / problem["pool"], problem), rel=1e-12, abs=1e-12
+    )
     assert top.value <= judged.upper_bound + 1e-12 * (1 + abs(top.value))
     assert top.value <= judged.value + judged.gap * judged.scale + 1e-12 * (1 + abs(top.value))
 
 
 @pytest.mark.parametrize("seed", range(25))
 def test_the_gap_of_a_split_is_the_best_linear_gain(seed):
-    """With rules: the largest gradient @ (z - y) over all allowed z, by CVXPY; the certificate finds the same through its multipliers."""
+    """With rules: the largest gradient @ (z - y) over all allowed z, by CVXPY; the certificate
+    finds the same through its multipliers.
+    """
     rng = np.random.default_rng([seed, 5])
     n = 10
     problem = random_problem(rng, n) | {"share": rng.random(n) + 0.1}
@@ -127,7 +139,12 @@ def test_the_gap_of_a_split_is_the_best_linear_gain(seed):
     y = allocate_pool(**problem | {"share": rng.random(n)}).payout / problem["pool"]
     members, groups = rng.random(n) < 0.5, rng.integers(0, 3, n)
     rules = [
-        Rule("group", members, minimum=float(y[members].sum()) * 0.9, maximum=float(y[members].sum()) * 1.1),
+        Rule(
+            "group",
+            members,
+            minimum=float(y[members].sum()) * 0.9,
+            maximum=float(y[members].sum()) * 1.1,
+        ),
         EachAtMost("groups", float(np.bincount(groups, y).max()) * 1.05, groups),
         EachAtMost("units", float(y.max()) * 1.2),
     ]
@@ -156,7 +173,11 @@ def test_multipliers_are_worth_what_they_say():
     def best(pool_part: float) -> tuple[float, np.ndarray[Any, Any]]:
         # inside a group and outside it, payouts keep the proportions of the weights
         weight = 0.5 * np.sqrt(share) / np.sqrt(share).sum() + 0.5 * share / share.sum()
-        y = np.where(small, pool_part * weight / weight[small].sum(), (1 - pool_part) * weight / weight[~small].sum())
+        y = np.where(
+            small,
+            pool_part * weight / weight[small].sum(),
+            (1 - pool_part) * weight / weight[~small].sum(),
+        )
         return float(weight @ np.log(y)), y
 
     worth, y = best(0.4)
@@ -169,14 +190,31 @@ def test_multipliers_are_worth_what_they_say():
 
 def test_linear_program_and_capped_leaders_are_judged_right():
     # lambda_fair = 0: all to the largest share, up to its cap; ties are as good as each other
-    case: dict[str, Any] = {"pool": 10.0, "share": [3, 2, 2, 1], "lambda_fair": 0.0, "lambda_eff": 1.0, "objective": "linear"}
+    case: dict[str, Any] = {
+        "pool": 10.0,
+        "share": [3, 2, 2, 1],
+        "lambda_fair": 0.0,
+        "lambda_eff": 1.0,
+        "objective": "linear",
+    }
     caps = [4.0, 9.0, 9.0, 9.0]
     for payout in ([4, 6, 0, 0], [4, 0, 6, 0], [4, 2.5, 3.5, 0]):
         assert certify_pool(payout, **case, cap=caps).gap == 0
-    assert certify_pool([3, 7, 0, 0], **case, cap=caps).gap == pytest.approx(0.1 * (3 - 2) / 8 / (3 / 8))
-    assert certify_pool([4, 5, 0, 1], **case, cap=caps).gap == pytest.approx(0.1 * (2 - 1) / 8 / (3 / 8))
+    assert certify_pool([3, 7, 0, 0], **case, cap=caps).gap == pytest.approx(
+        0.1 * (3 - 2) / 8 / (3 / 8)
+    )
+    assert certify_pool([4, 5, 0, 1], **case, cap=caps).gap == pytest.approx(
+        0.1 * (2 - 1) / 8 / (3 / 8)
+    )
     # nu <= lambda_eff s for the first unit: its optimum is the cap
-    case = {"pool": 100.0, "share": [98.0, 1.0, 1.0], "lambda_fair": 0.01, "lambda_eff": 0.99, "objective": "linear", "cap": [30, 40, 50]}
+    case = {
+        "pool": 100.0,
+        "share": [98.0, 1.0, 1.0],
+        "lambda_fair": 0.01,
+        "lambda_eff": 0.99,
+        "objective": "linear",
+        "cap": [30, 40, 50],
+    }
     judged = certify_pool(allocate_pool(**case).payout, **case)
     assert judged.gap < 1e-15
     assert judged.multiplier < 0.99 * 0.98
@@ -203,7 +241,12 @@ def test_one_allowed_split_is_the_best_one():
 
 def test_a_cap_of_zero_leaves_before_anything_is_normalised():
     payout = allocate_pool(90.0, [5.0, 4.0, 2.0]).payout
-    judged = certify_pool(np.insert(payout, 1, 0.0), 90.0, [5.0, 1.0, 4.0, 2.0], cap=[math.inf, 0.0, math.inf, math.inf])
+    judged = certify_pool(
+        np.insert(payout, 1, 0.0),
+        90.0,
+        [5.0, 1.0, 4.0, 2.0],
+        cap=[math.inf, 0.0, math.inf, math.inf],
+    )
     assert judged.gap < 1e-15
     assert judged.multiplier == pytest.approx(1.0)
 
@@ -211,8 +254,12 @@ def test_a_cap_of_zero_leaves_before_anything_is_normalised():
 def test_every_kind_of_violation_is_measured():
     case: dict[str, Any] = {"pool": 10.0, "share": [1, 1]}
     assert certify_pool([5.0, 4.0], **case).primal_residual == pytest.approx(0.1)
-    assert certify_pool([5.0, 5.0], **case, floor=[5.5, 0.0]).primal_residual == pytest.approx(0.5 / 5.5)
-    assert certify_pool([6.0, 4.0], **case, cap=[5.5, 9.0]).primal_residual == pytest.approx(0.5 / 5.5)
+    assert certify_pool([5.0, 5.0], **case, floor=[5.5, 0.0]).primal_residual == pytest.approx(
+        0.5 / 5.5
+    )
+    assert certify_pool([6.0, 4.0], **case, cap=[5.5, 9.0]).primal_residual == pytest.approx(
+        0.5 / 5.5
+    )
     rule = Rule("first", [True, False], 0.2, 0.4)
     assert certify_pool([5.0, 5.0], **case, rules=[rule]).primal_residual == pytest.approx(0.25)
     assert certify_pool([1.0, 9.0], **case, rules=[rule]).primal_residual == pytest.approx(0.5)
@@ -253,7 +300,7 @@ def test_bad_input_is_refused(change, words):
         certify_pool(**{"payout": [5.0, 5.0], "pool": 10.0, "share": [1.0, 1.0]} | change)
 
 
-# ------------------------------------------------------------------------------------------------------------------------------ coins
+# --------------------------------------------------------------------------------------------------
 
 
 def random_videos(rng: np.random.Generator, n: int) -> dict[str, Any]:
@@ -288,10 +335,14 @@ def test_closed_form_is_proved_and_neighbours_are_not(utility):
     assert judged.primal_residual.max() < 1e-12
     assert (judged.upper_bound[~best.feasible] == -math.inf).all()
 
-    # any other feasible pair is worth no more than its own bound, and its bound is above the best value
+    # any other feasible pair is worth no more than its own bound, and its bound is above the best
+    # value
     t = rng.random(20_000)
     with np.errstate(invalid="ignore"):
-        other = split_videos(**videos | {"lambda_rev": rng.random(20_000), "lambda_util": 0.1, "lambda_inc": 0.0}, utility=utility)
+        other = split_videos(
+            **videos | {"lambda_rev": rng.random(20_000), "lambda_util": 0.1, "lambda_inc": 0.0},
+            utility=utility,
+        )
     x_n = best.normal_share + t * (other.normal_share - best.normal_share)
     x_p = best.premium_share + t * (other.premium_share - best.premium_share)
     middle = certify_coin_split(x_n, x_p, **videos, utility=utility)
@@ -320,7 +371,9 @@ def test_a_coin_split_a_millionth_off_shows():
     }
     best = split_videos(**case)
     assert 0 < best.normal_share[0] < 0.6
-    along = certify_coin_split(best.normal_share * (1 + 1e-6), best.normal_share * (1 + 1e-6) + 0.4, **case)
+    along = certify_coin_split(
+        best.normal_share * (1 + 1e-6), best.normal_share * (1 + 1e-6) + 0.4, **case
+    )
     assert along.gap[0] > 1e-9
     narrow = certify_coin_split(best.normal_share, best.premium_share * (1 - 1e-6), **case)
     assert narrow.gap[0] > 1e-9
@@ -329,13 +382,26 @@ def test_a_coin_split_a_millionth_off_shows():
 
 
 def test_a_missing_coin_split_is_right_only_where_there_is_none():
-    videos = {"normal": [100.0, 100.0], "premium": [50.0, 50.0], "quality": 0.5, "min_gap": [0.05, 0.9]}
-    policy = {"theta": 0.5, "normal_max": 0.6, "premium_max": 0.8, "max_gap": 0.4, "revenue_floor": 15.0}
+    videos = {
+        "normal": [100.0, 100.0],
+        "premium": [50.0, 50.0],
+        "quality": 0.5,
+        "min_gap": [0.05, 0.9],
+    }
+    policy = {
+        "theta": 0.5,
+        "normal_max": 0.6,
+        "premium_max": 0.8,
+        "max_gap": 0.4,
+        "revenue_floor": 15.0,
+    }
     weights = {"lambda_rev": 0.4, "lambda_util": 0.4, "lambda_inc": 0.2}
     judged = certify_coin_split([math.nan] * 2, [math.nan] * 2, **videos, **policy, **weights)
     assert judged.gap.tolist() == [math.inf, 0.0]
     assert judged.primal_residual.tolist() == [math.inf, 0.0]
-    assert certify_coin_split([0.1] * 2, [0.3] * 2, **videos, **policy, **weights).primal_residual.tolist() == pytest.approx([0.0, 0.7])
+    assert certify_coin_split(
+        [0.1] * 2, [0.3] * 2, **videos, **policy, **weights
+    ).primal_residual.tolist() == pytest.approx([0.0, 0.7])
 
 
 def test_platform_split_is_measured_as_its_solver_does():
@@ -360,11 +426,22 @@ def test_platform_split_is_measured_as_its_solver_does():
     assert judged.primal_residual < 1e-12
     assert judged.value == pytest.approx(best.value, rel=1e-12)
     assert judged.total == pytest.approx(best.total, rel=1e-12)
-    half = certify_platform_split(0.5 * best.normal_share, best.premium_share - 0.5 * best.normal_share, **videos)
+    half = certify_platform_split(
+        0.5 * best.normal_share, best.premium_share - 0.5 * best.normal_share, **videos
+    )
     assert half.primal_residual < 1e-12
     assert half.value < best.upper_bound
-    limited = certify_platform_split(best.normal_share, best.premium_share, **videos | {"payout_cap": 0.5 * best.total})
-    assert limited.primal_residual == pytest.approx(0.5 * best.total / (videos["normal"].sum() + videos["premium"].sum()))
-    assert certify_platform_split(best.normal_share, best.premium_share, **videos, payout_max=0.0).primal_residual > 0.01
+    limited = certify_platform_split(
+        best.normal_share, best.premium_share, **videos | {"payout_cap": 0.5 * best.total}
+    )
+    assert limited.primal_residual == pytest.approx(
+        0.5 * best.total / (videos["normal"].sum() + videos["premium"].sum())
+    )
+    assert (
+        certify_platform_split(
+            best.normal_share, best.premium_share, **videos, payout_max=0.0
+        ).primal_residual
+        > 0.01
+    )
     with pytest.raises(ValueError, match="shares must be numbers: row 0"):
         certify_platform_split(np.full(n, math.nan), best.premium_share, **videos)

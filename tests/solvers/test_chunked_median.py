@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from solvers.chunked_median import median_of_chunks
 
-REALS = st.floats(0, allow_infinity=True, allow_nan=False) | st.sampled_from([0.0, -0.0, 5e-324, 1.0, 1.0 + 2**-52])
+REALS = st.floats(0, allow_infinity=True, allow_nan=False) | st.sampled_from(
+    [0.0, -0.0, 5e-324, 1.0, 1.0 + 2**-52]
+)
 WHOLES = st.integers(0, 2**53) | st.integers(0, 3)
 
 
@@ -18,7 +20,9 @@ WHOLES = st.integers(0, 2**53) | st.integers(0, 3)
 def test_it_is_numpys(numbers: list[float] | list[int], size: int) -> None:
     values = np.array(numbers)
     with np.errstate(over="ignore"):
-        assert median_of_chunks([values[i : i + size] for i in range(0, len(values), size)]) == np.median(values)
+        assert median_of_chunks(
+            [values[i : i + size] for i in range(0, len(values), size)]
+        ) == np.median(values)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""Coins of the whole platform: reference answers, two peaks, every bound against points and grids, CVXPY, and the edges."""
+"""Coins of the whole platform: reference answers, two peaks, every bound against points and grids,
+CVXPY, and the edges.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,16 @@ NAMES = {
     "payout_max": "hi",
     "epsilon": "eps",
 }
-PER_VIDEO = ("normal", "premium", "utility_weight", "incentive_weight", "efficiency_share", "min_gap", "payout_min", "payout_max")
+PER_VIDEO = (
+    "normal",
+    "premium",
+    "utility_weight",
+    "incentive_weight",
+    "efficiency_share",
+    "min_gap",
+    "payout_min",
+    "payout_max",
+)
 DEFAULTS: dict[str, Any] = {
     "normal": [100.0, 400.0, 30.0],
     "premium": [50.0, 10.0, 200.0],
@@ -68,15 +79,22 @@ def columns(case: dict[str, Any]) -> dict[str, Any]:
     full["payout_min"] = 0.0 if full["payout_min"] is None else full["payout_min"]
     full["payout_max"] = math.inf if full["payout_max"] is None else full["payout_max"]
     return full | {
-        name: np.broadcast_to(np.asarray(full[name], dtype=float), (n,)) for name in (*PER_VIDEO, "normal_max", "premium_max", "max_gap")
+        name: np.broadcast_to(np.asarray(full[name], dtype=float), (n,))
+        for name in (*PER_VIDEO, "normal_max", "premium_max", "max_gap")
     }
 
 
 def objective(v: dict[str, Any], x_n: Any, x_p: Any) -> float:
     """The document's objective, term by term."""
     pay = x_n * v["normal"] + x_p * v["premium"]
-    efficiency = v["lambda_eff"] * (v["efficiency_share"] * pay).sum() / pay.sum() if pay.sum() > 0 else 0.0
-    return float((v["utility_weight"] * np.log(v["epsilon"] + pay)).sum() + efficiency + (v["incentive_weight"] * (x_p - x_n)).sum())
+    efficiency = (
+        v["lambda_eff"] * (v["efficiency_share"] * pay).sum() / pay.sum() if pay.sum() > 0 else 0.0
+    )
+    return float(
+        (v["utility_weight"] * np.log(v["epsilon"] + pay)).sum()
+        + efficiency
+        + (v["incentive_weight"] * (x_p - x_n)).sum()
+    )
 
 
 def room(v: dict[str, Any]) -> float:
@@ -100,16 +118,24 @@ def assert_feasible(v: dict[str, Any], best: PlatformSplit) -> None:
     pay = best.normal_share * v["normal"] + best.premium_share * v["premium"]
     np.testing.assert_allclose(best.payout, pay, rtol=1e-12, atol=1e-13 * coins.max(initial=0.0))
     assert best.total == pytest.approx(best.payout.sum(), rel=1e-14)
-    assert best.value == pytest.approx(objective(v, best.normal_share, best.premium_share), rel=1e-12, abs=1e-12)
+    assert best.value == pytest.approx(
+        objective(v, best.normal_share, best.premium_share), rel=1e-12, abs=1e-12
+    )
 
 
-# ------------------------------------------------------------------------------------------------------------ reference answers
+# --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"n={len(case['Nn'])} le={case['le']:g} eps={case['eps']:g}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"n={len(case['Nn'])} le={case['le']:g} eps={case['eps']:g}"
+)
 def test_reference_answers(case):
     best = solve(**arguments(case))
-    assert case["value"] - 1e-14 * abs(case["value"]) <= best.value <= case["upper_bound"] * (1 + 1e-14)
+    assert (
+        case["value"] - 1e-14 * abs(case["value"])
+        <= best.value
+        <= case["upper_bound"] * (1 + 1e-14)
+    )
     assert best.upper_bound - best.value <= 1e-13 * best.value
     # the reference of one case is not certified to the last digit
     sharp = case["upper_bound"] - case["value"] <= 1e-13 * case["value"]
@@ -129,7 +155,9 @@ def test_the_higher_of_two_peaks(case):
     assert best.gap < 1e-9
     if "pay" in case:
         np.testing.assert_allclose(best.payout, case["pay"], rtol=5e-5)
-    lower = min(case["local_maxima_T_V"] if "ub" in case else case["locals"], key=lambda peak: peak[1])
+    lower = min(
+        case["local_maxima_T_V"] if "ub" in case else case["locals"], key=lambda peak: peak[1]
+    )
     assert [value for _, value in best.local_maxima] == pytest.approx([lower[1]], abs=1e-5)
 
 
@@ -137,7 +165,7 @@ def test_same_function_under_the_name_next_to_the_other_split():
     assert solvers.coin_split.split_platform is split_platform
 
 
-# -------------------------------------------------------------------------------------------------------------------- bounds
+# --------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -147,10 +175,17 @@ def platforms(draw: st.DrawFn) -> dict[str, Any]:
     with_zeros = lambda x, part: np.where(rng.random(n) < part, 0.0, x)  # noqa: E731
     zeros = draw(st.sampled_from([0.0, 0.0, 0.3, 1.0]))
     case: dict[str, Any] = {
-        "normal": with_zeros(np.ceil(10 ** rng.uniform(0, 4, n)), draw(st.sampled_from([0.0, 0.2]))),
-        "premium": with_zeros(np.ceil(10 ** rng.uniform(0, 3, n)), draw(st.sampled_from([0.0, 0.2, 1.0]))),
+        "normal": with_zeros(
+            np.ceil(10 ** rng.uniform(0, 4, n)), draw(st.sampled_from([0.0, 0.2]))
+        ),
+        "premium": with_zeros(
+            np.ceil(10 ** rng.uniform(0, 3, n)), draw(st.sampled_from([0.0, 0.2, 1.0]))
+        ),
         "utility_weight": with_zeros(rng.random(n) / n, zeros),
-        "incentive_weight": with_zeros(rng.random(n) / n, draw(st.sampled_from([0.0, 0.3, 1.0]))) * draw(st.sampled_from([0.05, 1.0])),
+        "incentive_weight": (
+            with_zeros(rng.random(n) / n, draw(st.sampled_from([0.0, 0.3, 1.0])))
+            * draw(st.sampled_from([0.05, 1.0]))
+        ),
         "efficiency_share": with_zeros(rng.random(n), draw(st.sampled_from([0.0, 0.5]))),
         "lambda_eff": draw(st.sampled_from([0.0, 0.1, 1.0, 10.0])),
         "normal_max": draw(st.sampled_from([0.0, 0.2, 0.6, 1.0])),
@@ -177,19 +212,30 @@ def solved(case: dict[str, Any]) -> tuple[dict[str, Any], PlatformSplit]:
         raise
 
 
-def another_split(v: dict[str, Any], best: PlatformSplit, rng: np.random.Generator, part: float) -> tuple[Any, Any]:
-    """A random feasible split, or one `part` of the way to it: where its total is too large, as near as the total allows."""
+def another_split(
+    v: dict[str, Any], best: PlatformSplit, rng: np.random.Generator, part: float
+) -> tuple[Any, Any]:
+    """A random feasible split, or one `part` of the way to it: where its total is too large, as
+    near as the total allows.
+    """
     gap = v["min_gap"] + rng.random(best.payout.size) ** rng.choice([0.2, 1.0]) * (
         np.minimum(v["premium_max"], v["max_gap"]) - v["min_gap"]
     )
-    x_n = rng.random(best.payout.size) ** rng.choice([0.2, 1.0, 5.0]) * np.minimum(v["normal_max"], v["premium_max"] - gap)
+    x_n = rng.random(best.payout.size) ** rng.choice([0.2, 1.0, 5.0]) * np.minimum(
+        v["normal_max"], v["premium_max"] - gap
+    )
     pay = x_n * v["normal"] + (x_n + gap) * v["premium"]
     inside = (pay >= v["payout_min"]) & (pay <= v["payout_max"])
-    x_n, x_p = np.where(inside, x_n, best.normal_share), np.where(inside, x_n + gap, best.premium_share)
+    x_n, x_p = (
+        np.where(inside, x_n, best.normal_share),
+        np.where(inside, x_n + gap, best.premium_share),
+    )
     total = float((x_n * v["normal"] + x_p * v["premium"]).sum())
     if total > best.total:
         part = min(part, max(room(v) - best.total, 0.0) / (total - best.total))
-    return best.normal_share + part * (x_n - best.normal_share), best.premium_share + part * (x_p - best.premium_share)
+    return best.normal_share + part * (x_n - best.normal_share), best.premium_share + part * (
+        x_p - best.premium_share
+    )
 
 
 @settings(max_examples=250, deadline=None)
@@ -202,7 +248,9 @@ def test_feasible_and_no_other_split_is_better(case, seed):
     rng = np.random.default_rng(seed)
     for part in (1.0, 1.0, 1.0, 0.3, 1e-2, 1e-4):
         for _ in range(8):
-            assert objective(v, *another_split(v, best, rng, part)) <= best.upper_bound + 1e-12 * (1 + abs(best.value))
+            assert objective(v, *another_split(v, best, rng, part)) <= best.upper_bound + 1e-12 * (
+                1 + abs(best.value)
+            )
     for total, value in best.local_maxima:
         assert value <= best.value + 1e-12 * (1 + abs(value))
         assert 0 < total <= room(v) * (1 + 1e-12)
@@ -213,18 +261,33 @@ def test_feasible_and_no_other_split_is_better(case, seed):
 def test_rows_may_come_in_any_order(case, seed):
     _, best = solved(case)
     order = np.random.default_rng(seed).permutation(best.payout.size)
-    other = solve(**{name: value[order] if isinstance(value, np.ndarray) else value for name, value in case.items()})
+    other = solve(
+        **{
+            name: value[order] if isinstance(value, np.ndarray) else value
+            for name, value in case.items()
+        }
+    )
     assert other.value == pytest.approx(best.value, rel=1e-9, abs=1e-9)
     if (np.asarray(case["utility_weight"]) > 0).all():
-        np.testing.assert_allclose(other.payout, best.payout[order], rtol=1e-6, atol=1e-7 * best.total)
+        np.testing.assert_allclose(
+            other.payout, best.payout[order], rtol=1e-6, atol=1e-7 * best.total
+        )
 
 
 def widest_gap(v: dict[str, Any], row: int, pay: Any) -> Any:
-    """By the definition: the smallest x_n that some x_p pays `pay` with; NaN where there is none. Needs premium coins."""
+    """By the definition: the smallest x_n that some x_p pays `pay` with; NaN where there is none.
+    Needs premium coins.
+    """
     normal, premium = v["normal"][row], v["premium"][row]
-    lowest = np.maximum((pay - v["premium_max"][row] * premium) / max(normal, 1e-9), 0.0) if normal > 0 else np.zeros_like(pay)
+    lowest = (
+        np.maximum((pay - v["premium_max"][row] * premium) / max(normal, 1e-9), 0.0)
+        if normal > 0
+        else np.zeros_like(pay)
+    )
     lowest = np.maximum(lowest, (pay - v["max_gap"][row] * premium) / (normal + premium))
-    highest = np.minimum(v["normal_max"][row], (pay - v["min_gap"][row] * premium) / (normal + premium))
+    highest = np.minimum(
+        v["normal_max"][row], (pay - v["min_gap"][row] * premium) / (normal + premium)
+    )
     x_n = np.where(lowest <= highest + 1e-12, lowest, np.nan)
     return (pay - x_n * normal) / premium - x_n
 
@@ -232,30 +295,40 @@ def widest_gap(v: dict[str, Any], row: int, pay: Any) -> Any:
 @settings(max_examples=40, deadline=None)
 @given(platforms())
 def test_two_videos_against_a_grid_of_payouts(case):
-    case = {name: value[:2] if isinstance(value, np.ndarray) else value for name, value in case.items()}
+    case = {
+        name: value[:2] if isinstance(value, np.ndarray) else value for name, value in case.items()
+    }
     assume(case["normal"].size == 2)
     case["premium"] = np.maximum(case["premium"], 1.0)
-    case["revenue_floor"] = min(case["revenue_floor"], 0.5 * float((case["normal"] + case["premium"]).sum()))
+    case["revenue_floor"] = min(
+        case["revenue_floor"], 0.5 * float((case["normal"] + case["premium"]).sum())
+    )
     v, best = solved(case)
     pays, worths = [], []
     for row in range(2):
-        largest = v["normal_max"][row] * v["normal"][row] + v["premium_max"][row] * v["premium"][row]
+        largest = (
+            v["normal_max"][row] * v["normal"][row] + v["premium_max"][row] * v["premium"][row]
+        )
         pay = np.concatenate([largest * np.linspace(0, 1, 500) ** 3, [best.payout[row]]])
-        worth = v["utility_weight"][row] * np.log(v["epsilon"] + pay) + v["incentive_weight"][row] * widest_gap(v, row, pay)
+        worth = v["utility_weight"][row] * np.log(v["epsilon"] + pay) + v["incentive_weight"][
+            row
+        ] * widest_gap(v, row, pay)
         worth[(pay < v["payout_min"][row]) | (pay > v["payout_max"][row])] = np.nan
         pays.append(pay)
         worths.append(worth)
     total = pays[0][:, None] + pays[1]
     share = v["efficiency_share"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        efficiency = np.where(total > 0, (share[0] * pays[0][:, None] + share[1] * pays[1]) / total, 0.0)
+        efficiency = np.where(
+            total > 0, (share[0] * pays[0][:, None] + share[1] * pays[1]) / total, 0.0
+        )
     value = worths[0][:, None] + worths[1] + v["lambda_eff"] * efficiency
     value[total > room(v)] = np.nan
     if np.isfinite(value).any():
         assert np.nanmax(value) <= best.upper_bound + 1e-10
 
 
-# --------------------------------------------------------------------------------------------------------------------- CVXPY
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -283,8 +356,18 @@ def test_the_problem_with_this_total_against_cvxpy(seed):
         pay = cvxpy.multiply(v["normal"], x_n) + cvxpy.multiply(v["premium"], x_p)
         goal = v["utility_weight"] @ cvxpy.log(1 + pay) + v["incentive_weight"] @ (x_p - x_n)
         goal += v["lambda_eff"] / total * (v["efficiency_share"] @ pay)
-        rules = [x_n <= 0.6, x_p <= 0.8, x_p - x_n >= v["min_gap"], x_p - x_n <= 0.4, pay >= v["payout_min"]]
-        return float(cvxpy.Problem(cvxpy.Maximize(goal), [*rules, cvxpy.sum(pay) == total]).solve(solver="CLARABEL"))
+        rules = [
+            x_n <= 0.6,
+            x_p <= 0.8,
+            x_p - x_n >= v["min_gap"],
+            x_p - x_n <= 0.4,
+            pay >= v["payout_min"],
+        ]
+        return float(
+            cvxpy.Problem(cvxpy.Maximize(goal), [*rules, cvxpy.sum(pay) == total]).solve(
+                solver="CLARABEL"
+            )
+        )
 
     assert best.value == pytest.approx(with_total(best.total), abs=1e-6)
     least = float(np.maximum(v["min_gap"] * v["premium"], v["payout_min"]).sum())
@@ -292,17 +375,30 @@ def test_the_problem_with_this_total_against_cvxpy(seed):
         assert with_total(float(total)) <= best.upper_bound + 1e-6
 
 
-# --------------------------------------------------------------------------------------------------------------------- edges
+# --------------------------------------------------------------------------------------------------
 
 
 def test_larger_platform_is_certified_and_stationary():
     rng = np.random.default_rng(5)
     n = 30_000
-    normal, premium, quality = np.floor(10 ** rng.normal(2, 1, n)), np.floor(10 ** rng.normal(1, 1, n)), rng.random(n)
+    normal, premium, quality = (
+        np.floor(10 ** rng.normal(2, 1, n)),
+        np.floor(10 ** rng.normal(1, 1, n)),
+        rng.random(n),
+    )
     coins = normal + premium
     weight, share = np.sqrt(coins) / np.sqrt(coins).sum(), coins * quality
-    case = DEFAULTS | {"normal": normal, "premium": premium, "utility_weight": weight * (1 + quality) * 0.4, "lambda_eff": 300.0}
-    case |= {"incentive_weight": 0.2 * premium / premium.sum(), "efficiency_share": share / share.sum(), "min_gap": 0.05 * quality}
+    case = DEFAULTS | {
+        "normal": normal,
+        "premium": premium,
+        "utility_weight": weight * (1 + quality) * 0.4,
+        "lambda_eff": 300.0,
+    }
+    case |= {
+        "incentive_weight": 0.2 * premium / premium.sum(),
+        "efficiency_share": share / share.sum(),
+        "min_gap": 0.05 * quality,
+    }
     case["revenue_floor"] = 0.1 * coins.sum()
     best = solve(**case)
     assert_feasible(columns(case), best)
@@ -313,13 +409,18 @@ def test_larger_platform_is_certified_and_stationary():
 def test_the_multiplier_is_what_one_more_coin_is_worth():
     less, more = (solve(**DEFAULTS | {"revenue_floor": 600.0 + x}) for x in (0.5, -0.5))
     assert less.multiplier > 0
-    assert more.value - less.value == pytest.approx(solve(**DEFAULTS | {"revenue_floor": 600.0}).multiplier, rel=1e-4)
+    assert more.value - less.value == pytest.approx(
+        solve(**DEFAULTS | {"revenue_floor": 600.0}).multiplier, rel=1e-4
+    )
     assert solve(**DEFAULTS | {"revenue_floor": 0.0}).multiplier == 0
 
 
 def test_cap_and_floor_are_the_same_limit():
     coins = sum(DEFAULTS["normal"]) + sum(DEFAULTS["premium"])
-    by_floor, by_cap = solve(**DEFAULTS | {"revenue_floor": coins - 150.0}), solve(**DEFAULTS | {"revenue_floor": 0.0, "payout_cap": 150.0})
+    by_floor, by_cap = (
+        solve(**DEFAULTS | {"revenue_floor": coins - 150.0}),
+        solve(**DEFAULTS | {"revenue_floor": 0.0, "payout_cap": 150.0}),
+    )
     np.testing.assert_allclose(by_floor.payout, by_cap.payout, rtol=1e-13)
     assert by_cap.total == pytest.approx(150.0, rel=1e-15)
 
@@ -329,15 +430,22 @@ def test_coins_in_another_unit_change_no_share():
     one = solve(**DEFAULTS)
     other = solve(
         **DEFAULTS
-        | {"normal": scale * np.array(DEFAULTS["normal"]), "premium": scale * np.array(DEFAULTS["premium"])}
+        | {
+            "normal": scale * np.array(DEFAULTS["normal"]),
+            "premium": scale * np.array(DEFAULTS["premium"]),
+        }
         | {"revenue_floor": scale * DEFAULTS["revenue_floor"], "epsilon": scale}
     )
     np.testing.assert_allclose(one.normal_share, other.normal_share, atol=1e-9)
-    assert other.value == pytest.approx(one.value + math.log(scale) * sum(DEFAULTS["utility_weight"]), rel=1e-12)
+    assert other.value == pytest.approx(
+        one.value + math.log(scale) * sum(DEFAULTS["utility_weight"]), rel=1e-12
+    )
 
 
 def test_equal_videos_are_paid_equally():
-    one = DEFAULTS | {name: [DEFAULTS[name][0]] * 4 for name in PER_VIDEO if isinstance(DEFAULTS.get(name), list)}
+    one = DEFAULTS | {
+        name: [DEFAULTS[name][0]] * 4 for name in PER_VIDEO if isinstance(DEFAULTS.get(name), list)
+    }
     best = solve(**one)
     assert np.ptp(best.payout) == 0
     assert best.gap <= 1e-12
@@ -349,7 +457,11 @@ def test_one_video():
     best = split_platform(
         100,
         50,
-        **{name: np.ravel(value)[0] for name, value in DEFAULTS.items() if name not in ("normal", "premium", "revenue_floor")},
+        **{
+            name: np.ravel(value)[0]
+            for name, value in DEFAULTS.items()
+            if name not in ("normal", "premium", "revenue_floor")
+        },
         revenue_floor=60,
     )
     assert best.payout.tolist() == pytest.approx([90.0])
@@ -379,7 +491,9 @@ def test_no_coins_and_no_videos():
 
 def test_no_premium_coins_leave_the_gap_as_wide_as_allowed():
     best = solve(**DEFAULTS | {"premium": 0.0, "revenue_floor": 250.0})
-    np.testing.assert_allclose(best.premium_share - best.normal_share, np.minimum(0.4, 0.8 - best.normal_share), atol=1e-15)
+    np.testing.assert_allclose(
+        best.premium_share - best.normal_share, np.minimum(0.4, 0.8 - best.normal_share), atol=1e-15
+    )
 
 
 def test_premium_maximum_below_the_normal_one():
@@ -390,7 +504,12 @@ def test_premium_maximum_below_the_normal_one():
 
 
 def test_without_utility_the_largest_share_takes_all():
-    case = DEFAULTS | {"utility_weight": 0.0, "incentive_weight": 0.0, "min_gap": 0.0, "lambda_eff": 2.0}
+    case = DEFAULTS | {
+        "utility_weight": 0.0,
+        "incentive_weight": 0.0,
+        "min_gap": 0.0,
+        "lambda_eff": 2.0,
+    }
     best = solve(**case)
     assert best.value == pytest.approx(1.0)
     assert best.payout[:2].tolist() == pytest.approx([0.0, 0.0], abs=1e-9)
@@ -444,7 +563,10 @@ def test_forced_payouts():
 def test_a_nearly_weightless_crowd_is_no_trap():
     rng = np.random.default_rng(3)
     n = 2000
-    case = DEFAULTS | {"normal": np.ceil(10 ** rng.uniform(0, 4, n)), "premium": np.ceil(10 ** rng.uniform(0, 4, n))}
+    case = DEFAULTS | {
+        "normal": np.ceil(10 ** rng.uniform(0, 4, n)),
+        "premium": np.ceil(10 ** rng.uniform(0, 4, n)),
+    }
     case |= {
         "utility_weight": np.where(rng.random(n) < 0.9, 0.0, 1e-12),
         "incentive_weight": 0.0,
@@ -462,11 +584,19 @@ def extreme(seed: int) -> dict[str, Any]:
 
     def spread(x: Any) -> Any:
         part = rng.choice([0.0, 0.4, 1.0])
-        return np.where(rng.random(n) < part, rng.choice([0.0, 1.0]) * x * 10.0 ** rng.uniform(-300 * part, 5, n), x)
+        return np.where(
+            rng.random(n) < part,
+            rng.choice([0.0, 1.0]) * x * 10.0 ** rng.uniform(-300 * part, 5, n),
+            x,
+        )
 
     case: dict[str, Any] = {
-        "normal": np.where(rng.random(n) < 0.3, 0.0, np.ceil(10 ** rng.uniform(0, rng.choice([0.1, 4.0, 12.0]), n))),
-        "premium": np.where(rng.random(n) < 0.3, 0.0, np.ceil(10 ** rng.uniform(0, rng.choice([0.1, 4.0, 12.0]), n))),
+        "normal": np.where(
+            rng.random(n) < 0.3, 0.0, np.ceil(10 ** rng.uniform(0, rng.choice([0.1, 4.0, 12.0]), n))
+        ),
+        "premium": np.where(
+            rng.random(n) < 0.3, 0.0, np.ceil(10 ** rng.uniform(0, rng.choice([0.1, 4.0, 12.0]), n))
+        ),
         "utility_weight": spread(rng.random(n) / n) * rng.choice([1.0, 1.0, 0.0]),
         "incentive_weight": spread(rng.random(n) / n) * rng.choice([1.0, 1.0, 0.0]),
         "efficiency_share": spread(rng.random(n)),
@@ -477,7 +607,9 @@ def extreme(seed: int) -> dict[str, Any]:
         "max_gap": rng.choice([0.1, 0.4, 1.0]),
         "epsilon": float(rng.choice([1e-3, 1.0, 50.0])),
     }
-    case["revenue_floor"] = rng.choice([0.0, 0.0, 0.5]) * float((case["normal"] + case["premium"]).sum())
+    case["revenue_floor"] = rng.choice([0.0, 0.0, 0.5]) * float(
+        (case["normal"] + case["premium"]).sum()
+    )
     return case
 
 
@@ -491,11 +623,14 @@ def test_weights_and_coins_of_all_sizes(seed):
     assert all(value <= best.value + 1e-9 * abs(value) for _, value in best.local_maxima)
     rng = np.random.default_rng(seed)
     for part in (1.0, 1.0, 0.3, 1e-2):
-        assert objective(v, *another_split(v, best, rng, part)) <= best.upper_bound + 1e-11 * (1 + abs(best.value))
+        assert objective(v, *another_split(v, best, rng, part)) <= best.upper_bound + 1e-11 * (
+            1 + abs(best.value)
+        )
 
 
 def test_best_at_hardly_any_total():
-    # paying the first video alone is best, and each of its coins narrows its gap; epsilon hides almost all of what it is paid
+    # paying the first video alone is best, and each of its coins narrows its gap; epsilon hides
+    # almost all of what it is paid
     case = DEFAULTS | {
         "normal": [3.0, 5.0, 2.0],
         "premium": 0.0,
@@ -503,24 +638,41 @@ def test_best_at_hardly_any_total():
         "efficiency_share": [0.9, 0.0, 0.0],
         "min_gap": 0.0,
     }
-    best = solve(**case | {"premium_max": 0.3, "epsilon": 1e6, "revenue_floor": 5.0, "lambda_eff": 10.0})
+    best = solve(
+        **case | {"premium_max": 0.3, "epsilon": 1e6, "revenue_floor": 5.0, "lambda_eff": 10.0}
+    )
     assert 0 < best.total < 1e-6
     assert best.value == pytest.approx(9 + 0.3 * 0.26, rel=1e-6)
     assert best.gap <= 1e-8
 
 
-# ----------------------------------------------------------------------------------------------------------------- refusals
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"min_gap": [0.05, 0.5, 0.05]}, r"min_gap of row 1, 0.5, is above max_gap 0.4 or premium_max 0.8"),
-        ({"revenue_floor": 780.0}, r"the least payouts add up to 13.0, more than the 10.0 that revenue_floor 780.0 leaves of 790.0 coins"),
+        (
+            {"min_gap": [0.05, 0.5, 0.05]},
+            r"min_gap of row 1, 0.5, is above max_gap 0.4 or premium_max 0.8",
+        ),
+        (
+            {"revenue_floor": 780.0},
+            (
+                r"the least payouts add up to 13.0, more than the 10.0 that revenue_floor 780.0"
+                r" leaves of 790.0 coins"
+            ),
+        ),
         ({"payout_cap": 12.0}, r"the least payouts add up to 13.0, more than payout_cap 12.0"),
-        ({"payout_min": [0.0, 0.0, 500.0]}, r"row 2 must be paid at least 500.0 and at most 178.0: its shares allow 10.0 to 178.0"),
+        (
+            {"payout_min": [0.0, 0.0, 500.0]},
+            r"row 2 must be paid at least 500.0 and at most 178.0: its shares allow 10.0 to 178.0",
+        ),
         ({"payout_max": [1.0, 99.0, 99.0]}, r"row 0 must be paid at least 2.5 and at most 1.0"),
-        ({"payout_min": 20.0, "payout_max": 10.0}, r"row 0 must be paid at least 20.0 and at most 10.0"),
+        (
+            {"payout_min": 20.0, "payout_max": 10.0},
+            r"row 0 must be paid at least 20.0 and at most 10.0",
+        ),
     ],
 )
 def test_infeasible_input_names_the_numbers(change, words):
@@ -533,7 +685,10 @@ def test_infeasible_input_names_the_numbers(change, words):
     [
         ({"normal": [1.0, -1.0, 1.0]}, "normal must be finite and at least 0: row 1 is -1.0"),
         ({"premium": math.nan}, "premium must be finite"),
-        ({"normal": [1.0, 1e-7, 0.0]}, r"normal must be 0 or at least 1e-06, 1e-06 epsilon, .*: row 1 is 1e-07"),
+        (
+            {"normal": [1.0, 1e-7, 0.0]},
+            r"normal must be 0 or at least 1e-06, 1e-06 epsilon, .*: row 1 is 1e-07",
+        ),
         ({"utility_weight": -1.0}, "utility_weight must be finite and at least 0"),
         ({"premium_max": 1.1}, r"premium_max must be in \[0, 1\]: row 0 is 1.1"),
         ({"epsilon": 0.0}, "epsilon must be finite and above 0"),
@@ -541,7 +696,10 @@ def test_infeasible_input_names_the_numbers(change, words):
         ({"revenue_floor": math.nan}, "revenue_floor must be finite and at least 0"),
         ({"payout_cap": -1.0}, "payout_cap must be finite and at least 0"),
         ({"payout_max": math.nan}, "payout_max must be at least 0: row 0 is nan"),
-        ({"efficiency_share": [0.1, 0.2]}, r"efficiency_share must be one number or have shape \(3,\), not \(2,\)"),
+        (
+            {"efficiency_share": [0.1, 0.2]},
+            r"efficiency_share must be one number or have shape \(3,\), not \(2,\)",
+        ),
     ],
 )
 def test_bad_input_is_refused(change, words):

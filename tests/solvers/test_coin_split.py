@@ -1,4 +1,6 @@
-"""Coins of one video: reference answers, every vertex and edge, CVXPY, and the traps of the normalisation."""
+"""Coins of one video: reference answers, every vertex and edge, CVXPY, and the traps of the
+normalisation.
+"""
 
 from __future__ import annotations
 
@@ -47,19 +49,32 @@ DEFAULTS: dict[str, float] = {
 
 
 def arguments(case: dict[str, Any]) -> dict[str, Any]:
-    return {"normal": case["Nn"], "premium": case["Np"], "quality": case["Q"], **{ours: case[theirs] for ours, theirs in NAMES.items()}}
+    return {
+        "normal": case["Nn"],
+        "premium": case["Np"],
+        "quality": case["Q"],
+        **{ours: case[theirs] for ours, theirs in NAMES.items()},
+    }
 
 
 def objective(v: dict[str, float], x_n: Any, x_p: Any, utility: str) -> Any:
-    """The normalised objective of the document, term by term, with the terms dropped that its normalisation cannot have."""
+    """The normalised objective of the document, term by term, with the terms dropped that its
+    normalisation cannot have.
+    """
     coins = v["normal"] + v["premium"]
     pay = x_n * v["normal"] + x_p * v["premium"]
     most = v["normal_max"] * v["normal"] + v["premium_max"] * v["premium"]
     total = 0 * pay
     if coins > v["revenue_floor"]:
-        total = total + v["lambda_rev"] * (coins - pay - v["revenue_floor"]) / (coins - v["revenue_floor"])
+        total = total + v["lambda_rev"] * (coins - pay - v["revenue_floor"]) / (
+            coins - v["revenue_floor"]
+        )
     if most > 0:
-        u = np.log1p(pay / v["epsilon"]) / np.log1p(most / v["epsilon"]) if utility == "log" else pay / most
+        u = (
+            np.log1p(pay / v["epsilon"]) / np.log1p(most / v["epsilon"])
+            if utility == "log"
+            else pay / most
+        )
         total = total + v["lambda_util"] * (1 + v["theta"] * v["quality"]) / (1 + v["theta"]) * u
     if v["max_gap"] > v["min_gap"]:
         total = total + v["lambda_inc"] * (x_p - x_n - v["min_gap"]) / (v["max_gap"] - v["min_gap"])
@@ -68,7 +83,12 @@ def objective(v: dict[str, float], x_n: Any, x_p: Any, utility: str) -> Any:
 
 def polygon(v: dict[str, float]) -> list[tuple[float, float]]:
     """Corners of the feasible set in order: the box of shares, cut by one half-plane after another."""
-    corners = [(0.0, 0.0), (v["normal_max"], 0.0), (v["normal_max"], v["premium_max"]), (0.0, v["premium_max"])]
+    corners = [
+        (0.0, 0.0),
+        (v["normal_max"], 0.0),
+        (v["normal_max"], v["premium_max"]),
+        (0.0, v["premium_max"]),
+    ]
     cuts = [(-1.0, 1.0, v["min_gap"]), (1.0, -1.0, -v["max_gap"])]
     cuts.append((-v["normal"], -v["premium"], v["revenue_floor"] - v["normal"] - v["premium"]))
     for a, b, least in cuts:
@@ -85,11 +105,15 @@ def polygon(v: dict[str, float]) -> list[tuple[float, float]]:
 
 
 def best_on_edges(v: dict[str, float], utility: str) -> float:
-    """Largest objective on a fine grid of every edge; the optimum is there, since the gap grows across the pay's level lines."""
+    """Largest objective on a fine grid of every edge; the optimum is there, since the gap grows
+    across the pay's level lines.
+    """
     grid = np.linspace(0, 1, 401)
     corners = polygon(v)
     return max(
-        float(np.max(objective(v, p[0] + grid * (q[0] - p[0]), p[1] + grid * (q[1] - p[1]), utility)))
+        float(
+            np.max(objective(v, p[0] + grid * (q[0] - p[0]), p[1] + grid * (q[1] - p[1]), utility))
+        )
         for p, q in pairwise([*corners, *corners[:1]])
     )
 
@@ -106,10 +130,12 @@ def feasible(v: dict[str, float], x_n: float, x_p: float) -> bool:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------ reference answers
+# --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['util']} Nn={case['Nn']:.3g} Np={case['Np']:.3g}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case['util']} Nn={case['Nn']:.3g} Np={case['Np']:.3g}"
+)
 def test_reference_answers(case):
     best = split_videos(**arguments(case), utility={"log": "log", "lin": "linear"}[case["util"]])
     assert best.feasible.tolist() == [case["feasible"]]
@@ -121,14 +147,18 @@ def test_reference_answers(case):
 def test_rows_are_independent_of_each_other():
     for name, utility in (("log", "log"), ("lin", "linear")):
         rows = [arguments(case) for case in CASES if case["util"] == name]
-        together = split_videos(**{key: [row[key] for row in rows] for key in rows[0]}, utility=utility)
+        together = split_videos(
+            **{key: [row[key] for row in rows] for key in rows[0]}, utility=utility
+        )
         for i, row in enumerate(rows):
             alone = split_videos(**row, utility=utility)
             for column in ("normal_share", "premium_share", "payout", "feasible"):
-                np.testing.assert_array_equal(getattr(together, column)[i], getattr(alone, column)[0])
+                np.testing.assert_array_equal(
+                    getattr(together, column)[i], getattr(alone, column)[0]
+                )
 
 
-# -------------------------------------------------------------------------------------------------------------- optimality
+# --------------------------------------------------------------------------------------------------
 
 coins = st.one_of(st.just(0.0), st.floats(1e-3, 1e6))
 unit = st.one_of(st.just(0.0), st.floats(1e-6, 1.0))
@@ -171,7 +201,9 @@ def test_at_least_as_good_as_every_point_of_every_edge(v, utility):
         assert math.isnan(pay)
         return
     assert feasible(v, x_n, x_p)
-    assert pay == pytest.approx(x_n * v["normal"] + x_p * v["premium"], rel=1e-12, abs=1e-12 * (v["normal"] + v["premium"]))
+    assert pay == pytest.approx(
+        x_n * v["normal"] + x_p * v["premium"], rel=1e-12, abs=1e-12 * (v["normal"] + v["premium"])
+    )
     if polygon(v):
         assert float(objective(v, x_n, x_p, utility)) >= best_on_edges(v, utility) - 1e-10
 
@@ -193,38 +225,62 @@ def test_objective_against_cvxpy(seed):
     x = cvxpy.Variable(2, nonneg=True)
     total = v["normal"] + v["premium"]
     pay = x[0] * v["normal"] + x[1] * v["premium"]
-    top = math.log1p((v["normal_max"] * v["normal"] + v["premium_max"] * v["premium"]) / v["epsilon"])
+    top = math.log1p(
+        (v["normal_max"] * v["normal"] + v["premium_max"] * v["premium"]) / v["epsilon"]
+    )
     goal = (
         v["lambda_rev"] * (total - pay - v["revenue_floor"]) / (total - v["revenue_floor"])
-        + v["lambda_util"] * (1 + v["theta"] * v["quality"]) / (1 + v["theta"]) * cvxpy.log(1 + pay / v["epsilon"]) / top
+        + v["lambda_util"]
+        * (1 + v["theta"] * v["quality"])
+        / (1 + v["theta"])
+        * cvxpy.log(1 + pay / v["epsilon"])
+        / top
         + v["lambda_inc"] * (x[1] - x[0] - v["min_gap"]) / (v["max_gap"] - v["min_gap"])
     )
-    rules = [x[0] <= v["normal_max"], x[1] <= v["premium_max"], x[1] - x[0] >= v["min_gap"], x[1] - x[0] <= v["max_gap"]]
+    rules = [
+        x[0] <= v["normal_max"],
+        x[1] <= v["premium_max"],
+        x[1] - x[0] >= v["min_gap"],
+        x[1] - x[0] <= v["max_gap"],
+    ]
     model = cvxpy.Problem(cvxpy.Maximize(goal), [*rules, total - pay >= v["revenue_floor"]])
     model.solve(solver="CLARABEL")
     ours = float(objective(v, best.normal_share[0], best.premium_share[0], "log"))
     assert ours == pytest.approx(model.value, abs=1e-6)
 
 
-# -------------------------------------------------------------------------------------------------------------------- traps
+# --------------------------------------------------------------------------------------------------
 
 
 def test_quality_raises_the_pay():
     # with U_max at f(Q), as printed, all of these would be paid the same
-    payout = split_videos(**DEFAULTS | {"quality": np.linspace(0, 1, 5), "lambda_rev": 1.0, "lambda_inc": 0.0, "theta": 2.0}).payout
+    payout = split_videos(
+        **DEFAULTS
+        | {
+            "quality": np.linspace(0, 1, 5),
+            "lambda_rev": 1.0,
+            "lambda_inc": 0.0,
+            "theta": 2.0,
+        }
+    ).payout
     assert (np.diff(payout) > 0).all()
 
 
 def test_scale_of_the_coins_keeps_the_sign_of_the_utility():
     # log(eps + pay) is negative below one coin: more utility would then mean less pay
     small = DEFAULTS | {"normal": 1e-3, "premium": 5e-4, "revenue_floor": 0.0}
-    less, more = (split_videos(**small | {"lambda_util": x, "lambda_inc": 0.0}).payout[0] for x in (0.1, 0.9))
+    less, more = (
+        split_videos(**small | {"lambda_util": x, "lambda_inc": 0.0}).payout[0] for x in (0.1, 0.9)
+    )
     assert more > less
 
 
 def test_equal_gaps_drop_the_incentive():
     tied = DEFAULTS | {"min_gap": 0.2, "max_gap": 0.2}
-    one, other = split_videos(**tied | {"lambda_inc": 0.0}), split_videos(**tied | {"lambda_inc": 5.0})
+    one, other = (
+        split_videos(**tied | {"lambda_inc": 0.0}),
+        split_videos(**tied | {"lambda_inc": 5.0}),
+    )
     np.testing.assert_array_equal(one.payout, other.payout)
     assert one.premium_share[0] - one.normal_share[0] == pytest.approx(0.2)
 
@@ -236,7 +292,9 @@ def test_floor_at_all_coins_drops_the_revenue_and_pays_nothing():
 
 
 def test_infeasible_rows_are_marked_and_nothing_else():
-    best = split_videos(**DEFAULTS | {"min_gap": [0.05, 0.9, 0.05, 0.5], "revenue_floor": [15.0, 15.0, 148.0, 0.0]})
+    best = split_videos(
+        **DEFAULTS | {"min_gap": [0.05, 0.9, 0.05, 0.5], "revenue_floor": [15.0, 15.0, 148.0, 0.0]}
+    )
     assert best.feasible.tolist() == [True, False, False, False]
     for column in (best.normal_share, best.premium_share, best.payout):
         assert np.isnan(column).tolist() == [False, True, True, True]
@@ -255,12 +313,16 @@ def test_no_coins_at_all():
 
 
 def test_normal_maximum_far_below_the_premium_one_still_caps_the_gap():
-    best = split_videos(**DEFAULTS | {"normal_max": 0.1, "premium_max": 0.9, "max_gap": 0.3, "lambda_rev": 0.0})
+    best = split_videos(
+        **DEFAULTS | {"normal_max": 0.1, "premium_max": 0.9, "max_gap": 0.3, "lambda_rev": 0.0}
+    )
     assert (best.normal_share[0], best.premium_share[0]) == pytest.approx((0.1, 0.4))
 
 
 def test_no_rows():
-    assert split_videos(**DEFAULTS | {"normal": [], "premium": [], "quality": []}).payout.shape == (0,)
+    assert split_videos(**DEFAULTS | {"normal": [], "premium": [], "quality": []}).payout.shape == (
+        0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""The creator competition: reference traces, the definitions spelled out, the incremental engine against the plain one, theorem 2."""
+"""The creator competition: reference traces, the definitions spelled out, the incremental engine
+against the plain one, theorem 2.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.competition import Ball, Competition, DiscreteActions, DotProduct, Euclidean, Static, local_better_response, simulate
+from solvers.competition import (
+    Ball,
+    Competition,
+    DiscreteActions,
+    DotProduct,
+    Euclidean,
+    Static,
+    local_better_response,
+    simulate,
+)
 from solvers.competition_engine import Incremental
 from solvers.competition_settings import (
     from_ratings,
@@ -32,13 +43,25 @@ from solvers.competition_settings import (
 )
 from solvers.reweighting import update_weights
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "cases" / "competition.json").read_text())["golden"]
-TRACES = [(script, name) for script in ("lbr_script", "lbr_script_boundary") for name in GOLDEN[script]["results"]]
+GOLDEN = json.loads((Path(__file__).parents[1] / "cases" / "competition.json").read_text())[
+    "golden"
+]
+TRACES = [
+    (script, name)
+    for script in ("lbr_script", "lbr_script_boundary")
+    for name in GOLDEN[script]["results"]
+]
 SMALL = {"sizes": (30, 15, 6, 3, 3, 2, 1), "creators": 12, "candidates": 4, "groups": 6}
 
 
 def golden_game(**changes):
-    game = Competition(GOLDEN["X"], GOLDEN["S"], temperature=GOLDEN["beta"], candidates=GOLDEN["K"], weights=GOLDEN["w"])
+    game = Competition(
+        GOLDEN["X"],
+        GOLDEN["S"],
+        temperature=GOLDEN["beta"],
+        candidates=GOLDEN["K"],
+        weights=GOLDEN["w"],
+    )
     return replace(game, **changes)
 
 
@@ -61,7 +84,19 @@ def games(draw):
         draw(st.sampled_from([0.002, 0.02, 0.1, 1.0, 50.0])),
         draw(st.integers(1, n + 2)),
         draw(st.sampled_from(["relevance", "traffic"])),
-        draw(st.sampled_from(["base", "uir", "smt", "hmt", "coordinated", Static(temperature=0.03), Static(candidates=1)])),
+        draw(
+            st.sampled_from(
+                [
+                    "base",
+                    "uir",
+                    "smt",
+                    "hmt",
+                    "coordinated",
+                    Static(temperature=0.03),
+                    Static(candidates=1),
+                ]
+            )
+        ),
         rng.uniform(0.2, 5, m),
     )
 
@@ -75,7 +110,9 @@ def test_reference_utilities(mechanism):
     assert game.matching.candidates.tolist() == expected["K_j"]
     np.testing.assert_allclose(1 / game.matching.temperature, expected["inv_beta_j"], rtol=1e-14)
     np.testing.assert_allclose(game.utilities(), expected["u_eq5_mean"], rtol=1e-13)
-    np.testing.assert_allclose(replace(game, reward="traffic").utilities(), expected["u_eq6_mean"], rtol=1e-13)
+    np.testing.assert_allclose(
+        replace(game, reward="traffic").utilities(), expected["u_eq6_mean"], rtol=1e-13
+    )
     np.testing.assert_allclose(game.user_utilities(), expected["pi"], rtol=1e-13)
     assert game.welfare() == pytest.approx(expected["W"], rel=1e-13)
 
@@ -90,14 +127,19 @@ def test_reference_tie():
 @pytest.mark.parametrize("engine", ["incremental", "reference"])
 def test_reference_traces(script, name, engine):
     expected, (reading, mechanism) = GOLDEN[script]["results"][name], name.split("/")
-    actions, game = Ball(GOLDEN[script]["radius"], project_first=reading == "project"), golden_game(mechanism=mechanism)
+    actions, game = (
+        Ball(GOLDEN[script]["radius"], project_first=reading == "project"),
+        golden_game(mechanism=mechanism),
+    )
     incremental, accepted = Incremental(game), []
     for t, welfare in enumerate(expected["W_after_each_step"]):
         order = np.array([(i + t) % 5 for i in range(5)])
         angle = 2 * np.pi * (0.37 * t + 0.21 * np.arange(5))
         directions = np.column_stack([np.cos(angle), np.sin(angle)])
         if engine == "reference":
-            game, moved = local_better_response(game, order, directions, step_size=GOLDEN[script]["eta"], actions=actions)
+            game, moved = local_better_response(
+                game, order, directions, step_size=GOLDEN[script]["eta"], actions=actions
+            )
             assert game.welfare() == pytest.approx(welfare, rel=1e-13)
         else:
             tried, landed = actions.moves(game.strategies, directions, GOLDEN[script]["eta"])
@@ -117,13 +159,17 @@ def test_matching_from_its_definition(game):
     n, m = game.scores.shape
     shares = np.zeros((n, m))
     for j in range(m):
-        ranked = sorted(range(n), key=lambda i: (-game.scores[i, j], i))[: game.matching.candidates[j]]
+        ranked = sorted(range(n), key=lambda i: (-game.scores[i, j], i))[
+            : game.matching.candidates[j]
+        ]
         top = game.scores[ranked[0], j]
         e = [math.exp((game.scores[i, j] - top) / game.matching.temperature[j]) for i in ranked]
         shares[ranked, j] = np.array(e) / math.fsum(e)
     np.testing.assert_allclose(game.matching.shares(game.scores), shares, rtol=1e-12, atol=1e-300)
     worth = game.matching.importance * (game.scores if game.reward == "relevance" else 1)
-    np.testing.assert_allclose(game.utilities(), (worth * shares).sum(axis=1) / m, rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(
+        game.utilities(), (worth * shares).sum(axis=1) / m, rtol=1e-12, atol=1e-300
+    )
     assert game.welfare() == pytest.approx((game.scores * shares).sum() / m, rel=1e-12, abs=1e-300)
 
 
@@ -131,10 +177,14 @@ def test_what_mechanisms_deploy():
     weights = [0.2, 0.5, 1.0, 1.1, 2.0, 5.0]
     game = golden_game(weights=weights, candidates=4)
     assert replace(game, mechanism="uir").matching.importance.tolist() == weights
-    np.testing.assert_allclose(replace(game, mechanism="smt").matching.temperature, np.multiply(0.1, weights), rtol=1e-15)
+    np.testing.assert_allclose(
+        replace(game, mechanism="smt").matching.temperature, np.multiply(0.1, weights), rtol=1e-15
+    )
     assert replace(game, mechanism="hmt").matching.candidates.tolist() == [1, 2, 4, 5, 5, 5]
     assert replace(game, mechanism=Static(candidates=2)).matching.candidates.tolist() == [2] * 6
-    assert replace(game, mechanism=Static(temperature=0.3)).matching.temperature.tolist() == [0.3] * 6
+    assert (
+        replace(game, mechanism=Static(temperature=0.3)).matching.temperature.tolist() == [0.3] * 6
+    )
     for mechanism in ("smt", "hmt", Static(0.3, 1)):
         deployed = replace(game, mechanism=mechanism)
         assert deployed.welfare(default=True) == game.welfare()
@@ -149,7 +199,9 @@ def test_rewards_add_up_to_welfare_and_traffic_to_one():
 
 def test_limits_of_the_temperature():
     game = golden_game(candidates=5)
-    assert replace(game, temperature=1e-6).welfare() == pytest.approx(game.scores.max(axis=0).mean())
+    assert replace(game, temperature=1e-6).welfare() == pytest.approx(
+        game.scores.max(axis=0).mean()
+    )
     assert replace(game, temperature=1e6).welfare() == pytest.approx(game.scores.mean(), rel=1e-6)
 
 
@@ -179,7 +231,14 @@ def test_discrete_actions():
 def test_engines_take_the_same_decisions(game, project_first, seed):
     run = {
         engine: simulate(
-            game, steps=12, epoch=4, actions=Ball(1.0, project_first), step_size=0.3, seed=seed, rates=(2.0, 0.5), engine=engine
+            game,
+            steps=12,
+            epoch=4,
+            actions=Ball(1.0, project_first),
+            step_size=0.3,
+            seed=seed,
+            rates=(2.0, 0.5),
+            engine=engine,
         )
         for engine in ("incremental", "reference")
     }
@@ -187,13 +246,18 @@ def test_engines_take_the_same_decisions(game, project_first, seed):
     assert (fast.game.strategies == plain.game.strategies).all()
     assert (fast.accepted == plain.accepted).all()
     for curve in ("welfare", "welfare_default", "group_utility", "group_weight"):
-        np.testing.assert_allclose(getattr(fast, curve), getattr(plain, curve), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(
+            getattr(fast, curve), getattr(plain, curve), rtol=1e-11, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize("mechanism", ["base", "uir", "smt", "hmt", "coordinated"])
 def test_engines_with_more_creators_than_are_kept(mechanism):
     start = synthetic(3, sizes=(25, 10, 5), creators=40, candidates=3, groups=4)
-    runs = [simulate(start.game, steps=10, groups=start.groups, mechanism=mechanism, engine=e) for e in ("incremental", "reference")]
+    runs = [
+        simulate(start.game, steps=10, groups=start.groups, mechanism=mechanism, engine=e)
+        for e in ("incremental", "reference")
+    ]
     assert (runs[0].game.strategies == runs[1].game.strategies).all()
     np.testing.assert_allclose(runs[0].welfare, runs[1].welfare, rtol=1e-12)
 
@@ -203,12 +267,19 @@ def test_engines_with_more_creators_than_are_kept(mechanism):
 def test_engines_on_discrete_actions(game, seed):
     rng = np.random.default_rng(seed)
     n, d = game.strategies.shape
-    actions = DiscreteActions(rng.normal(0, 0.5, (8, d)), np.array([rng.permutation(8)[:4] for _ in range(n)]))
-    runs = [simulate(game, steps=5, actions=actions, seed=seed, engine=engine) for engine in ("incremental", "reference")]
+    actions = DiscreteActions(
+        rng.normal(0, 0.5, (8, d)), np.array([rng.permutation(8)[:4] for _ in range(n)])
+    )
+    runs = [
+        simulate(game, steps=5, actions=actions, seed=seed, engine=engine)
+        for engine in ("incremental", "reference")
+    ]
     assert (runs[0].game.strategies == runs[1].game.strategies).all()
 
 
-@pytest.mark.parametrize("relevance", [Euclidean(), Euclidean(2.0, 0.7), DotProduct(), DotProduct(-0.5, 0.8)])
+@pytest.mark.parametrize(
+    "relevance", [Euclidean(), Euclidean(2.0, 0.7), DotProduct(), DotProduct(-0.5, 0.8)]
+)
 def test_compiled_scores_are_the_same_to_the_bit(relevance):
     rng = np.random.default_rng(0)
     game = Competition(rng.normal(size=(30, 4)), rng.normal(size=(9, 4)), relevance)
@@ -250,7 +321,13 @@ def test_other_processes_and_the_loops_uncompiled_take_the_same_decisions():
     played = []
     for disabled in ("0", "0", "1"):
         environment = os.environ | {"NUMBA_DISABLE_JIT": disabled, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run([sys.executable, "-c", _PLAY], capture_output=True, text=True, check=True, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", _PLAY],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+        )
         played.append(json.loads(done.stdout))
     compiled, again, plain = played
     assert compiled == again
@@ -262,7 +339,9 @@ def test_other_processes_and_the_loops_uncompiled_take_the_same_decisions():
 def test_curves():
     start = synthetic(0, **SMALL)
     groups = start.groups.max() + 1
-    run = simulate(start.game, steps=20, groups=start.groups, mechanism="smt", keep=(0, 7, 20), seed=2)
+    run = simulate(
+        start.game, steps=20, groups=start.groups, mechanism="smt", keep=(0, 7, 20), seed=2
+    )
     assert run.welfare.shape == run.welfare_default.shape == run.accepted.shape == (20,)
     assert run.group_utility.shape == (4, groups)
     assert run.group_weight.shape == (5, groups)
@@ -275,7 +354,9 @@ def test_curves():
     assert run.welfare[-1] == pytest.approx(last.welfare(), rel=1e-13)
     assert run.welfare_default[-1] == pytest.approx(last.welfare(default=True), rel=1e-13)
     size = np.bincount(start.groups)
-    np.testing.assert_allclose(run.group_utility @ size / size.sum(), run.welfare.reshape(4, 5).mean(axis=1), rtol=1e-12)
+    np.testing.assert_allclose(
+        run.group_utility @ size / size.sum(), run.welfare.reshape(4, 5).mean(axis=1), rtol=1e-12
+    )
 
 
 def test_weights_follow_algorithm_1_with_the_smaller_rate_in_the_second_half():
@@ -290,7 +371,16 @@ def test_weights_that_are_given_stay_without_rates():
     start = toy()
     weights = np.array([0.5, 1, 1, 1, 1])
     runs = [
-        simulate(start.game, steps=10, groups=start.groups, actions=start.actions, mechanism="uir", weights=weights, rates=(0, 0), engine=e)
+        simulate(
+            start.game,
+            steps=10,
+            groups=start.groups,
+            actions=start.actions,
+            mechanism="uir",
+            weights=weights,
+            rates=(0, 0),
+            engine=e,
+        )
         for e in ("incremental", "reference")
     ]
     assert (runs[0].group_weight[0] == weights).all()
@@ -322,7 +412,10 @@ def test_a_run_of_no_steps():
 def test_static_controls_beat_the_adaptive_mechanisms():
     """And most of any gain over the default vanishes when the same content is matched by default."""
     start = synthetic(1, **SMALL)
-    run = {name: start.simulate(name, steps=40) for name in ("base", "smt", "hmt", "coordinated", Static(0.02))}
+    run = {
+        name: start.simulate(name, steps=40)
+        for name in ("base", "smt", "hmt", "coordinated", Static(0.02))
+    }
     deployed = {name: r.welfare[-20:].mean() for name, r in run.items()}
     default = {name: r.welfare_default[-20:].mean() for name, r in run.items()}
     assert deployed[Static(0.02)] > max(deployed["smt"], deployed["hmt"], deployed["base"])
@@ -332,7 +425,13 @@ def test_static_controls_beat_the_adaptive_mechanisms():
 
 def test_toy_hard_truncation_serves_everybody_and_the_default_does_not():
     served = {
-        name: [(toy(s).simulate(name, steps=400, seed=s, step_size=0.1).game.scores.max(axis=0) > 1.5).all() for s in range(5)]
+        name: [
+            (
+                toy(s).simulate(name, steps=400, seed=s, step_size=0.1).game.scores.max(axis=0)
+                > 1.5
+            ).all()
+            for s in range(5)
+        ]
         for name in ("base", "hmt")
     }
     assert sum(served["base"]) <= 1
@@ -368,11 +467,16 @@ def test_synthetic_population():
     np.testing.assert_allclose(np.linalg.norm(inside.game.users, axis=1), np.minimum(norms, 1))
     assert (synthetic(7).game.users == start.game.users).all()
     assert (synthetic(8).game.users != start.game.users).any()
-    assert np.linalg.norm(start.game.strategies - start.game.users[:1000].mean(axis=0), axis=1).max() < 0.8
+    assert (
+        np.linalg.norm(start.game.strategies - start.game.users[:1000].mean(axis=0), axis=1).max()
+        < 0.8
+    )
 
 
 def test_groups_are_the_clusters_when_these_are_far_apart():
-    users = np.repeat(10 * np.eye(3), (5, 4, 3), axis=0) + 0.01 * np.random.default_rng(0).normal(size=(12, 3))
+    users = np.repeat(10 * np.eye(3), (5, 4, 3), axis=0) + 0.01 * np.random.default_rng(0).normal(
+        size=(12, 3)
+    )
     labels = group_users(users, 3, seed=1)
     for cluster in (labels[:5], labels[5:9], labels[9:]):
         assert (np.bincount(labels) > 0).all()
@@ -391,7 +495,9 @@ def test_setting_from_ratings():
     assert all(np.unique(row).size == 30 for row in allowed)
     offered = replace(start.game, strategies=start.actions.points[np.unique(allowed)]).scores
     assert (offered.min(), offered.max()) == pytest.approx((0, 1))
-    common = replace(start.game, strategies=start.actions.points[allowed[0, :20]]).scores.mean(axis=1)
+    common = replace(start.game, strategies=start.actions.points[allowed[0, :20]]).scores.mean(
+        axis=1
+    )
     assert start.game.scores.mean(axis=1) == pytest.approx(common.max())
     run = start.simulate("hmt", steps=10)
     assert run.welfare[-1] > start.game.welfare()
@@ -402,7 +508,16 @@ def test_setting_from_ratings():
 def test_setting_from_watching():
     viewer, video = np.nonzero(np.random.default_rng(0).random((30, 24)) < 0.7)
     alike = viewer % 2 == video % 2
-    start = from_watching(viewer, video, np.where(alike, 1.0, 0.1), np.arange(24) % 4, dimension=2, creators=3, users=20, groups=3)
+    start = from_watching(
+        viewer,
+        video,
+        np.where(alike, 1.0, 0.1),
+        np.arange(24) % 4,
+        dimension=2,
+        creators=3,
+        users=20,
+        groups=3,
+    )
     assert start.game.users.shape == (20, 2)
     assert start.game.strategies.shape == (3, 2)
     assert np.linalg.norm(start.game.strategies, axis=1).max() <= 1
@@ -438,13 +553,17 @@ def best_deviation(game, rng, reach):
     for _ in range(300):
         point = game.strategies[0] + reach * rng.normal(size=game.users.shape[1])
         strategies[0] = point / max(1.0, np.linalg.norm(point))
-        gain = max(gain, replace(game, strategies=strategies).utilities()[0] / game.utilities()[0] - 1)
+        gain = max(
+            gain, replace(game, strategies=strategies).utilities()[0] / game.utilities()[0] - 1
+        )
     return gain
 
 
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1], [1, 2], [1, 1, 3]])
 def test_where_creators_stay_together(weights):
-    """With many creators, down to the largest curvature along the sphere; the soft regime lies above it."""
+    """With many creators, down to the largest curvature along the sphere; the soft regime lies
+    above it.
+    """
     w, rng = np.array(weights), np.random.default_rng(0)
     s = w / np.linalg.norm(w)
     tangent = np.eye(w.size) - np.outer(s, s)
@@ -456,7 +575,11 @@ def test_where_creators_stay_together(weights):
 
 @pytest.mark.parametrize(
     ("weights", "counts", "temperature"),
-    [([2, 1], [250, 750], 0.2), ([2, 1], [500, 500], 0.3), ([2, 1, 1, 0.5], [250, 250, 250, 250], 0.2)],
+    [
+        ([2, 1], [250, 750], 0.2),
+        ([2, 1], [500, 500], 0.3),
+        ([2, 1, 1, 0.5], [250, 250, 250, 250], 0.2),
+    ],
 )
 def test_theorem_2_fails_where_creators_specialise(weights, counts, temperature):
     assert not is_soft(weights, temperature)
@@ -469,7 +592,10 @@ def test_specialised_profiles_are_local_equilibria():
     rng = np.random.default_rng(0)
     for first in (0, 1):
         everybody = np.repeat(profile, counts, axis=0)
-        game = replace(orthogonal(weights, creators=100, temperature=0.2), strategies=np.roll(everybody, -25 * first, axis=0))
+        game = replace(
+            orthogonal(weights, creators=100, temperature=0.2),
+            strategies=np.roll(everybody, -25 * first, axis=0),
+        )
         assert best_deviation(game, rng, 0.05) <= 1e-9
 
 
@@ -484,7 +610,10 @@ def test_no_specialised_profile_in_the_soft_regime():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: golden_game(strategies=[[1.0]]), r"users have shape \(6, 2\) and strategies \(1, 1\)"),
+        (
+            lambda: golden_game(strategies=[[1.0]]),
+            r"users have shape \(6, 2\) and strategies \(1, 1\)",
+        ),
         (lambda: golden_game(strategies=[[1.0, math.nan]]), "must be finite"),
         (lambda: golden_game(strategies=np.empty((0, 2))), "users have shape"),
         (lambda: golden_game(temperature=0), "temperature is 0"),
@@ -493,15 +622,33 @@ def test_no_specialised_profile_in_the_soft_regime():
         (lambda: golden_game(weights=[1, 1, 1, 1, 1, 0]), "the weight of group 5 is 0.0"),
         (lambda: golden_game(reward="likes"), "reward is 'likes'"),
         (lambda: golden_game(mechanism="magic"), "mechanism is 'magic'"),
-        (lambda: golden_game(relevance=lambda s, u: s @ s.T).utilities(), r"scores of shape \(5, 5\), not finite ones of shape \(5, 6\)"),
+        (
+            lambda: golden_game(relevance=lambda s, u: s @ s.T).utilities(),
+            r"scores of shape \(5, 5\), not finite ones of shape \(5, 6\)",
+        ),
         (lambda: simulate(golden_game(), steps=7), "7 steps are not a whole number of epochs of 5"),
         (lambda: simulate(golden_game(), steps=5, groups=[0, 1]), "groups must be 6 whole numbers"),
-        (lambda: simulate(golden_game(), steps=5, groups=[0, 0, 0, 2, 2, 2]), "group 1 has no users"),
+        (
+            lambda: simulate(golden_game(), steps=5, groups=[0, 0, 0, 2, 2, 2]),
+            "group 1 has no users",
+        ),
         (lambda: simulate(golden_game(), steps=5, engine="warp"), "engine is 'warp'"),
-        (lambda: simulate(golden_game(), steps=5, weights=[1, 1]), r"weights have shape \(2,\), not one for each of 6 groups"),
-        (lambda: from_watching([0, 0], [0, 1], [1, 1], [0]), r"creators have shape \(1,\), not one for each of 2 videos"),
-        (lambda: from_watching([0, 0], [0, 1], [1, 1], [0, 0]), "no viewer watched 10 videos or more"),
-        (lambda: from_ratings([0, 0], [0, 1], [1.0, 2.0], active=1, dimension=1), "1 users have over 1 ratings and there are 2 movies"),
+        (
+            lambda: simulate(golden_game(), steps=5, weights=[1, 1]),
+            r"weights have shape \(2,\), not one for each of 6 groups",
+        ),
+        (
+            lambda: from_watching([0, 0], [0, 1], [1, 1], [0]),
+            r"creators have shape \(1,\), not one for each of 2 videos",
+        ),
+        (
+            lambda: from_watching([0, 0], [0, 1], [1, 1], [0, 0]),
+            "no viewer watched 10 videos or more",
+        ),
+        (
+            lambda: from_ratings([0, 0], [0, 1], [1.0, 2.0], active=1, dimension=1),
+            "1 users have over 1 ratings and there are 2 movies",
+        ),
     ],
 )
 def test_refusals(call, message):
@@ -511,5 +658,13 @@ def test_refusals(call, message):
 
 def test_importing_the_game_imports_nothing_heavy():
     heavy = "{'numba', 'scipy', 'cvxpy', 'pandas', 'pipelines', 'solvers.competition_engine'}"
-    code = f"import sys, solvers, solvers.competition, solvers.competition_settings; print({heavy} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "set()"
+    code = (
+        f"import sys, solvers, solvers.competition, solvers.competition_settings; print({heavy} &"
+        " set(sys.modules))"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "set()"
+    )

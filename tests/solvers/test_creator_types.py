@@ -1,4 +1,6 @@
-"""Types of creators from their histories: the prior, the classes, and the difficulty that explains them."""
+"""Types of creators from their histories: the prior, the classes, and the difficulty that explains
+them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ SEEDS = st.integers(0, 2**31)
 
 
 @given(SEEDS, st.floats(0.1, 100))
-def test_production_is_output_times_quality_between_ones_own_and_the_typical(seed: int, prior: float) -> None:
+def test_production_is_output_times_quality_between_ones_own_and_the_typical(
+    seed: int, prior: float
+) -> None:
     rng = np.random.default_rng(seed)
     days = rng.integers(1, 60, 9).astype(float)
     views = rng.pareto(1.5, 9) * days + 0.1
@@ -26,15 +30,21 @@ def test_production_is_output_times_quality_between_ones_own_and_the_typical(see
     assert (found.production >= np.minimum(own, typical) * (1 - 1e-12)).all()
     assert (found.production <= np.maximum(own, typical) * (1 + 1e-12)).all()
     longer = estimate_ability(views * 50, effective * 50, days * 50, prior)
-    assert (np.abs(longer.production - own) <= np.abs(found.production - own) * (1 + 1e-9) + 1e-12).all()
+    assert (
+        np.abs(longer.production - own) <= np.abs(found.production - own) * (1 + 1e-9) + 1e-12
+    ).all()
 
 
 def test_without_a_prior_everybody_is_judged_by_their_own_history() -> None:
-    np.testing.assert_allclose(estimate_ability([4.0, 9.0], [2.0, 3.0], [2, 3], 0.0).production, [1.0, 1.0])
+    np.testing.assert_allclose(
+        estimate_ability([4.0, 9.0], [2.0, 3.0], [2, 3], 0.0).production, [1.0, 1.0]
+    )
 
 
 @given(SEEDS, st.integers(1, 30), st.floats(1.1, 5))
-def test_classes_hold_everybody_once_and_explain_what_they_produce(seed: int, levels: int, exponent: float) -> None:
+def test_classes_hold_everybody_once_and_explain_what_they_produce(
+    seed: int, levels: int, exponent: float
+) -> None:
     rng = np.random.default_rng(seed)
     x = np.round(rng.lognormal(0, 1, int(rng.integers(1, 80))), 1) + 0.1
     cost, price = PowerCost(exponent), float(rng.uniform(0.1, 9))
@@ -45,7 +55,9 @@ def test_classes_hold_everybody_once_and_explain_what_they_produce(seed: int, le
     assert (np.diff(found.production) > 0).all()
     assert (np.diff(found.difficulty) < 0).all()
     np.testing.assert_allclose(found.mass @ found.production, x.sum())
-    np.testing.assert_allclose(cost.inverse_derivative(price / found.difficulty), found.production)  # their best answer to the price
+    np.testing.assert_allclose(
+        cost.inverse_derivative(price / found.difficulty), found.production
+    )  # their best answer to the price
     for value in np.unique(x):
         assert np.unique(found.member[x == value]).size == 1
     order = np.argsort(x, kind="stable")
@@ -59,13 +71,20 @@ def test_a_difficulty_comes_back_from_what_it_makes_creators_produce() -> None:
 
 
 def test_the_prior_predicts_better_where_histories_are_short() -> None:
-    """Creators with an ability of their own, few days and much luck: next week is nearer to what the prior leaves of the first."""
+    """Creators with an ability of their own, few days and much luck: next week is nearer to what
+    the prior leaves of the first.
+    """
     rng = np.random.default_rng(4)
     ability = rng.lognormal(0, 0.5, 400)
     days = rng.integers(1, 6, 400)
-    views = np.array([rng.poisson(3 * a, d).sum() + 0.5 for a, d in zip(ability, days, strict=True)])
+    views = np.array(
+        [rng.poisson(3 * a, d).sum() + 0.5 for a, d in zip(ability, days, strict=True)]
+    )
     later = 3 * ability
-    with_prior, alone = (explained(estimate_ability(views, views, days, prior).production, later) for prior in (2.0, 0.0))
+    with_prior, alone = (
+        explained(estimate_ability(views, views, days, prior).production, later)
+        for prior in (2.0, 0.0)
+    )
     assert with_prior > alone > 0
 
 
@@ -79,14 +98,19 @@ def test_the_prior_predicts_better_where_histories_are_short() -> None:
         ([], [], [], 1.0, "one shape"),
     ],
 )
-def test_bad_histories_are_named(views: list[float], effective: list[float], days: list[int], prior: float, message: str) -> None:
+def test_bad_histories_are_named(
+    views: list[float], effective: list[float], days: list[int], prior: float, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         estimate_ability(views, effective, days, prior)
 
 
 @pytest.mark.parametrize(
-    ("x", "levels", "price", "k"), [([0.0], 1, 1.0, 2.0), ([1.0], 0, 1.0, 2.0), ([1.0], 1, 0.0, 2.0), ([1.0], 1, 1.0, 1.0)]
+    ("x", "levels", "price", "k"),
+    [([0.0], 1, 1.0, 2.0), ([1.0], 0, 1.0, 2.0), ([1.0], 1, 0.0, 2.0), ([1.0], 1, 1.0, 1.0)],
 )
-def test_types_that_cannot_be_are_refused(x: list[float], levels: int, price: float, k: float) -> None:
+def test_types_that_cannot_be_are_refused(
+    x: list[float], levels: int, price: float, k: float
+) -> None:
     with pytest.raises(ValueError, match="above 0"):
         group_types(x, levels, PowerCost(k), price)

@@ -1,4 +1,6 @@
-"""Donation markets: reference answers, the document's figures and where its statements fail, CVXPY, (16) from its definition."""
+"""Donation markets: reference answers, the document's figures and where its statements fail, CVXPY,
+(16) from its definition.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,12 @@ from solvers.donation_market import DonationMarket, PowerDonation, SaturatingDon
 from solvers.market_equilibrium import choose
 from solvers.market_fit import TWITCH_DONATION, fit_donation, fit_preferences, sine_preferences
 
-CASES = {case["name"]: case for case in json.loads((Path(__file__).parents[1] / "cases" / "donation_market.json").read_text())["instances"]}
+CASES = {
+    case["name"]: case
+    for case in json.loads(
+        (Path(__file__).parents[1] / "cases" / "donation_market.json").read_text()
+    )["instances"]
+}
 A, B = math.exp(-1.17), 0.6
 
 
@@ -38,7 +45,9 @@ def figure7(V, W):
 
 
 def violation(m: DonationMarket, alpha: float) -> float:
-    """(16) and (5) as they are written, loops and all: the largest violation, relative to the largest unit price."""
+    """(16) and (5) as they are written, loops and all: the largest violation, relative to the
+    largest unit price.
+    """
     now = m.equilibrium(alpha)
     size = m.viewers.size
     served = np.zeros(size)
@@ -47,7 +56,14 @@ def violation(m: DonationMarket, alpha: float) -> float:
             served[(s + k) % size] += now.choice[:, s].sum()
     np.testing.assert_allclose(now.serving, served, rtol=1e-12, atol=1e-300)
     unit = np.array(
-        [alpha * m.donation.value(m.viewers, served)[i] / served[i] if served[i] > 0 and m.viewers[i] > 0 else 0 for i in range(size)]
+        [
+            (
+                alpha * m.donation.value(m.viewers, served)[i] / served[i]
+                if served[i] > 0 and m.viewers[i] > 0
+                else 0
+            )
+            for i in range(size)
+        ]
     )
     worst = 0.0
     money = max(float(unit @ served), 1e-300)
@@ -55,32 +71,48 @@ def violation(m: DonationMarket, alpha: float) -> float:
         gains = []
         for s in range(size):
             distance = min(abs(p - s), size - abs(p - s)) / size
-            gains.append(sum(unit[(s + k) % size] for k in range(m.window)) - m.opportunity_cost - m.deviation_cost * distance**2)
+            gains.append(
+                sum(unit[(s + k) % size] for k in range(m.window))
+                - m.opportunity_cost
+                - m.deviation_cost * distance**2
+            )
         mu = max(0.0, *gains)
         if (served[m.viewers > 0] > 0).all():
             assert now.payoff[p] == pytest.approx(mu, abs=1e-9 * unit.max())
         lost = sum((mu - gain) * mass for gain, mass in zip(gains, now.choice[p], strict=True))
         idle = m.creators[p] - now.choice[p].sum()
         # what is within rounding of the prices is no payoff
-        worst = max(worst, lost / money, -idle / max(m.creators[p], 1e-300), (idle * mu / money) if mu > 1e-14 * unit.max() else 0.0)
+        worst = max(
+            worst,
+            lost / money,
+            -idle / max(m.creators[p], 1e-300),
+            (idle * mu / money) if mu > 1e-14 * unit.max() else 0.0,
+        )
     assert now.choice.min() >= 0
     return worst
 
 
-# ------------------------------------------------------------------------------------------------------------ reference answers
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_reference_equilibria(name):
     case = CASES[name]
     now = market_of(case).equilibrium(case["alphas"])
-    np.testing.assert_allclose(now.serving, case["Nhat"], rtol=1e-8, atol=1e-8 * np.max(case["Nhat"]))
+    np.testing.assert_allclose(
+        now.serving, case["Nhat"], rtol=1e-8, atol=1e-8 * np.max(case["Nhat"])
+    )
     np.testing.assert_allclose(now.total_donation, case["total_donation"], rtol=1e-10)
     np.testing.assert_allclose(now.participation, case["participation_mass"], rtol=1e-8)
     np.testing.assert_allclose(now.payoff, case["producer_payoff_mu"], rtol=1e-8, atol=1e-8)
     np.testing.assert_allclose(now.platform_payoff, case["platform_payoff"], rtol=1e-10)
     if case["deviation_fraction_weighted"] is not None:
-        np.testing.assert_allclose(now.deviation / sum(case["N"]), case["deviation_fraction_weighted"], rtol=1e-5, atol=1e-12)
+        np.testing.assert_allclose(
+            now.deviation / sum(case["N"]),
+            case["deviation_fraction_weighted"],
+            rtol=1e-5,
+            atol=1e-12,
+        )
     assert now.gap.max() <= 1e-13
     assert now.residual.max() <= 1e-13
 
@@ -90,7 +122,8 @@ def test_reference_splits(name):
     case = CASES[name]
     best = market_of(case).optimal_split()
     assert best.alpha == pytest.approx(case["alpha_cont"], abs=1e-4)
-    # the references stop at 1e-5 of alpha, which at a kink costs some of the payoff; none may be above ours
+    # the references stop at 1e-5 of alpha, which at a kink costs some of the payoff; none may be
+    # above ours
     assert case["G_cont"] * (1 - 1e-7) <= best.platform_payoff <= case["G_cont"] * (1 + 1e-5)
     assert best.grid_alpha == pytest.approx(case["alpha_grid"])
     assert best.grid_payoff == pytest.approx(case["G_grid"], rel=1e-8)
@@ -101,7 +134,7 @@ def test_reference_splits(name):
         assert best.platform_payoff <= best.payoff_bound <= 1.001 * best.platform_payoff
 
 
-# ----------------------------------------------------------------------------------------------------------- the document's figures
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -150,7 +183,9 @@ def test_figure_7_threshold_of_the_deviation_cost():
 
 
 def test_table_3_where_nobody_earns():
-    """V = 4: the gain over the split of .71 is the same for any creators, viewers and deviation cost."""
+    """V = 4: the gain over the split of .71 is the same for any creators, viewers and deviation
+    cost.
+    """
     rng = np.random.default_rng(0)
     for W in (2, 1000):
         m = market(rng.uniform(200, 300, 24), rng.uniform(500, 1500, 24), K=3, V=4, W=W)
@@ -158,7 +193,7 @@ def test_table_3_where_nobody_earns():
         assert payoff[0] / payoff[1] - 1 == pytest.approx(0.4113, abs=5e-5)
 
 
-# ------------------------------------------------------------------------------------------ where the document's statements fail
+# ------------------------------------------------------------------------------------------ where t
 
 
 def test_deviation_can_fall_when_creators_keep_more():
@@ -180,7 +215,9 @@ def test_lower_bound_as_printed_is_above_the_best_split():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_lower_bound_without_a_power(seed):
-    """By theorem for a window of 1: below it, no split on a fine grid leaves as much as the best. Wider windows have none."""
+    """By theorem for a window of 1: below it, no split on a fine grid leaves as much as the best.
+    Wider windows have none.
+    """
     rng = np.random.default_rng(seed)
     size = int(rng.integers(2, 6))
     creators, viewers = rng.uniform(1, 200, size), rng.uniform(1, 1000, size)
@@ -203,7 +240,7 @@ def test_total_donation_can_fall_when_creators_keep_more():
     assert m.optimal_split().payoff_bound == math.inf
 
 
-# ---------------------------------------------------------------------------------------------------------- independent methods
+# --------------------------------------------------------------------------------------------------
 
 
 def with_cvxpy(m: DonationMarket, alpha: float) -> tuple[float, np.ndarray]:
@@ -217,8 +254,13 @@ def with_cvxpy(m: DonationMarket, alpha: float) -> tuple[float, np.ndarray]:
         weights = alpha * m.donation.scale * m.viewers**b * unit ** (1 - b) / (1 - b)
         gain = weights @ cvxpy.power(n, 1 - b)
     else:
-        gain = (alpha * m.viewers / m.donation.a) @ cvxpy.log(1 + (m.donation.a * unit / m.donation.b) * n)
-    problem = cvxpy.Problem(cvxpy.Maximize(gain - unit * cvxpy.sum(cvxpy.multiply(cost, y))), [cvxpy.sum(y, axis=1) <= m.creators / unit])
+        gain = (alpha * m.viewers / m.donation.a) @ cvxpy.log(
+            1 + (m.donation.a * unit / m.donation.b) * n
+        )
+    problem = cvxpy.Problem(
+        cvxpy.Maximize(gain - unit * cvxpy.sum(cvxpy.multiply(cost, y))),
+        [cvxpy.sum(y, axis=1) <= m.creators / unit],
+    )
     value = problem.solve(solver="CLARABEL")
     return float(value), m.serves @ y.value.sum(axis=0) * unit
 
@@ -228,8 +270,19 @@ def with_cvxpy(m: DonationMarket, alpha: float) -> tuple[float, np.ndarray]:
 def test_potential_against_cvxpy(seed):
     rng = np.random.default_rng(seed)
     size = int(rng.integers(3, 9))
-    donation = PowerDonation(rng.uniform(0.2, 1), rng.uniform(0.3, 0.7)) if seed % 2 else SaturatingDonation(4, 8)
-    m = market(rng.uniform(1, 50, size), rng.uniform(10, 100, size), K=int(rng.integers(1, size + 1)), V=0.2, W=3, donation=donation)
+    donation = (
+        PowerDonation(rng.uniform(0.2, 1), rng.uniform(0.3, 0.7))
+        if seed % 2
+        else SaturatingDonation(4, 8)
+    )
+    m = market(
+        rng.uniform(1, 50, size),
+        rng.uniform(10, 100, size),
+        K=int(rng.integers(1, size + 1)),
+        V=0.2,
+        W=3,
+        donation=donation,
+    )
     now = m.equilibrium(0.7)
     value, serving = with_cvxpy(m, 0.7)
     assert now.potential == pytest.approx(value, rel=1e-6)
@@ -242,11 +295,24 @@ amounts = st.lists(st.one_of(st.just(0.0), st.floats(1e-3, 1e3)), min_size=1, ma
 @st.composite
 def markets(draw):
     creators = np.array(draw(amounts))
-    viewers = np.array(draw(st.lists(st.one_of(st.just(0.0), st.floats(0.1, 1e3)), min_size=creators.size, max_size=creators.size)))
+    viewers = np.array(
+        draw(
+            st.lists(
+                st.one_of(st.just(0.0), st.floats(0.1, 1e3)),
+                min_size=creators.size,
+                max_size=creators.size,
+            )
+        )
+    )
     power = st.builds(PowerDonation, st.floats(0.1, 5), st.floats(0.2, 0.9))
-    donation = draw(st.one_of(power, st.builds(SaturatingDonation, st.floats(0.5, 8), st.floats(0.5, 8))))
+    donation = draw(
+        st.one_of(power, st.builds(SaturatingDonation, st.floats(0.5, 8), st.floats(0.5, 8)))
+    )
     window = draw(st.integers(1, creators.size))
-    V, W = draw(st.one_of(st.just(0.0), st.floats(0.01, 5))), draw(st.one_of(st.just(0.0), st.floats(0.01, 50)))
+    V, W = (
+        draw(st.one_of(st.just(0.0), st.floats(0.01, 5))),
+        draw(st.one_of(st.just(0.0), st.floats(0.01, 50))),
+    )
     return market(creators, viewers, K=window, V=V, W=W, donation=donation)
 
 
@@ -267,10 +333,13 @@ def test_participation_grows_and_power_donations_obey_remark_2(m):
         b = m.donation.exponent
         total = now.total_donation
         assert np.all(np.diff(total) >= -1e-8 * total.max())
-        assert np.all(np.diff(total * alpha ** (-(1 - b) / b)) <= 1e-8 * (total * alpha ** (-(1 - b) / b))[:-1])
+        assert np.all(
+            np.diff(total * alpha ** (-(1 - b) / b))
+            <= 1e-8 * (total * alpha ** (-(1 - b) / b))[:-1]
+        )
 
 
-# -------------------------------------------------------------------------------------------------------------------------- edges
+# --------------------------------------------------------------------------------------------------
 
 
 def test_places_without_creators_or_viewers():
@@ -296,7 +365,11 @@ def test_no_opportunity_cost():
 def test_no_deviation_cost_equalises_prices():
     m = market([30, 70, 1], [50, 10, 200], V=0.05, W=0)
     now = m.equilibrium([0.01, 0.9])
-    np.testing.assert_allclose(now.serving / now.serving.sum(axis=1, keepdims=True), np.array([[50, 10, 200]] * 2) / 260, rtol=1e-9)
+    np.testing.assert_allclose(
+        now.serving / now.serving.sum(axis=1, keepdims=True),
+        np.array([[50, 10, 200]] * 2) / 260,
+        rtol=1e-9,
+    )
     assert market([3, 4], [5, 6], V=0, W=0).equilibrium(0.0).participation == pytest.approx(7)
 
 
@@ -313,7 +386,13 @@ def test_any_window(size, window):
 def test_masses_scale(unit):
     """A power market is the same in any unit of people."""
     case = CASES["sine24_5"]
-    m = market(np.array(case["N"]) * unit, np.array(case["M"]) * unit, K=case["K"], V=case["V"], W=case["W"])
+    m = market(
+        np.array(case["N"]) * unit,
+        np.array(case["M"]) * unit,
+        K=case["K"],
+        V=case["V"],
+        W=case["W"],
+    )
     now = m.equilibrium(case["alphas"])
     np.testing.assert_allclose(now.serving / unit, case["Nhat"], rtol=1e-8)
 
@@ -329,7 +408,12 @@ def test_ends_of_the_interval():
     assert (now.participation[0], now.total_donation[0], now.platform_payoff[0]) == (0, 0, 0)
     assert now.platform_payoff[1] == 0 < now.total_donation[1]
     # too dear for anybody, although prices are finite
-    assert market([5, 5], [8, 8], V=2, donation=SaturatingDonation(4, 8)).equilibrium(1.0).participation == 0
+    assert (
+        market([5, 5], [8, 8], V=2, donation=SaturatingDonation(4, 8))
+        .equilibrium(1.0)
+        .participation
+        == 0
+    )
 
 
 def test_one_alpha_and_several():
@@ -340,7 +424,7 @@ def test_one_alpha_and_several():
     np.testing.assert_allclose(several.serving[1], one.serving, rtol=1e-12)
 
 
-# ----------------------------------------------------------------------------------------------------------- donation functions
+# --------------------------------------------------------------------------------------------------
 
 
 class Logarithmic:
@@ -377,9 +461,23 @@ class Broken(Logarithmic):
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        (Broken(value=lambda m, n: m * n**1.5, derivative=lambda m, n: 1.5 * m * n**0.5), r"\(ii\).*not concave.*location 1"),
-        (Broken(value=lambda m, n: m * (n + n**0.5 - 1), derivative=lambda m, n: m * (1 + 0.5 * n**-0.5)), "not a finite number above 0"),
-        (Broken(value=lambda m, n: np.log1p(n) + 0 * m, derivative=lambda m, n: 1 / (1 + n) + 0 * m), r"\(i\).*location 1"),
+        (
+            Broken(value=lambda m, n: m * n**1.5, derivative=lambda m, n: 1.5 * m * n**0.5),
+            r"\(ii\).*not concave.*location 1",
+        ),
+        (
+            Broken(
+                value=lambda m, n: m * (n + n**0.5 - 1),
+                derivative=lambda m, n: m * (1 + 0.5 * n**-0.5),
+            ),
+            "not a finite number above 0",
+        ),
+        (
+            Broken(
+                value=lambda m, n: np.log1p(n) + 0 * m, derivative=lambda m, n: 1 / (1 + n) + 0 * m
+            ),
+            r"\(i\).*location 1",
+        ),
         (Broken(derivative=lambda m, n: m * (0.5 - n / 1e9)), "derivative|elasticity|not increase"),
         (Broken(derivative=lambda m, n: 0.9 * m / (1 + n)), "derivative is not that of value"),
         (Broken(integral=lambda m, n: m * np.log1p(n)), "integral is not that of value / n"),
@@ -425,7 +523,7 @@ def test_an_equilibrium_that_was_not_found_is_not_returned(monkeypatch):
         choose(np.array([0.5]), m.creators[None], m.viewers, cost, m.serves, m.donation)
 
 
-# ---------------------------------------------------------------------------------------------------------------- from observation
+# --------------------------------------------------------------------------------------------------
 
 
 def observed(size, window, V, W, coefficients=(75, 1.8, 250), alpha=1 / 1.4):
@@ -436,7 +534,13 @@ def observed(size, window, V, W, coefficients=(75, 1.8, 250), alpha=1 / 1.4):
 
 def fit(truth, serving, V, W, alpha=1 / 1.4):
     return fit_preferences(
-        serving, truth.viewers, alpha=alpha, window=truth.window, donation=truth.donation, opportunity_costs=V, deviation_costs=W
+        serving,
+        truth.viewers,
+        alpha=alpha,
+        window=truth.window,
+        donation=truth.donation,
+        opportunity_costs=V,
+        deviation_costs=W,
     )
 
 
@@ -454,15 +558,21 @@ def test_preferences_come_back_and_the_opportunity_cost_does_not():
     low, high = found.alpha_range
     assert low < truth.optimal_split().alpha + 1e-5
     assert high > low + 0.05
-    assert found.gain[1, 0] == pytest.approx(truth.optimal_split().platform_payoff / now.platform_payoff - 1, rel=1e-5)
+    assert found.gain[1, 0] == pytest.approx(
+        truth.optimal_split().platform_payoff / now.platform_payoff - 1, rel=1e-5
+    )
 
 
 def test_a_fit_does_not_end_in_a_valley_of_its_own():
-    """Everyone serves at every V, so all fit alike; from its own start V = .5 ends at four times the error."""
+    """Everyone serves at every V, so all fit alike; from its own start V = .5 ends at four times
+    the error.
+    """
     size = 24
     viewers = 750 + 250 * np.sin(2 * np.pi * np.arange(size) / size)
     truth = market(sine_preferences((75, 1.8, 250), size), viewers, K=2, V=0.5, W=2.5)
-    seen = truth.equilibrium(0.71).serving * (1 + 0.02 * np.random.default_rng(0).standard_normal(size))
+    seen = truth.equilibrium(0.71).serving * (
+        1 + 0.02 * np.random.default_rng(0).standard_normal(size)
+    )
     found = fit(truth, seen, [0.05, 0.25, 0.5], 2.5, alpha=0.71)
     assert found.everyone_serves.all()
     np.testing.assert_allclose(found.rmse, found.rmse.min(), rtol=1e-4)
@@ -482,7 +592,9 @@ def test_preferences_do_not_show_when_creators_abound():
 
 
 def test_noise_in_what_is_observed():
-    """Half hours, streams of two hours, 2 % noise: the preferences are right to their standard errors."""
+    """Half hours, streams of two hours, 2 % noise: the preferences are right to their standard
+    errors.
+    """
     truth, now = observed(48, 4, 0.5, 10)
     noise = 1 + 0.02 * np.random.default_rng(0).standard_normal(48)
     found = fit(truth, now.serving * noise, 0.5, 10)
@@ -502,7 +614,9 @@ def test_wrong_observations():
 def test_donations_regressed_on_viewers():
     rng = np.random.default_rng(1)
     viewers = rng.lognormal(3, 1, 400)
-    found = fit_donation(np.append(viewers, 0), np.append(A * viewers**B * rng.lognormal(0, 0.3, 400), 5))
+    found = fit_donation(
+        np.append(viewers, 0), np.append(A * viewers**B * rng.lognormal(0, 0.3, 400), 5)
+    )
     assert found.b1_interval[0] < B < found.b1_interval[1]
     assert found.b0_interval[0] < -1.17 < found.b0_interval[1]
     # against numpy's own regression

@@ -1,4 +1,6 @@
-"""Embeddings from ratings: what is of low rank is recovered, the result is stationary, unseen ratings are foretold as well as claimed."""
+"""Embeddings from ratings: what is of low rank is recovered, the result is stationary, unseen
+ratings are foretold as well as claimed.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,18 @@ def test_factorisation_recovers_low_rank_and_leaves_out_who_rated_nothing():
 
 def test_factorisation_is_stationary():
     rng = np.random.default_rng(1)
-    user, movie, rating = rng.integers(0, 8, 60), rng.integers(0, 6, 60), rng.integers(1, 6, 60).astype(float)
+    user, movie, rating = (
+        rng.integers(0, 8, 60),
+        rng.integers(0, 6, 60),
+        rng.integers(1, 6, 60).astype(float),
+    )
     u, v = factorise(user, movie, rating, dimension=2, ridge=0.1, sweeps=1000)
     error = (u[user] * v[movie]).sum(axis=1) - rating
     for k in range(8):
         mine = user == k
-        np.testing.assert_allclose(error[mine] @ v[movie[mine]] + 0.1 * mine.sum() * u[k], 0, atol=1e-6)
+        np.testing.assert_allclose(
+            error[mine] @ v[movie[mine]] + 0.1 * mine.sum() * u[k], 0, atol=1e-6
+        )
 
 
 def test_cross_validation_finds_the_noise_and_not_what_was_fitted():
@@ -45,7 +53,11 @@ def test_cross_validation_finds_the_noise_and_not_what_was_fitted():
 
 def test_cross_validation_by_hand():
     rng = np.random.default_rng(3)
-    user, movie, rating = rng.integers(0, 9, 40), rng.integers(0, 7, 40), rng.integers(1, 6, 40).astype(float)
+    user, movie, rating = (
+        rng.integers(0, 9, 40),
+        rng.integers(0, 7, 40),
+        rng.integers(1, 6, 40).astype(float),
+    )
     fold = np.random.default_rng(5).permutation(np.arange(40) % 4)
     found = cross_validated(user, movie, rating, folds=4, dimension=2, seed=5)
     for k in range(4):

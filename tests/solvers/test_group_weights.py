@@ -1,4 +1,6 @@
-"""Algorithm 1 with groups that cannot be measured, and weights of new groups, from their definitions in exact fractions."""
+"""Algorithm 1 with groups that cannot be measured, and weights of new groups, from their
+definitions in exact fractions.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from solvers.group_weights import inherited_weights, update_observed_weights
 from solvers.reweighting import update_weights
 
 CLIP = (0.2, 5.0)
-groups = st.lists(st.tuples(st.floats(0.2, 5.0), st.floats(-2, 2), st.booleans()), min_size=1, max_size=12)
+groups = st.lists(
+    st.tuples(st.floats(0.2, 5.0), st.floats(-2, 2), st.booleans()), min_size=1, max_size=12
+)
 
 
 @given(groups, st.floats(0, 3))
@@ -26,11 +30,15 @@ def test_by_its_definition(found: list[tuple[float, float, bool]], rate: float) 
     grown = {n: w[n] * math.exp(-rate * u[n]) for n in np.flatnonzero(seen)}
     part = len(w) * math.fsum(w[seen]) / math.fsum(w)
     for n, value in grown.items():
-        assert got[n] == pytest.approx(min(max(part * value / math.fsum(grown.values()), 0.2), 5.0), rel=1e-12)
+        assert got[n] == pytest.approx(
+            min(max(part * value / math.fsum(grown.values()), 0.2), 5.0), rel=1e-12
+        )
 
 
 @given(groups)
-def test_with_rate_zero_nobody_moves_relative_to_those_who_cannot(found: list[tuple[float, float, bool]]) -> None:
+def test_with_rate_zero_nobody_moves_relative_to_those_who_cannot(
+    found: list[tuple[float, float, bool]],
+) -> None:
     w, u, seen = (np.array(column) for column in zip(*found, strict=True))
     w = len(w) * w / w.sum()
     got = update_observed_weights(w, u, seen, rate=0.0, clip=(1e-3, 1e3))
@@ -38,14 +46,18 @@ def test_with_rate_zero_nobody_moves_relative_to_those_who_cannot(found: list[tu
 
 
 def test_nobody_was_observed() -> None:
-    assert update_observed_weights([0.3, 4.0], [np.nan, np.nan], [False, False], rate=1.0).tolist() == [0.3, 4.0]
+    assert update_observed_weights(
+        [0.3, 4.0], [np.nan, np.nan], [False, False], rate=1.0
+    ).tolist() == [0.3, 4.0]
 
 
 def test_new_groups_take_the_mean_of_their_members() -> None:
     got = inherited_weights([0.5, 1.0, 3.0], [[4, 0, 0], [1, 1, 2], [0, 0, 0]], clip=CLIP)
     mean = np.array([0.5, (0.5 + 1.0 + 6.0) / 4, 1.0])
     assert got == pytest.approx(3 * mean / mean.sum(), rel=1e-14)
-    assert inherited_weights([0.2, 5.0], [[1, 0]] * 9 + [[0, 1]], clip=CLIP).tolist() == pytest.approx([0.2941176470588235] * 9 + [5.0])
+    assert inherited_weights(
+        [0.2, 5.0], [[1, 0]] * 9 + [[0, 1]], clip=CLIP
+    ).tolist() == pytest.approx([0.2941176470588235] * 9 + [5.0])
 
 
 def test_shapes_that_do_not_fit_are_named() -> None:

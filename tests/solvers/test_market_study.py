@@ -1,4 +1,6 @@
-"""A market found again in what could be counted of it; intervals that say infinite where nothing is known."""
+"""A market found again in what could be counted of it; intervals that say infinite where nothing is
+known.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,14 @@ COEFFICIENTS = (1.0, 1.8, 2.5)
 
 
 def truth(relative_v=0.5, relative_w=20.0):
-    """A day of 24 hours in which a creator is there for two hours; costs in units of what a creator would earn at home."""
+    """A day of 24 hours in which a creator is there for two hours; costs in units of what a creator
+    would earn at home.
+    """
     viewers = 60 * (1 + np.sin(2 * np.pi * np.arange(LOCATIONS) / LOCATIONS) / 2)
     creators = sine_preferences(COEFFICIENTS, LOCATIONS)
-    free = DonationMarket(creators, viewers, window=WINDOW, opportunity_cost=0, deviation_cost=0, donation=DONATION)
+    free = DonationMarket(
+        creators, viewers, window=WINDOW, opportunity_cost=0, deviation_cost=0, donation=DONATION
+    )
     earned = ALPHA * float(DONATION.value(viewers, free.serves @ creators).sum() / creators.sum())
     costs = {"opportunity_cost": relative_v * earned, "deviation_cost": relative_w * earned}
     return DonationMarket(creators, viewers, window=WINDOW, donation=DONATION, **costs)
@@ -52,21 +58,46 @@ def test_what_is_true_lies_within_what_is_published():
     assert found.payoff_today == pytest.approx(now.platform_payoff, rel=0.02)
     assert found.donated_today == pytest.approx(now.total_donation, rel=0.02)
     np.testing.assert_allclose(found.serving_today, now.serving, rtol=0.05)
-    # everybody takes part under both costs below what is earned: V leaves no trace, and the shown pair is the largest of those alike
+    # everybody takes part under both costs below what is earned: V leaves no trace, and the shown
+    # pair is the largest of those alike
     assert found.fit.plausible[:, 0].tolist() == [True, True, False]
     assert not found.fit.identified["opportunity_cost"]
     assert found.pair == (1, 0)
     assert found.fit.next_to_plausible[:, 0].tolist() == [False, False, True]
     assert found.alpha == pytest.approx(best.alpha, rel=0.1)
-    assert found.lower_bound <= found.alpha <= found.upper_bound == 1 - found.estimate.donation.exponent
+    assert (
+        found.lower_bound
+        <= found.alpha
+        <= found.upper_bound
+        == 1 - found.estimate.donation.exponent
+    )
 
 
 def test_neighbours_looked_at_as_one_change_the_unit_and_nothing_else():
     """Without a wave all locations are alike, so that every resolution sees the same market."""
-    flat = DonationMarket(np.full(96, 2.5), np.full(96, 60.0), window=8, opportunity_cost=30, deviation_cost=100, donation=TWITCH_DONATION)
-    seen, donated = np.full(96, 20.0), np.full(96, float(TWITCH_DONATION.value(np.array(60.0), np.array(20.0))))
+    flat = DonationMarket(
+        np.full(96, 2.5),
+        np.full(96, 60.0),
+        window=8,
+        opportunity_cost=30,
+        deviation_cost=100,
+        donation=TWITCH_DONATION,
+    )
+    seen, donated = (
+        np.full(96, 20.0),
+        np.full(96, float(TWITCH_DONATION.value(np.array(60.0), np.array(20.0)))),
+    )
     found = [
-        study_market(flat.viewers, seen, donated, alpha=0.5, window=8, opportunity_costs=0.8, deviation_costs=5, locations=count)
+        study_market(
+            flat.viewers,
+            seen,
+            donated,
+            alpha=0.5,
+            window=8,
+            opportunity_costs=0.8,
+            deviation_costs=5,
+            locations=count,
+        )
         for count in (12, 24)
     ]
     for name in ("alpha", "payoff_today", "payoff_best", "donated_best"):
@@ -80,15 +111,41 @@ def test_neighbours_looked_at_as_one_change_the_unit_and_nothing_else():
 
 def test_neighbours_are_never_more_than_the_window():
     viewers = np.full(8, 10.0)
-    found = study_market(viewers, np.full(8, 6.0), viewers, alpha=0.5, window=3, opportunity_costs=0.5, deviation_costs=1, locations=4)
+    found = study_market(
+        viewers,
+        np.full(8, 6.0),
+        viewers,
+        alpha=0.5,
+        window=3,
+        opportunity_costs=0.5,
+        deviation_costs=1,
+        locations=4,
+    )
     assert found.fit.coefficients.shape == (1, 1, 3)
     assert found.window == 4  # K in twos: 1.5 of them, to the nearest even
     assert found.preferences == pytest.approx(1.5)
     assert found.fit.errors[0, 0, 1] == np.inf  # no wave, no phase, though the fit is exact
     with pytest.raises(ValueError, match="divisor of 8"):
-        study_market(viewers, viewers, viewers, alpha=0.5, window=3, opportunity_costs=0.5, deviation_costs=1, locations=3)
+        study_market(
+            viewers,
+            viewers,
+            viewers,
+            alpha=0.5,
+            window=3,
+            opportunity_costs=0.5,
+            deviation_costs=1,
+            locations=3,
+        )
     with pytest.raises(ValueError, match="no location has both"):
-        study_market(viewers * 0, viewers, viewers, alpha=0.5, window=3, opportunity_costs=0.5, deviation_costs=1)
+        study_market(
+            viewers * 0,
+            viewers,
+            viewers,
+            alpha=0.5,
+            window=3,
+            opportunity_costs=0.5,
+            deviation_costs=1,
+        )
 
 
 @pytest.mark.parametrize(
@@ -112,21 +169,27 @@ def test_a_regression_that_is_no_donation_function_is_not_used(slope, noise, say
 def test_the_ends_of_an_interval_go_through_the_middle():
     rng = np.random.default_rng(0)
     viewers = rng.uniform(50, 1000, 60)
-    found = estimate_donation(viewers, np.ones(60), 3 * viewers**0.5 * np.exp(0.3 * rng.standard_normal(60)))
+    found = estimate_donation(
+        viewers, np.ones(60), 3 * viewers**0.5 * np.exp(0.3 * rng.standard_normal(60))
+    )
     middle = np.exp(found.regression.mean_log_viewers)
     for end in found.at_ends:
-        assert end.value(middle, np.ones(1)) == pytest.approx(found.donation.value(middle, np.ones(1)))
+        assert end.value(middle, np.ones(1)) == pytest.approx(
+            found.donation.value(middle, np.ones(1))
+        )
     assert [end.exponent for end in found.at_ends] == pytest.approx(found.regression.b1_interval)
 
 
-# ------------------------------------------------------------------------------------------------------------------- intervals
+# --------------------------------------------------------------------------------------------------
 
 
 numbers = st.floats(-100, 100).map(lambda x: round(x, 3))
 
 
 @settings(max_examples=200)
-@given(arrays(float, (6, 3), elements=numbers), numbers, numbers, st.sampled_from([0.0, 1.0, 1e-300]))
+@given(
+    arrays(float, (6, 3), elements=numbers), numbers, numbers, st.sampled_from([0.0, 1.0, 1e-300])
+)
 def test_errors_are_never_a_silent_nan(slopes, a, b, noise):
     errors = _standard_errors(slopes, a, b, noise)
     assert not np.isnan(errors).any()
@@ -144,10 +207,15 @@ def test_errors_are_those_of_the_inverse_where_there_is_one():
 
 def test_what_cannot_be_seen_has_an_infinite_error():
     level = np.outer(np.arange(1.0, 7), [0, 0, 1])  # only c3 shows
-    assert _standard_errors(level, 3.0, 4.0).tolist() == [np.inf, np.inf, pytest.approx(1 / np.sqrt(91))]
+    assert _standard_errors(level, 3.0, 4.0).tolist() == [
+        np.inf,
+        np.inf,
+        pytest.approx(1 / np.sqrt(91)),
+    ]
     assert np.isinf(_standard_errors(np.zeros((6, 3)), 1.0, 1.0)).all()
     assert _standard_errors(np.eye(3), 0.0, 0.0).tolist() == [1, np.inf, 1]
-    # amplitude seen along the wave, the phase not: the direction that nothing moves along is the one of the phase
+    # amplitude seen along the wave, the phase not: the direction that nothing moves along is the
+    # one of the phase
     along = np.outer(np.arange(1.0, 7), [0.6, 0.8, 0.0]) + np.outer(np.ones(6), [0, 0, 1.0])
     errors = _standard_errors(along, 3.0, 4.0)
     assert np.isfinite(errors[[0, 2]]).all()
@@ -156,7 +224,9 @@ def test_what_cannot_be_seen_has_an_infinite_error():
 
 def test_counts_that_share_creators_are_worth_less():
     market = truth()
-    seen = market.equilibrium(ALPHA).serving * (1 + 0.02 * np.random.default_rng(3).standard_normal(LOCATIONS))
+    seen = market.equilibrium(ALPHA).serving * (
+        1 + 0.02 * np.random.default_rng(3).standard_normal(LOCATIONS)
+    )
     problem = {
         "alpha": ALPHA,
         "window": WINDOW,
@@ -164,7 +234,9 @@ def test_counts_that_share_creators_are_worth_less():
         "opportunity_costs": market.opportunity_cost,
         "deviation_costs": market.deviation_cost,
     }
-    every, few = (fit_preferences(seen, market.viewers, independent=count, **problem) for count in (None, 6))
+    every, few = (
+        fit_preferences(seen, market.viewers, independent=count, **problem) for count in (None, 6)
+    )
     np.testing.assert_allclose(few.errors, 2 * every.errors)
     with pytest.raises(ValueError, match="independent"):
         fit_preferences(seen, market.viewers, independent=0, **problem)

@@ -39,23 +39,44 @@ def problems(seed: int, count: int) -> Iterator[tuple[float, np.ndarray, dict[st
 
 @pytest.mark.parametrize("few", [0, 4096])
 def test_it_is_what_the_pool_pays(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All shares behind points of their bins, and all as they are; floors, caps, ties, a single row, the linear program."""
+    """All shares behind points of their bins, and all as they are; floors, caps, ties, a single
+    row, the linear program.
+    """
     monkeypatch.setattr("solvers.pool_response._FEW", few)
     rng = np.random.default_rng(few)
     for pool, share, knobs in problems(few + 1, 90):
         row = int(rng.integers(share.size))
-        other = np.unique([share[row], share[row] / 2, 3 * share[row], 0.0, 10 * share.max(), *rng.choice(share, 2)])
+        other = np.unique(
+            [
+                share[row],
+                share[row] / 2,
+                3 * share[row],
+                0.0,
+                10 * share.max(),
+                *rng.choice(share, 2),
+            ]
+        )
         sketch = ShareSketch([part for part in np.array_split(share, 3) if part.size])
         found = paid_at(pool, sketch, float(share[row]), other, **knobs)
         for value, payout in zip(other, found, strict=True):
             changed = share.copy()
             changed[row] = value
             expected = allocate_pool(pool, changed, **knobs).payout[row]
-            assert payout == pytest.approx(expected, rel=1e-10, abs=1e-13 * pool), (value, share.size, knobs)
+            assert payout == pytest.approx(expected, rel=1e-10, abs=1e-13 * pool), (
+                value,
+                share.size,
+                knobs,
+            )
 
 
 @pytest.mark.parametrize(
-    "knobs", [{"objective": "linear"}, {"objective": "linear", "lambda_fair": 1e-4}, {"floor": 3e6, "cap": 3e8}], ids=str
+    "knobs",
+    [
+        {"objective": "linear"},
+        {"objective": "linear", "lambda_fair": 1e-4},
+        {"floor": 3e6, "cap": 3e8},
+    ],
+    ids=str,
 )
 def test_thirty_thousand_rows_to_a_thousandth_of_a_micro(knobs: dict[str, Any]) -> None:
     share = np.exp(np.random.default_rng(1).normal(0, 2, 30_000))
@@ -66,7 +87,9 @@ def test_thirty_thousand_rows_to_a_thousandth_of_a_micro(knobs: dict[str, Any]) 
     for value, payout in zip(other, found, strict=True):
         share[row] = value
         chunk = PoolChunk(share, **bounds)
-        expected = allocate_chunks(pool, [chunk], **{k: v for k, v in knobs.items() if k not in bounds}).payout(chunk)[row]
+        expected = allocate_chunks(
+            pool, [chunk], **{k: v for k, v in knobs.items() if k not in bounds}
+        ).payout(chunk)[row]
         assert payout == pytest.approx(expected, rel=1e-12, abs=1e-3)
 
 
@@ -93,7 +116,9 @@ def test_what_is_not_smooth_is_read_again() -> None:
         (1.0, [1.0], {"alpha": 0.0}, ValueError, "alpha must lie"),
     ],
 )
-def test_bad_input_is_refused(own: float, shares: Any, knobs: dict[str, Any], error: type[Exception], words: str) -> None:
+def test_bad_input_is_refused(
+    own: float, shares: Any, knobs: dict[str, Any], error: type[Exception], words: str
+) -> None:
     with pytest.raises(error, match=words):
         paid_at(100.0, ShareSketch([np.array([1.0, 3.0])]), own, shares, **knobs)
 

@@ -12,11 +12,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.reweighting import cold_start_percentile, matching_candidates, matching_temperature, update_weights
+from solvers.reweighting import (
+    cold_start_percentile,
+    matching_candidates,
+    matching_temperature,
+    update_weights,
+)
 
 CASES = json.loads((Path(__file__).parents[1] / "cases" / "competition.json").read_text())
 groups = st.integers(1, 12).flatmap(
-    lambda n: st.tuples(st.lists(st.floats(0.2, 5), min_size=n, max_size=n), st.lists(st.floats(-2, 2), min_size=n, max_size=n))
+    lambda n: st.tuples(
+        st.lists(st.floats(0.2, 5), min_size=n, max_size=n),
+        st.lists(st.floats(-2, 2), min_size=n, max_size=n),
+    )
 )
 
 
@@ -40,9 +48,16 @@ def test_table_1(weight, percentile):
 def test_against_exact_arithmetic(pair, rate):
     weights, utility = pair
     with localcontext(prec=50):
-        grown = [Decimal(w) * (-Decimal(rate) * Decimal(u)).exp() for w, u in zip(weights, utility, strict=True)]
-        expected = [min(max(len(grown) * g / sum(grown), Decimal("0.2")), Decimal(5)) for g in grown]
-    np.testing.assert_allclose(update_weights(weights, utility, rate=rate), [float(e) for e in expected], rtol=1e-12)
+        grown = [
+            Decimal(w) * (-Decimal(rate) * Decimal(u)).exp()
+            for w, u in zip(weights, utility, strict=True)
+        ]
+        expected = [
+            min(max(len(grown) * g / sum(grown), Decimal("0.2")), Decimal(5)) for g in grown
+        ]
+    np.testing.assert_allclose(
+        update_weights(weights, utility, rate=rate), [float(e) for e in expected], rtol=1e-12
+    )
 
 
 @given(groups, st.floats(0, 3), st.floats(-100, 100))
@@ -58,7 +73,9 @@ def test_bounds_and_direction(pair, rate):
     result = update_weights(weights, utility, rate=rate)
     assert ((result >= 0.2) & (result <= 5)).all()
     order = np.argsort(utility, kind="stable")
-    assert (np.diff(update_weights(np.ones(len(weights)), utility, rate=rate)[order]) <= 1e-12).all()
+    assert (
+        np.diff(update_weights(np.ones(len(weights)), utility, rate=rate)[order]) <= 1e-12
+    ).all()
 
 
 def test_clip_comes_last_so_the_mean_is_not_one():
@@ -94,11 +111,15 @@ def test_candidates_round_up(candidates, weight, available):
 
 
 def test_temperature():
-    np.testing.assert_allclose(matching_temperature([0.2, 1, 5], temperature=0.1), [0.02, 0.1, 0.5], rtol=1e-15)
+    np.testing.assert_allclose(
+        matching_temperature([0.2, 1, 5], temperature=0.1), [0.02, 0.1, 0.5], rtol=1e-15
+    )
 
 
 def test_another_map():
-    assert cold_start_percentile([0.4, 0.5, 2.0], bounds=[0.5], percentiles=[1.0, 0.25]).tolist() == [1.0, 0.25, 0.25]
+    assert cold_start_percentile(
+        [0.4, 0.5, 2.0], bounds=[0.5], percentiles=[1.0, 0.25]
+    ).tolist() == [1.0, 0.25, 0.25]
 
 
 @pytest.mark.parametrize(
@@ -115,9 +136,15 @@ def test_another_map():
         (lambda: matching_candidates([1], candidates=0), "candidates is 0"),
         (lambda: matching_candidates([1], candidates=1, available=0), "available is 0"),
         (lambda: cold_start_percentile([-1]), "the weight of group 0 is -1.0"),
-        (lambda: cold_start_percentile([1], bounds=[1], percentiles=[1]), "1 bounds need 2 percentiles"),
+        (
+            lambda: cold_start_percentile([1], bounds=[1], percentiles=[1]),
+            "1 bounds need 2 percentiles",
+        ),
         (lambda: cold_start_percentile([1], bounds=[1, 1], percentiles=[1, 1, 1]), "do not ascend"),
-        (lambda: cold_start_percentile([1], bounds=[1], percentiles=[1, 2]), "not all between 0 and 1"),
+        (
+            lambda: cold_start_percentile([1], bounds=[1], percentiles=[1, 2]),
+            "not all between 0 and 1",
+        ),
     ],
 )
 def test_refusals(call, message):

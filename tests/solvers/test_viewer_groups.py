@@ -1,4 +1,6 @@
-"""Groups of viewers: what k-means must do, whatever the order of the rows, and against brute force where that is possible."""
+"""Groups of viewers: what k-means must do, whatever the order of the rows, and against brute force
+where that is possible.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from hypothesis import strategies as st
 from solvers.viewer_groups import ViewerGroups, group_viewers, inertia_by_count, nearest
 
 rows = st.lists(
-    st.tuples(st.integers(0, 9) | st.none(), st.sampled_from(["north", "south", None]), st.sampled_from(["ios", "web"])),
+    st.tuples(
+        st.integers(0, 9) | st.none(),
+        st.sampled_from(["north", "south", None]),
+        st.sampled_from(["ios", "web"]),
+    ),
     min_size=1,
     max_size=30,
 )
@@ -40,12 +46,21 @@ def inertia(found: ViewerGroups, columns: dict[str, Any], labels: np.ndarray[Any
             block /= np.sqrt(block.var(axis=0).sum())
         parts.append(block)
     x = np.hstack(parts)
-    return float(sum(((x[labels == g] - x[labels == g].mean(axis=0)) ** 2).sum() for g in np.unique(labels)))
+    return float(
+        sum(((x[labels == g] - x[labels == g].mean(axis=0)) ** 2).sum() for g in np.unique(labels))
+    )
 
 
 def test_the_best_split_of_a_few_rows_is_found() -> None:
     columns = features(
-        [(1, "north", "ios"), (2, "north", "ios"), (8, "south", "web"), (9, "south", "web"), (1, "south", "ios"), (9, None, "ios")]
+        [
+            (1, "north", "ios"),
+            (2, "north", "ios"),
+            (8, "south", "web"),
+            (9, "south", "web"),
+            (1, "south", "ios"),
+            (9, None, "ios"),
+        ]
     )
     found = group_viewers(columns, groups=3, starts=10)
     splits = (np.array(s) for s in product(range(3), repeat=6) if len(set(s)) == 3)
@@ -55,11 +70,15 @@ def test_the_best_split_of_a_few_rows_is_found() -> None:
 
 @settings(max_examples=60)
 @given(rows, st.integers(1, 6), st.integers(1, 5), st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_does_not_matter(found: list[Any], groups: int, least: int, random: Any) -> None:
+def test_the_order_of_the_rows_does_not_matter(
+    found: list[Any], groups: int, least: int, random: Any
+) -> None:
     shuffled = list(range(len(found)))
     random.shuffle(shuffled)
     one = group_viewers(features(found), groups=groups, min_size=least, seed=3)
-    other = group_viewers(features([found[n] for n in shuffled]), groups=groups, min_size=least, seed=3)
+    other = group_viewers(
+        features([found[n] for n in shuffled]), groups=groups, min_size=least, seed=3
+    )
     assert np.array_equal(one.centres, other.centres)
     assert np.array_equal(one.labels[shuffled], other.labels)
     # what a group is made of
@@ -69,7 +88,9 @@ def test_the_order_of_the_rows_does_not_matter(found: list[Any], groups: int, le
     assert one.sizes.tolist() == sorted(one.sizes.tolist(), reverse=True)
     assert np.array_equal(one.nearest(features(found)), one.labels)
     # somebody with the same features is in the same group
-    assert len({(row, label) for row, label in zip(found, one.labels.tolist(), strict=True)}) == len(set(found))
+    assert len(
+        {(row, label) for row, label in zip(found, one.labels.tolist(), strict=True)}
+    ) == len(set(found))
 
 
 def test_a_small_group_goes_to_the_nearest() -> None:
@@ -82,14 +103,20 @@ def test_a_small_group_goes_to_the_nearest() -> None:
 
 
 def test_everybody_alike_is_one_group() -> None:
-    found = group_viewers({"region": np.array(["north"] * 4, dtype=object), "tenure": np.full(4, np.nan)}, groups=5)
+    found = group_viewers(
+        {"region": np.array(["north"] * 4, dtype=object), "tenure": np.full(4, np.nan)}, groups=5
+    )
     assert (found.sizes.tolist(), found.labels.tolist(), found.inertia) == ([4], [0, 0, 0, 0], 0.0)
-    assert found.nearest({"region": np.array(["south"], dtype=object), "tenure": np.array([3.0])}).tolist() == [0]
+    assert found.nearest(
+        {"region": np.array(["south"], dtype=object), "tenure": np.array([3.0])}
+    ).tolist() == [0]
 
 
 def test_a_new_level_counts_as_average() -> None:
     found = group_viewers(features([(1, "north", "ios")] * 5 + [(9, "south", "web")] * 4), groups=2)
-    assert found.nearest(features([(2, "moon", "ios"), (8, "moon", "web"), (None, "north", "tv")])).tolist() == [0, 1, 0]
+    assert found.nearest(
+        features([(2, "moon", "ios"), (8, "moon", "web"), (None, "north", "tv")])
+    ).tolist() == [0, 1, 0]
 
 
 def test_many_rows_are_assigned_in_blocks() -> None:
@@ -101,7 +128,9 @@ def test_many_rows_are_assigned_in_blocks() -> None:
 
 def test_inertia_falls_with_the_number_of_groups() -> None:
     rng = np.random.default_rng(1)
-    left = inertia_by_count({"a": rng.normal(size=200), "b": rng.normal(size=200)}, [1, 2, 4, 8, 200])
+    left = inertia_by_count(
+        {"a": rng.normal(size=200), "b": rng.normal(size=200)}, [1, 2, 4, 8, 200]
+    )
     assert list(left.values()) == sorted(left.values(), reverse=True)
     assert left[1] == pytest.approx(1)
     assert left[200] == pytest.approx(0, abs=1e-12)

@@ -10,8 +10,10 @@ import pytest
 
 from pipelines.sources import modelled
 
-EVENTS = """SELECT md5(i::VARCHAR) AS event_id, TIMESTAMP '2022-04-25' + INTERVAL (i) SECOND AS ts, (i % 97)::VARCHAR AS viewer_id,
-            (i % 31)::VARCHAR AS video_id, 1000 * (i % 5) AS watch_ms, i % 10 = 0 AS liked, ['tag_1', 'tag_2'] AS categories
+EVENTS = """SELECT md5(i::VARCHAR) AS event_id, TIMESTAMP '2022-04-25' + INTERVAL (i) SECOND AS ts,
+    (i % 97)::VARCHAR AS viewer_id,
+            (i % 31)::VARCHAR AS video_id, 1000 * (i % 5) AS watch_ms, i % 10 = 0 AS liked,
+            ['tag_1', 'tag_2'] AS categories
             FROM range({n}) t(i)"""
 
 
@@ -27,7 +29,8 @@ def test_uniform_is_uniform_and_depends_on_every_part(con: duckdb.DuckDBPyConnec
         modelled.uniform(2, "a", "i::VARCHAR"),
     )
     low, high, mean, with_other, with_seed = con.sql(
-        f"SELECT min({one}), max({one}), avg({one}), corr({one}, {other}), corr({one}, {seeded}) FROM range(20000) t(i)"
+        f"SELECT min({one}), max({one}), avg({one}), corr({one}, {other}), corr({one}, {seeded})"
+        " FROM range(20000) t(i)"
     ).fetchall()[0]
     assert 0 <= low < 0.001
     assert 0.999 < high < 1
@@ -39,12 +42,15 @@ def test_uniform_is_uniform_and_depends_on_every_part(con: duckdb.DuckDBPyConnec
 def test_the_numbers_of_one_id_are_pinned(con: duckdb.DuckDBPyConnection) -> None:
     """Another DuckDB must not change what was paid: MD5 is MD5."""
     number = int.from_bytes(hashlib.md5(b"7:verified:42").digest()[8:], "little")
-    assert con.sql(f"""SELECT {modelled.uniform(7, "verified", "'42'")}""").fetchall() == [((number >> 11) / 2**53,)]
+    assert con.sql(f"""SELECT {modelled.uniform(7, "verified", "'42'")}""").fetchall() == [
+        ((number >> 11) / 2**53,)
+    ]
 
 
 @pytest.mark.parametrize("make", [modelled.gifts, modelled.ad_revenue])
 def test_a_row_depends_neither_on_order_nor_on_other_rows(
-    con: duckdb.DuckDBPyConnection, make: Callable[[duckdb.DuckDBPyRelation, int], duckdb.DuckDBPyRelation]
+    con: duckdb.DuckDBPyConnection,
+    make: Callable[[duckdb.DuckDBPyRelation, int], duckdb.DuckDBPyRelation],
 ) -> None:
     events = con.sql(EVENTS.format(n=4000))
     whole = set(make(events, 7).fetchall())
@@ -58,7 +64,9 @@ def test_a_row_depends_neither_on_order_nor_on_other_rows(
     assert set(make(events, 8).fetchall()) != whole
 
 
-def test_gifts_are_premium_exactly_when_the_viewer_is_verified(con: duckdb.DuckDBPyConnection) -> None:
+def test_gifts_are_premium_exactly_when_the_viewer_is_verified(
+    con: duckdb.DuckDBPyConnection,
+) -> None:
     viewers = con.sql("SELECT i::VARCHAR AS viewer_id FROM range(97) t(i)")
     verified = dict(modelled.with_trust(viewers, 7).select("viewer_id, verified").fetchall())
     gifts = modelled.gifts(con.sql(EVENTS.format(n=20_000)), 7)
@@ -74,7 +82,8 @@ def test_shares_and_prices_are_those_of_the_docstring(con: duckdb.DuckDBPyConnec
     n = 40_000
     ads = modelled.ad_revenue(con.sql(EVENTS.format(n=n)), 7)
     shown, near, low, high, categories = ads.aggregate(
-        "count(*), count(video_id) / count(*), min(amount_micros), max(amount_micros), count(DISTINCT category)"
+        "count(*), count(video_id) / count(*), min(amount_micros), max(amount_micros),"
+        " count(DISTINCT category)"
     ).fetchall()[0]
     assert abs(shown / n - 0.25) < 0.01
     assert abs(near - 0.4) < 0.02
@@ -83,7 +92,9 @@ def test_shares_and_prices_are_those_of_the_docstring(con: duckdb.DuckDBPyConnec
     assert categories == 2
     assert dict(zip(ads.columns, map(str, ads.types), strict=True))["amount_micros"] == "BIGINT"
 
-    viewers = modelled.with_trust(con.sql(f"SELECT i::VARCHAR AS viewer_id FROM range({n}) t(i)"), 7)
+    viewers = modelled.with_trust(
+        con.sql(f"SELECT i::VARCHAR AS viewer_id FROM range({n}) t(i)"), 7
+    )
     share, least, most, of_verified = viewers.aggregate(
         "avg(verified::INT), min(trust), max(trust), min(trust) FILTER (WHERE verified)"
     ).fetchall()[0]
@@ -99,4 +110,9 @@ def test_shares_and_prices_are_those_of_the_docstring(con: duckdb.DuckDBPyConnec
     assert low >= 0.5
     assert high <= 1
     assert top <= 0.9
-    assert videos.filter("(s_plus IS NULL) <> (s_tox IS NULL) OR source <> 'kuairand+modelled'").fetchall() == []
+    assert (
+        videos.filter(
+            "(s_plus IS NULL) <> (s_tox IS NULL) OR source <> 'kuairand+modelled'"
+        ).fetchall()
+        == []
+    )

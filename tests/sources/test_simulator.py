@@ -1,4 +1,6 @@
-"""The simulator: same seed same bytes, counts as announced, and a platform on which scores can mean something."""
+"""The simulator: same seed same bytes, counts as announced, and a platform on which scores can mean
+something.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,15 @@ from pipelines.sources.simulator import Simulation, simulate
 
 FIRST = date(2026, 3, 1)
 DAILY = [name for name, table in LANDING.items() if table.kind == "daily"]
-SMALL: dict[str, Any] = {"first_day": FIRST, "days": 2, "seed": 3, "events_per_day": 400, "viewers": 150, "creators": 12, "videos": 40}
+SMALL: dict[str, Any] = {
+    "first_day": FIRST,
+    "days": 2,
+    "seed": 3,
+    "events_per_day": 400,
+    "viewers": 150,
+    "creators": 12,
+    "videos": 40,
+}
 
 
 def run(folder: Path, **changes: Any) -> Simulation:
@@ -32,7 +42,11 @@ def run(folder: Path, **changes: Any) -> Simulation:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
 
 
 def rows_of(folder: Path, table: str) -> duckdb.DuckDBPyRelation:
@@ -41,12 +55,23 @@ def rows_of(folder: Path, table: str) -> duckdb.DuckDBPyRelation:
     con.execute("SET TimeZone = 'UTC'")
     parts = []
     columns = {c.name: "VARCHAR" for c in LANDING[table].landing_columns}
-    texts = ", ".join(f"array_to_string({c}, ';') AS {c}" if c == "categories" else f"{c}::VARCHAR AS {c}" for c in columns)
+    texts = ", ".join(
+        f"array_to_string({c}, ';') AS {c}" if c == "categories" else f"{c}::VARCHAR AS {c}"
+        for c in columns
+    )
     for day in sorted(p.name for p in (folder / table).iterdir()):
         for path in sorted((folder / table / day).iterdir()):
-            reader = "read_parquet(?)" if path.suffix == ".parquet" else "read_csv(?, all_varchar = true)"
+            reader = (
+                "read_parquet(?)"
+                if path.suffix == ".parquet"
+                else "read_csv(?, all_varchar = true)"
+            )
             chosen = texts if path.suffix == ".parquet" else ", ".join(columns)
-            parts.append(con.execute(f"SELECT {chosen}, '{day}' AS day FROM {reader}", [str(path)]).to_arrow_table())
+            parts.append(
+                con.execute(
+                    f"SELECT {chosen}, '{day}' AS day FROM {reader}", [str(path)]
+                ).to_arrow_table()
+            )
     everything = pa.concat_tables(parts)  # noqa: F841  DuckDB finds it by name
     return con.sql("FROM everything")
 
@@ -72,7 +97,9 @@ def test_a_day_does_not_depend_on_the_days_after_it(tmp_path: Path) -> None:
     run(tmp_path / "short", days=2)
     run(tmp_path / "long", days=4)
     long = hashes(tmp_path / "long")
-    assert {path: digest for path, digest in long.items() if path.split("/")[-2] < "2026-03-03"} == hashes(tmp_path / "short")
+    assert {
+        path: digest for path, digest in long.items() if path.split("/")[-2] < "2026-03-03"
+    } == hashes(tmp_path / "short")
 
 
 PREDICATES = {
@@ -94,7 +121,14 @@ PREDICATES = {
 
 @pytest.mark.parametrize("format", ["parquet", "csv.gz"])
 def test_what_was_written_is_what_was_announced(tmp_path: Path, format: str) -> None:
-    summary = run(tmp_path, format=format, events_per_day=3000, rotten_share=0.02, duplicate_share=0.01, late_share=0.1)
+    summary = run(
+        tmp_path,
+        format=format,
+        events_per_day=3000,
+        rotten_share=0.02,
+        duplicate_share=0.01,
+        late_share=0.1,
+    )
     landing, late = tmp_path / "landing", tmp_path / "late"
     before = {table: len(rows_of(landing, table)) for table in DAILY}
     shutil.copytree(late, landing, dirs_exist_ok=True)
@@ -114,7 +148,12 @@ def test_what_was_written_is_what_was_announced(tmp_path: Path, format: str) -> 
             elif defect.kind != CONFLICT:
                 predicate = PREDICATES[defect.kind]
             else:
-                conflicts = rows.distinct().filter(f"{key} IS NOT NULL").aggregate(f"{key}, count(*) AS n").filter("n > 1")
+                conflicts = (
+                    rows.distinct()
+                    .filter(f"{key} IS NOT NULL")
+                    .aggregate(f"{key}, count(*) AS n")
+                    .filter("n > 1")
+                )
                 assert all(n == 2 for _, n in conflicts.fetchall())
                 seen[defect.kind] = len(conflicts)
                 continue
@@ -128,7 +167,9 @@ def test_files_late_on_time_and_of_another_format_never_collide(tmp_path: Path) 
     landing = tmp_path / "landing"
     run(tmp_path, late_share=0.2)
     names = {p.relative_to(landing) for p in landing.rglob("*") if p.is_file()}
-    assert not names & {p.relative_to(tmp_path / "late") for p in (tmp_path / "late").rglob("*") if p.is_file()}
+    assert not names & {
+        p.relative_to(tmp_path / "late") for p in (tmp_path / "late").rglob("*") if p.is_file()
+    }
     shutil.copytree(tmp_path / "late", landing, dirs_exist_ok=True)
     run(tmp_path, format="csv.gz", late_share=0.0)
     assert {p.name for p in landing.rglob("*") if p.is_file()} == {"simulated.csv.gz"}
@@ -137,7 +178,14 @@ def test_files_late_on_time_and_of_another_format_never_collide(tmp_path: Path) 
 
 def test_late_days_and_missing_shares(tmp_path: Path) -> None:
     day = FIRST + timedelta(days=1)
-    summary = run(tmp_path, late_share=0.2, late_days=[day], rotten_share=0.0, duplicate_share=0.0, bot_share=0.0)
+    summary = run(
+        tmp_path,
+        late_share=0.2,
+        late_days=[day],
+        rotten_share=0.0,
+        duplicate_share=0.0,
+        bot_share=0.0,
+    )
     assert {p.parent.name for p in (tmp_path / "late").rglob("*") if p.is_file()} == {f"{day}"}
     assert all(not counts.rotten and not counts.duplicates for counts in summary.tables.values())
     assert summary.bots == summary.bot_events == len(summary.boosted_videos) == 0
@@ -167,13 +215,17 @@ def test_snapshots_are_full_once_and_then_hold_what_changed(tmp_path: Path) -> N
     assert 0 < len(videos.filter("s_plus IS NULL")) < 100
     assert len(videos.filter("compliant = 'false'")) > 0
     first_seen = dict(videos.aggregate("video_id, min(day) AS day").fetchall())
-    for video, day in rows_of(landing, "viewer_events").select("video_id, day").distinct().fetchall():
+    for video, day in (
+        rows_of(landing, "viewer_events").select("video_id, day").distinct().fetchall()
+    ):
         assert first_seen[video] <= day
 
 
 @pytest.fixture(scope="module")
 def platform() -> Platform:
-    return Platform(5, FIRST, viewers=3000, creators=200, videos=400, verified_share=0.35, bot_share=0.04)
+    return Platform(
+        5, FIRST, viewers=3000, creators=200, videos=400, verified_share=0.35, bot_share=0.04
+    )
 
 
 def test_bots_are_unverified_and_do_what_bots_do(platform: Platform) -> None:
@@ -200,7 +252,11 @@ def test_latent_quality_shows_in_what_viewers_do(platform: Platform) -> None:
     seen = views >= 50
     watched = np.minimum(1, events["watch_ms"][honest] / platform.videos["length_ms"][video])
     again = events["watch_ms"][honest] > platform.videos["length_ms"][video]
-    for signal in (watched, again, *(events[name][honest] for name in ("liked", "commented", "shared", "followed"))):
+    for signal in (
+        watched,
+        again,
+        *(events[name][honest] for name in ("liked", "commented", "shared", "followed")),
+    ):
         rate = np.bincount(video, signal, n)[seen] / views[seen]
         assert np.corrcoef(rate, platform.videos["quality"][seen])[0, 1] > 0.5
 
@@ -217,7 +273,9 @@ def test_reach_is_heavy_tailed_and_hours_differ_by_group(platform: Platform) -> 
     assert events["ms"].max() < 86_400_000
 
 
-def test_gifts_are_premium_exactly_when_verified_and_ads_have_the_category_of_their_video(platform: Platform) -> None:
+def test_gifts_are_premium_exactly_when_verified_and_ads_have_the_category_of_their_video(
+    platform: Platform,
+) -> None:
     tables = platform.daily(FIRST, platform.sessions(FIRST, 5_000))
     gifts, ads = tables["gifts"].to_pydict(), tables["ad_revenue"].to_pydict()
     verified = [bool(platform.viewers["verified"][int(v[1:])]) for v in gifts["viewer_id"]]
@@ -225,7 +283,9 @@ def test_gifts_are_premium_exactly_when_verified_and_ads_have_the_category_of_th
     assert {True, False} == set(verified)
     names = list(CPM)
     for category, video in zip(ads["category"], ads["video_id"], strict=True):
-        assert video is None or names.index(category) in platform.videos["categories"][int(video[1:])]
+        assert (
+            video is None or names.index(category) in platform.videos["categories"][int(video[1:])]
+        )
     assert None in ads["video_id"]
     assert set(ads["category"]) == set(names)
 
@@ -241,7 +301,9 @@ def test_gifts_are_premium_exactly_when_verified_and_ads_have_the_category_of_th
         ({"format": "xlsx"}, "xlsx"),
     ],
 )
-def test_impossible_parameters_are_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_impossible_parameters_are_named(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         run(tmp_path, **changes)
     assert not list(tmp_path.iterdir())
@@ -250,11 +312,25 @@ def test_impossible_parameters_are_named(tmp_path: Path, changes: dict[str, Any]
 def test_the_bundled_sample_is_what_its_readme_says(tmp_path: Path) -> None:
     bundled = Path(__file__).parents[2] / "assets_data" / "sample"
     march = [date(2026, 3, 5), date(2026, 3, 6)]
-    simulate(tmp_path, first_day=FIRST, days=14, seed=7, format="csv.gz", late=tmp_path / "late", late_share=0.1, late_days=march)
+    simulate(
+        tmp_path,
+        first_day=FIRST,
+        days=14,
+        seed=7,
+        format="csv.gz",
+        late=tmp_path / "late",
+        late_share=0.1,
+        late_days=march,
+    )
     files = [p.relative_to(bundled) for p in sorted(bundled.rglob("*.csv.gz"))]
     assert files == [p.relative_to(tmp_path) for p in sorted(tmp_path.rglob("*.csv.gz"))]
     # What is in the files: compressors differ from one machine to the next.
-    assert [p for p in files if gzip.decompress((bundled / p).read_bytes()) != gzip.decompress((tmp_path / p).read_bytes())] == []
+    assert [
+        p
+        for p in files
+        if gzip.decompress((bundled / p).read_bytes())
+        != gzip.decompress((tmp_path / p).read_bytes())
+    ] == []
     assert sum(p.stat().st_size for p in bundled.rglob("*")) < 1_600_000
 
 
