@@ -27,6 +27,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 # A file's tests stay together, so that the homes they share are built once; in order, so that the longest begin first.
 # Each of the two processes has a core to itself: with threads of its own, BLAS would wait for itself.

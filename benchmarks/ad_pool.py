@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solvers.ad_pool import allocate_pool
-from solvers.certificate import certify_pool
+from solvers.ad_pool import allocate_pool, certify_pool
 
 Floats = npt.NDArray[np.float64]
 POOL = 1e9

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solvers.ad_pool import allocate_pool
-from solvers.ad_rules import EachAtMost, Rule, RuleModel, allocate_with_rules
-from solvers.certificate import certify_pool
+from solvers.ad_pool import allocate_pool, allocate_with_rules, certify_pool
+from solvers.ad_pool.rules import EachAtMost, Rule, RuleModel
 
 Floats = npt.NDArray[np.float64]
 POOL = 1e9

@@ -23,12 +23,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.assets.daily import Day
 from pipelines.definitions import ASSETS
 from pipelines.ledger.counterfactual import COMPONENTS
 from pipelines.ledger.explanation import explain
+from pipelines.runs.daily import Day
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.store.warehouse import Connection, Warehouse
 
 DAY = date(2026, 2, 1)
 STEPS = (

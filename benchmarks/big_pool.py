@@ -27,8 +27,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.assets.ads import split_pool, unit_cap
-from pipelines.large_pools import split_large_pool
+from pipelines.ads.assets import split_pool, unit_cap
+from pipelines.ads.large_pools import split_large_pool
 from pipelines.policy import AdRule, Ads
 
 POOL, CARRIED = 10**13 + 7, 10**9 + 1

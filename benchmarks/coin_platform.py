@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from solvers.coin_split import split_platform
+from solvers.coin_split.video import split_platform
 
 Floats = npt.NDArray[np.float64]
 POLICY: dict[str, float] = {"normal_max": 0.6, "premium_max": 0.8, "max_gap": 0.4, "epsilon": 1.0}

@@ -13,8 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from solvers.competition import Mechanism, simulate
-from solvers.competition_settings import CLUSTERS, Setting, synthetic
+from solvers.competition import CLUSTERS, Mechanism, Setting, simulate, synthetic
 
 Engine: TypeAlias = Literal["incremental", "reference"]
 BASE = {"users": 2000, "creators": 200, "candidates": 20, "dimension": 5}

@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from solvers.donation_market import DonationMarket, PowerDonation
+from solvers.donation_market import DonationMarket
+from solvers.donation_market.mechanism import PowerDonation
 
 DONATION = PowerDonation(math.exp(-1.17), 0.6)
 

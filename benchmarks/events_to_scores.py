@@ -46,12 +46,12 @@ from typing import Any
 import duckdb
 
 from pipelines import schema
-from pipelines.lake import load_extensions
 from pipelines.policy import Policy, read_policy
-from pipelines.scoring import score_query
+from pipelines.quality.scoring import score_query
+from pipelines.quality.spark import SparkError, score_on_spark
+from pipelines.quality.spark import session as spark_session
 from pipelines.settings import Home
-from pipelines.spark import SparkError, score_on_spark
-from pipelines.spark import session as spark_session
+from pipelines.store.lake import load_extensions
 
 DAY = date(2026, 2, 1)
 POLICIES = Path(__file__).parent.parent / "assets_data" / "policies"

@@ -37,7 +37,7 @@ from typing import Any
 
 from pipelines.schema import LANDING, TABLES
 from pipelines.settings import PROJECT, SAMPLE, Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 
 EARNINGS = str(Path(sys.executable).parent / "earnings")
 CLOCKS = ("made_at", "committed_at")

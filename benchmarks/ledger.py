@@ -18,9 +18,9 @@ from typing import Any
 from pipelines.ledger.entries import post_day
 from pipelines.ledger.verification import verify
 from pipelines.policy import Policy
-from pipelines.queries import query
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse, transaction
+from pipelines.sql import query
+from pipelines.store.warehouse import Connection, Warehouse, transaction
 
 FIRST = date(2026, 1, 1)
 POLICY = Policy(name="benchmark", effective_from=FIRST)
@@ -94,7 +94,8 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def _plain(con: Connection, day: date) -> None:
     with transaction(con):
         con.execute(
-            f"INSERT INTO plain SELECT '{day}', DATE '{day}', * FROM ({query('ledger_entries')})",
+            f"INSERT INTO plain SELECT '{day}', DATE '{day}', * FROM"
+            f" ({query('ledger/ledger_entries')})",
             {"day": day},
         )
 

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from solvers.ad_pool import allocate_pool
-from solvers.pool_response import ShareSketch, paid_at
+from solvers.ad_pool import ShareSketch, allocate_pool, paid_at
 
 POOL = 1e13
 

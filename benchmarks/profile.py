@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import solvers
 from benchmarks import ad_pool, ad_rules, coin_platform, coin_split
-from solvers.ad_pool import allocate_pool
-from solvers.ad_rules import allocate_with_rules
-from solvers.coin_platform_total import ROWS_AT_ONCE
-from solvers.coin_split import split_platform, split_videos
+from solvers.ad_pool import allocate_pool, allocate_with_rules
+from solvers.coin_split import split_videos
+from solvers.coin_split.total import ROWS_AT_ONCE
+from solvers.coin_split.video import split_platform
 
 HERE = str(Path(solvers.__file__).parent)
 

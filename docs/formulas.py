@@ -27,15 +27,20 @@ from numpy.typing import NDArray
 
 from pipelines.lab.competition_claims import slopes
 from pipelines.policy import Ads, Coins, Policy, exact, read_policy
-from pipelines.queries import query
+from pipelines.quality.scoring import score_videos
 from pipelines.schema import TABLES
-from pipelines.scoring import score_videos
+from pipelines.sql import query
 from solvers import InfeasibleError
 from solvers.ad_pool import allocate_pool
 from solvers.apportion import apportion
-from solvers.bonus_schedule import pot_on_top, price_on_top, schedule_on_top
 from solvers.coin_split import split_videos
-from solvers.reward_schedule import PowerCost, optimal_schedule
+from solvers.reward_schedule import (
+    PowerCost,
+    optimal_schedule,
+    pot_on_top,
+    price_on_top,
+    schedule_on_top,
+)
 from solvers.reweighting import update_weights
 
 Array: TypeAlias = NDArray[Any]
@@ -107,7 +112,8 @@ def demonstration(name: str) -> Callable[[Callable[[], Finding]], Callable[[], F
 
 
 def summary(name: str) -> str:
-    return (DEMONSTRATIONS[name].__doc__ or "").strip().splitlines()[0]
+    summary = (DEMONSTRATIONS[name].__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(summary.split())
 
 
 # --------------------------------------------------------------------------------------------- a sm
@@ -146,7 +152,9 @@ class Crowd:
 def honest(
     seed: int, videos: Iterable[int], viewers: int, *, verified: float = 0.2, rates: float = 1.0
 ) -> Crowd:
-    """`viewers` honest viewers for each video; `rates` multiplies how often they act and rewatch."""
+    """`viewers` honest viewers for each video; `rates` multiplies how often they act and
+    rewatch.
+    """
     rng = np.random.default_rng(seed)
     video = np.repeat(np.fromiter(videos, dtype=np.int64), viewers)
     n = video.size
@@ -163,7 +171,9 @@ def honest(
 
 
 def bots(video: int, count: int, *, watch: float, actions: Sequence[str]) -> Crowd:
-    """Unverified accounts that watch the fraction `watch` of one video and take the named actions."""
+    """Unverified accounts that watch the fraction `watch` of one video and take the named
+    actions.
+    """
     took = np.tile([name in actions for name in ACTIONS], (count, 1))
     return Crowd(
         np.full(count, video),
@@ -237,7 +247,9 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, **columns: Any) -> None:
 
 
 def changed(policy: Policy, **fields: Any) -> Policy:
-    """The policy with fields of its sections replaced: `changed(PRINTED, quality_prior_mass=20)`."""
+    """The policy with fields of its sections replaced: `changed(PRINTED,
+    quality_prior_mass=20)`.
+    """
     for name, value in fields.items():
         section, field = name.split("_", 1)
         policy = policy.model_copy(
@@ -250,7 +262,8 @@ def assets() -> tuple[Any, Any]:
     """The modules that size and split money. Imported late: dagster takes seconds."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        from pipelines.assets import ads, coins
+        from pipelines.ads import assets as ads
+        from pipelines.coins import assets as coins
     return ads, coins
 
 
@@ -708,7 +721,7 @@ def pulse() -> Finding:
             "share_under": share.denominator,
             "policy_hash": "",
         }
-        paid = con.execute(query("pulse_payouts"), parameters).fetchnumpy()
+        paid = con.execute(query("ads/pulse_payouts"), parameters).fetchnumpy()
         con.close()
         each = paid["payout_micros"][0] if paid["video_id"].size else None
         rows.append((fraction, n, int(fraction * n), slots, paid["video_id"].size, each))
@@ -1323,7 +1336,9 @@ def coin_corners() -> Finding:
 
 @demonstration("coin-edges")
 def coin_edges() -> Finding:
-    """Coin splits where the printed normalisation divides by zero, and where nothing is feasible."""
+    """Coin splits where the printed normalisation divides by zero, and where nothing is
+    feasible.
+    """
     coins = HARDENED.coins
     cases: list[tuple[str, float, float, dict[str, Any]]] = [
         ("ordinary", 100, 50, {}),
@@ -1572,7 +1587,9 @@ def starved_group() -> Finding:
 def _answers(
     h: Floats, price: float, cost: PowerCost, x: Floats, r: Floats
 ) -> tuple[Floats, Floats]:
-    """What types do and are paid on top, whom `price` a unit is paid anyway and r from output x on."""
+    """What types do and are paid on top, whom `price` a unit is paid anyway and r from output x
+    on.
+    """
     alone = cost.inverse_derivative(price / h)
     outputs = np.maximum(np.append(0.0, x)[None, :], alone[:, None])
     bonus = np.append(0.0, r)[None, :]

@@ -14,12 +14,19 @@ from dagster._core.definitions.partitions.partitioned_schedule import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from pipelines.assets import ads, audience, coins, earnings, market, quality, raw, rewards
-from pipelines.assets.daily import WarehouseResource
-from pipelines.assets.periodic import PeriodicAsset
-from pipelines.checks import CHECKS
+from pipelines.ads import assets as ads
+from pipelines.audience import assets as audience
+from pipelines.coins import assets as coins
+from pipelines.ledger import assets as earnings
+from pipelines.market import assets as market
 from pipelines.periods import MONTH, WEEK
+from pipelines.quality import assets as quality
+from pipelines.rewards import assets as rewards
+from pipelines.runs.checks import CHECKS
+from pipelines.runs.daily import WarehouseResource
+from pipelines.runs.periodic import PeriodicAsset
 from pipelines.settings import Home
+from pipelines.sources import assets as raw
 
 ASSETS = [
     *raw.RAW,

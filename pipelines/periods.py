@@ -1,5 +1,5 @@
 """Periods longer than a day: ISO weeks (Monday to Sunday) and calendar months, as plain dates;
-their partitions are in `partitions.py`.
+their partitions are in `runs/partitions.py`.
 """
 
 from __future__ import annotations

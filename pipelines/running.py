@@ -16,11 +16,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.files import replacing
 from pipelines.periods import Span
 from pipelines.settings import PROJECT, CalendarError, Home
-from pipelines.sources.atomic import replacing
-from pipelines.stores import WORKERS, WarehouseError
-from pipelines.warehouse import Warehouse
+from pipelines.store.file_store import WORKERS, WarehouseError
+from pipelines.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
-from pipelines.market_floor import moved_floors
+from pipelines.market.floor import moved_floors
 from pipelines.periods import DAY, SPANS, Span
 from pipelines.schema import DAILY, TABLES
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
-from pipelines.warehouse import Connection, Warehouse, closed_through
+from pipelines.store.warehouse import Connection, Warehouse, closed_through
 
 State = Literal["closed", "complete", "partial", "stale", "landed"]
 

@@ -14,9 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+from solvers.arrays import Floats, Ints, Mask
 
 _MOST_PLAYERS = 20
 _WHOLE_BELOW = 2.0**53

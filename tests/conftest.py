@@ -34,7 +34,7 @@ from sqlalchemy import Engine, event
 from pipelines.schema import LANDING
 from pipelines.settings import Home
 from pipelines.sources.landing import LoadReport, load_day
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.store.warehouse import Connection, Warehouse
 
 # Partitions are read from the process's home when the assets are imported, so it must have a
 # calendar that fits every test.

@@ -15,7 +15,7 @@ from types import ModuleType
 import click
 import pytest
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [

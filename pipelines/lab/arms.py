@@ -15,14 +15,13 @@ from typing import Any
 
 import click
 
-from pipelines.cli_lab import finish, into_folder
+from pipelines.audience.experiment import NORMAL_95, Gain, began, gains, table_2
 from pipelines.console import DAY, Command, as_json_option, option
 from pipelines.errors import ExpectedError
-from pipelines.experiment import NORMAL_95, Gain, began, gains, table_2
-from pipelines.lab.report import Report
+from pipelines.lab.report import Report, finish, into_folder
 from pipelines.policy import Epochs
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.store.warehouse import Connection, Warehouse
 
 SAID = {"ltr": "+1.13 %", "impressions": "+0.76 % of cold-start content", "topics": "+0.71 %"}
 """What the document reports in total."""
@@ -206,7 +205,9 @@ def _claims(report: Report, epochs: Epochs, found: Sequence[Gain]) -> None:
 
 
 def add_if_any(report: Report, home: Home) -> None:
-    """The study as a part of another one's page, where any day of the published copy has two arms."""
+    """The study as a part of another one's page, where any day of the published copy has two
+    arms.
+    """
     with Warehouse(home).read() as con:
         try:
             period(home, con, None)

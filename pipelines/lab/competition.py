@@ -16,7 +16,6 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pipelines.cli_lab import finish, into_folder
 from pipelines.console import Command, as_json_option, option
 from pipelines.lab import arms
 from pipelines.lab.competition_claims import claims, in_words, theorem_2
@@ -25,7 +24,6 @@ from pipelines.lab.competition_runs import (
     HALVED,
     MECHANISMS,
     Experiment,
-    Floats,
     Gains,
     Run,
     by_rank,
@@ -33,8 +31,9 @@ from pipelines.lab.competition_runs import (
     play,
 )
 from pipelines.lab.competition_settings import SETTINGS, experiments
-from pipelines.lab.report import Report
+from pipelines.lab.report import Report, finish, into_folder
 from pipelines.settings import Home
+from solvers.arrays import Floats
 
 SHOWN = ("base", "HMT", "coordinated")
 CROSS = ("centre", "right", "up", "left", "down")

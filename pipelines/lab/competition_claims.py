@@ -162,7 +162,7 @@ class Slope:
 
 def slopes() -> list[Slope]:
     """The soft cases at the temperature where their regime begins, then the sharp ones."""
-    from solvers.competition_settings import is_soft, orthogonal, sharp_slope, soft_slope
+    from solvers.competition import is_soft, orthogonal, sharp_slope, soft_slope
 
     found, eta = [], 1e-5
     for weights in SOFT:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.cli_lab import progress
+from pipelines.lab.report import progress
+from solvers.arrays import Floats
 
 if TYPE_CHECKING:
     from pipelines.lab.report import Report
-    from solvers.competition_settings import Setting
+    from solvers.competition import Setting
 
-Floats = npt.NDArray[np.float64]
 Gains = Mapping[str, Mapping[str, tuple[float, float]]]
 """By mechanism and metric ("deployed", "default"): gain over the baseline in percent, and half of
 its 95 % interval.

@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from pipelines.cli_lab import progress
 from pipelines.errors import ExpectedError
 from pipelines.lab.competition_runs import Experiment
-from pipelines.lab.report import Report
+from pipelines.lab.report import Report, progress
 from pipelines.settings import Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from pipelines.lab.movielens import Ratings
-    from solvers.competition_settings import Setting
+    from solvers.competition import Setting
 
 
 class WatchingError(ExpectedError, LookupError):
@@ -42,7 +41,7 @@ def of_platform(home: Home, seed: int = 0) -> Setting:
     NothingPublishedError
         there is no published copy yet
     """
-    from solvers.competition_settings import from_watching
+    from solvers.competition import from_watching
 
     with Warehouse(home).read() as con:
         seen = con.execute(
@@ -76,7 +75,7 @@ def of_movielens(found: Ratings) -> Setting:
         too few movies, or nobody rated enough
     """
     from pipelines.lab.movielens import MovieLensError
-    from solvers.competition_settings import from_ratings
+    from solvers.competition import from_ratings
 
     try:
         return from_ratings(found.user, found.movie, found.rating)
@@ -87,8 +86,7 @@ def of_movielens(found: Ratings) -> Setting:
 def movielens_claims(report: Report, found: Ratings, setting: Setting) -> None:
     """What the document says of the data and of its embedding, and where its creators begin."""
     from pipelines.lab.movielens import MOVIES, RATINGS, USERS
-    from solvers.competition import DiscreteActions
-    from solvers.factorisation import cross_validated
+    from solvers.competition import DiscreteActions, cross_validated
 
     progress("movielens: five times factorising four fifths of the ratings")
     errors = cross_validated(found.user, found.movie, found.rating)
@@ -138,8 +136,10 @@ def movielens_claims(report: Report, found: Ratings, setting: Setting) -> None:
 def experiments(
     names: Iterable[str], home: Home, movielens: Path | None, *, seeds: int, steps: int, toys: int
 ) -> list[Experiment]:
-    """The settings asked for, by name. Those from data have one population; seeds are of the game."""
-    from solvers.competition_settings import synthetic, toy
+    """The settings asked for, by name. Those from data have one population; seeds are of the
+    game.
+    """
+    from solvers.competition import synthetic, toy
 
     def once(setting: Setting) -> Callable[[int], Setting]:
         return lambda seed: setting

@@ -15,9 +15,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from pipelines.cli_lab import finish, into_folder, progress
 from pipelines.console import DAY, Command, as_json_option, option
-from pipelines.lab.report import Report
+from pipelines.lab.report import Report, finish, into_folder, progress
 from pipelines.policy import Policy
 from pipelines.settings import Home
 from solvers import InfeasibleError

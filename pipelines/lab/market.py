@@ -20,19 +20,19 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.cli_lab import finish, into_folder, progress
 from pipelines.console import Command, as_json_option, option
-from pipelines.lab.report import Report
+from pipelines.lab.report import Report, finish, into_folder, progress
+from solvers.arrays import Floats
 from solvers.donation_market import (
-    Donation,
+    TWITCH_DONATION,
     DonationMarket,
     Equilibrium,
-    PowerDonation,
-    SaturatingDonation,
+    PreferenceFit,
+    fit_preferences,
+    sine_preferences,
 )
-from solvers.market_fit import TWITCH_DONATION, PreferenceFit, fit_preferences, sine_preferences
+from solvers.donation_market.mechanism import Donation, PowerDonation, SaturatingDonation
 
-Floats = npt.NDArray[np.float64]
 Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 """`map`, or that of a pool of processes."""
 

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.errors import ExpectedError
-
-Integers = npt.NDArray[np.int64]
+from solvers.arrays import Ints
 
 RATINGS, USERS, MOVIES = 1_000_209, 6040, 3706
 """What the whole of MovieLens-1M has; movies.dat lists more movies than were rated."""
@@ -38,7 +36,9 @@ _LINES = {
 
 
 class MovieLensError(ExpectedError, ValueError):
-    """A file that is not as GroupLens publishes it: says which, which line, and what is expected."""
+    """A file that is not as GroupLens publishes it: says which, which line, and what is
+    expected.
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,11 @@ class Ratings:
     `titles` are those of movie_ids, or None where there is no movies.dat.
     """
 
-    user: Integers
-    movie: Integers
-    rating: Integers
-    user_ids: Integers
-    movie_ids: Integers
+    user: Ints
+    movie: Ints
+    rating: Ints
+    user_ids: Ints
+    movie_ids: Ints
     titles: tuple[str, ...] | None
 
     @property
@@ -113,7 +113,7 @@ def read_ratings(path: Path) -> Ratings:
     )
 
 
-def _all_known(files: _Files, name: str, known: dict[int, str], rated: Integers) -> None:
+def _all_known(files: _Files, name: str, known: dict[int, str], rated: Ints) -> None:
     unknown = np.flatnonzero(~np.isin(rated, np.fromiter(known, dtype=np.int64)))
     if unknown.size:
         files.refuse(

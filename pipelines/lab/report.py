@@ -8,13 +8,18 @@ own module.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipelines.sources.atomic import replacing
+import click
+
+from pipelines.console import ERR, OUT, option, print_json, short
+from pipelines.files import replacing
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -106,3 +111,33 @@ class Report:
 def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     cells = [[f"{x:.6g}" if isinstance(x, float) else str(x) for x in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (list(columns), ["---"] * len(columns), *cells)]
+
+
+def into_folder(name: str) -> Callable[[_F], _F]:
+    """The option of every study: where its files go."""
+    return option(
+        "--out",
+        "folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        default=Path("lab") / name,
+        help="Folder of the files.",
+    )
+
+
+def finish(report: Report, as_json: bool) -> None:
+    """Write the page, and say what came out."""
+    page = report.write()
+    if as_json:
+        claims = [{"claim": c.says, "holds": c.holds, "figures": c.shown} for c in report.claims]
+        print_json({"title": report.title, "folder": str(report.folder), "claims": claims})
+        return
+    for c in report.claims:
+        OUT.print(
+            f"{'[green]yes[/]' if c.holds else '[yellow]no [/]'}  {c.says}\n     [dim]{c.shown}[/]"
+        )
+    OUT.print(f"{short(page)}: the whole study, with tables and plots")
+
+
+def progress(text: str) -> None:
+    """One line on standard error."""
+    ERR.print(f"[dim]{text}[/]")

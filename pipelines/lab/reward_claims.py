@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.lab.report import Report
+from solvers.arrays import Floats
 from solvers.reward_schedule import (
     PiecewiseLinearCost,
     PowerCost,
@@ -27,7 +27,6 @@ from solvers.reward_schedule import (
     proportional_equilibrium,
 )
 
-Floats = npt.NDArray[np.float64]
 Instance = tuple[Floats, Floats, float]
 
 

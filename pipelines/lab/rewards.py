@@ -14,14 +14,13 @@ from pathlib import Path
 
 import click
 import numpy as np
-import numpy.typing as npt
 
-from pipelines.cli_lab import finish, into_folder, progress
 from pipelines.console import Command, as_json_option, option
 from pipelines.errors import ExpectedError
-from pipelines.lab.report import Report
+from pipelines.lab.report import Report, finish, into_folder, progress
 from pipelines.lab.reward_claims import claims
 from solvers.apportion import apportion
+from solvers.arrays import Floats
 from solvers.reward_schedule import (
     Cost,
     PiecewiseLinearCost,
@@ -33,9 +32,6 @@ from solvers.reward_schedule import (
     proportional_equilibrium,
     whole_rewards,
 )
-
-Floats = npt.NDArray[np.float64]
-
 
 # --------------------------------------------------------------------------------------------------
 

@@ -16,14 +16,14 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.assets.daily import Day
 from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
-from pipelines.queries import query
+from pipelines.runs.daily import Day
 from pipelines.schema import AUDIENCE, DAILY, MARKET, SNAPSHOTS, TABLES
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.sql import query
+from pipelines.store.warehouse import Connection, Warehouse
 from solvers.inequality import gini, top_share
 
 STAGES = {  # assets that a section of the policy can change, with those that follow from them
@@ -97,7 +97,7 @@ class Trial:
 
     def _outcome(self) -> Outcome:
         rows = self.con.execute(
-            f"""WITH entry AS ({query("ledger_entries")}),
+            f"""WITH entry AS ({query("ledger/ledger_entries")}),
                 earned AS (SELECT account[9:] AS creator_id, sum(amount_micros) AS micros FROM entry
                            WHERE starts_with(account, 'creator:') GROUP BY account),
                 there AS (SELECT creator_id FROM video_quality WHERE day = $day
@@ -115,7 +115,7 @@ class Trial:
                        coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
                        coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')),
                        0)::BIGINT
-                FROM ({query("ledger_entries")})""",
+                FROM ({query("ledger/ledger_entries")})""",
             {"day": self.day},
         ).fetchall()[0]
         earned, followers = np.array(rows, dtype=np.int64).reshape(-1, 2).T

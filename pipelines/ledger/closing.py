@@ -12,16 +12,16 @@ from datetime import date, timedelta
 from typing import Any
 
 from pipelines.errors import ExpectedError
-from pipelines.invariants import enforce
 from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import PolicyBook
-from pipelines.queries import query
+from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
+from pipelines.sql import query
 from pipelines.status import days_of
-from pipelines.warehouse import CODE_VERSION, Connection, Warehouse, closed_through
+from pipelines.store.warehouse import CODE_VERSION, Connection, Warehouse, closed_through
 
 
 class ClosingError(ExpectedError, RuntimeError):
@@ -72,7 +72,7 @@ def close(home: Home, through: date) -> Closing:
         first = closed + timedelta(days=1) if closed else _first_day(con)
         with house.transaction(con, f"statements of {first} to {through}", closing=through):
             con.execute(
-                f"CREATE OR REPLACE TEMP TABLE issued AS {query('statements')}",
+                f"CREATE OR REPLACE TEMP TABLE issued AS {query('ledger/statements')}",
                 {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT},
             )
             con.execute(f"""CREATE OR REPLACE TEMP TABLE paid_out AS

@@ -18,15 +18,12 @@ import numpy.typing as npt
 
 from pipelines.errors import ExpectedError
 from pipelines.policy import Ads, Coins, exact
+from solvers.ad_pool import ShareSketch, paid_at
+from solvers.arrays import Floats, Mask
 from solvers.attribution import shapley, whole_parts
 from solvers.coin_split import split_videos
+from solvers.coin_split.gap_chain import gap_chain
 from solvers.exact_sum import ExactSum
-from solvers.gap_chain import gap_chain
-from solvers.pool_response import ShareSketch, paid_at
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-
 
 COMPONENTS = ("watch", "engagement", "diversity", "rewatch", "safety")
 FACTORS = ("viewers", "trust", "group_weight", *COMPONENTS)

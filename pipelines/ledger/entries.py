@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.policy import Policy
-from pipelines.queries import query
-from pipelines.warehouse import CODE_VERSION, Connection, closed_through, in_batches
+from pipelines.sql import query
+from pipelines.store.warehouse import CODE_VERSION, Connection, closed_through, in_batches
 
 # Lengths before the texts: an id may hold any character, so no separator would tell ('a|b', 'c')
 # from ('a', 'b|c').
@@ -29,8 +29,8 @@ NO_ENTRIES = hashlib.sha256().hexdigest()
 
 REVERSALS = {"payout": "reversal", "bonus": "bonus-reversal"}
 ENTRIES_OF = {
-    "payout": "ledger_entries",
-    "bonus": "bonus_entries",
+    "payout": "ledger/ledger_entries",
+    "bonus": "ledger/bonus_entries",
 }  # the query that says what is owed
 _AT_ONCE = 1 << 18
 

@@ -25,7 +25,6 @@ from textwrap import wrap
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.ledger.counterfactual import (
     COMPONENTS,
@@ -40,14 +39,12 @@ from pipelines.ledger.counterfactual import (
     whole_next_to,
 )
 from pipelines.ledger.pool_sums import FACTORS_SQL, pool_sums, views_of_units
-from pipelines.market_floor import paid_floor
+from pipelines.market.floor import paid_floor
 from pipelines.money import money
 from pipelines.policy import Coins, Policy, exact
-from pipelines.warehouse import Connection
+from pipelines.store.warehouse import Connection
+from solvers.arrays import Floats, Mask
 from solvers.attribution import shapley
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 _IN_WORDS = {
     "viewers": ("more viewers than usual", "fewer viewers than usual"),
@@ -200,12 +197,16 @@ def explain(
 
 
 def explain_video(con: Connection, video_id: str, day: date) -> VideoDay:
-    """What a video was paid on a day, from every source, taken apart. Raises NothingToExplainError."""
+    """What a video was paid on a day, from every source, taken apart. Raises
+    NothingToExplainError.
+    """
     return DayBook.of(con, day).video(video_id)
 
 
 def explain_creator(con: Connection, creator_id: str, day: date) -> CreatorDay:
-    """What a creator earned on a day: every source and every video. Raises NothingToExplainError."""
+    """What a creator earned on a day: every source and every video. Raises
+    NothingToExplainError.
+    """
     return DayBook.of(con, day).creator(creator_id)
 
 

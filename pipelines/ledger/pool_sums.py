@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.large_pools import whole_units
+from pipelines.ads.large_pools import whole_units
 from pipelines.ledger.counterfactual import COMPONENTS, FACTORS
 from pipelines.policy import Ads
-from pipelines.warehouse import Connection, in_batches
+from pipelines.store.warehouse import Connection, in_batches
+from solvers.ad_pool import ShareSketch
 from solvers.chunked_median import median_of_chunks
-from solvers.pool_response import ShareSketch
 
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
@@ -104,7 +104,7 @@ class _Spool:
 
     kind: type[np.float64] | type[np.int64]
     _file: SpooledTemporaryFile[bytes] = field(
-        default_factory=lambda: SpooledTemporaryFile(max_size=_IN_MEMORY)
+        default_factory=lambda: SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
     )
 
     def add(self, values: npt.NDArray[Any]) -> None:

@@ -31,7 +31,7 @@ from pipelines.ledger.explanation import (
     summed,
 )
 from pipelines.money import MICROS_PER_CENT, cents, money
-from pipelines.warehouse import Connection
+from pipelines.store.warehouse import Connection
 
 _TOP_VIDEOS = 10
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import duckdb
 
-from pipelines.invariants import of_table
 from pipelines.ledger.entries import (
     ENTRIES_OF,
     NO_ENTRIES,
@@ -29,16 +28,19 @@ from pipelines.ledger.entries import (
 )
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import policy_hash
-from pipelines.queries import query
 from pipelines.schema import LEDGER_TRANSACTIONS, TABLES
-from pipelines.warehouse import Connection
+from pipelines.schema.invariants import of_table
+from pipelines.sql import query
+from pipelines.store.warehouse import Connection
 
 HEAD_DIGITS = 12
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was replayed, the hash of the last transaction, and every contradiction found, in words."""
+    """What was replayed, the hash of the last transaction, and every contradiction found, in
+    words.
+    """
 
     transactions: int
     entries: int
@@ -206,7 +208,9 @@ def _statements(con: Connection) -> list[str]:
     ).fetchall()
     for through, first in closings:
         parameters = {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT}
-        con.execute(f"CREATE OR REPLACE TEMP TABLE reissued AS {query('statements')}", parameters)
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE reissued AS {query('ledger/statements')}", parameters
+        )
         findings += _rows(
             con,
             "the statement of {} through {} is not what the ledger says",
@@ -292,7 +296,9 @@ def _tables(con: Connection) -> list[str]:
         if len(policies) > 1:
             findings.append(f"{day}: its earnings name {len(policies)} policies")
         earned = {"day": day, "policy_hash": policies[0]}
-        con.execute(f"CREATE OR REPLACE TEMP TABLE owed AS {query('creator_earnings')}", earned)
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE owed AS {query('ledger/creator_earnings')}", earned
+        )
         findings += _rows(
             con,
             "{}: the parts of {}'s earnings are not those the ledger owes",

@@ -34,9 +34,9 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from pipelines.sources import modelled
-from pipelines.sources.atomic import replacing
+from pipelines.files import replacing
 from pipelines.sources.errors import SourceError
+from pipelines.sources.simulator import modelled
 
 _TEXT, _WHOLE, _FLAG, _TIME = "text", "a whole number", "0 or 1", "milliseconds since 1970"
 _IS = {
@@ -222,7 +222,9 @@ def _explained(
     columns: dict[str, str],
     error: duckdb.Error,
 ) -> SourceError:
-    """Find the first bad cell; this reads the file once more, which only a failure has to pay for."""
+    """Find the first bad cell; this reads the file once more, which only a failure has to pay
+    for.
+    """
     for name, kind in columns.items():
         fits = f"coalesce({_IS[kind].format(name)}, {'false' if kind == _TIME else 'true'})"
         query = (

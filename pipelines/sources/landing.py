@@ -27,7 +27,7 @@ import pyarrow as pa
 from pipelines.schema import LANDING, Column, Table
 from pipelines.sources.errors import SourceError
 from pipelines.sources.records import KIND, Delivery, Scan, normal, scanning
-from pipelines.warehouse import Connection, DayWriter
+from pipelines.store.warehouse import Connection, DayWriter
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl")
 

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from pipelines.schema import Column, Table
 from pipelines.sources.errors import SourceError
-from pipelines.warehouse import Connection
+from pipelines.store.warehouse import Connection
 
 BATCH_ROWS = 20_000
 

@@ -19,8 +19,8 @@ from pipelines.lab.competition_settings import WatchingError, of_platform
 from pipelines.lab.report import Report
 from pipelines.schema import TABLES
 from pipelines.settings import Home
-from pipelines.stores import NothingPublishedError
-from solvers.competition_settings import synthetic, toy
+from pipelines.store.file_store import NothingPublishedError
+from solvers.competition import synthetic, toy
 
 
 def small(seed):

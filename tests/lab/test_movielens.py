@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 from pipelines.lab.competition_settings import of_movielens
 from pipelines.lab.movielens import MovieLensError, read_ratings
 from tests.lab.made_movielens import write

@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
-from pipelines.assets.daily import Day
 from pipelines.definitions import ASSETS
 from pipelines.ledger.verification import verify
+from pipelines.runs.daily import Day
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
-from pipelines.stores import Claim
-from pipelines.warehouse import Warehouse
+from pipelines.sources.simulator.simulate import simulate
+from pipelines.store.file_store import Claim
+from pipelines.store.warehouse import Warehouse
 from tests.ledger.conftest import FIRST, SETTINGS, deliver_late, make_days
 
 PASSWORD = "a password that must be seen nowhere"

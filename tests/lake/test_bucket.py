@@ -15,10 +15,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from pipelines.lake_files import whole_files
 from pipelines.settings import Home
-from pipelines.stores import Past, WarehouseError
-from pipelines.warehouse import Warehouse
+from pipelines.store.file_store import Past, WarehouseError
+from pipelines.store.lake_files import whole_files
+from pipelines.store.warehouse import Warehouse
 from tests.lake.conftest import DAYS, Lakes, head, make
 
 pytestmark = pytest.mark.lake

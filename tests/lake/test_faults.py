@@ -22,8 +22,14 @@ from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
 from pipelines.running import run_workers
 from pipelines.settings import Home
-from pipelines.stores import EVERYTHING, Claim, DisturbedError, WarehouseError, WarehouseLockedError
-from pipelines.warehouse import Warehouse
+from pipelines.store.file_store import (
+    EVERYTHING,
+    Claim,
+    DisturbedError,
+    WarehouseError,
+    WarehouseLockedError,
+)
+from pipelines.store.warehouse import Warehouse
 from tests.lake.conftest import DAYS, LAST, PASSWORD, Lakes, Server, head, make
 
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("lake faults")]

@@ -17,19 +17,19 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
-from pipelines.invariants import InvariantError
-from pipelines.lake import META, LakeStore
-from pipelines.lake_files import whole_files
+from pipelines.cli.main import main
 from pipelines.ledger.closing import close
-from pipelines.ledger.restatement import restate
-from pipelines.migrations import MIGRATIONS, Migration
-from pipelines.recommit import RecommitError, recommit
+from pipelines.remake.days import restate
+from pipelines.remake.weights import RecommitError, recommit
 from pipelines.schema import TABLES
+from pipelines.schema.invariants import InvariantError
 from pipelines.settings import Home
 from pipelines.status import day_statuses
-from pipelines.stores import WORKERS, Past, WarehouseError
-from pipelines.warehouse import Warehouse
+from pipelines.store.file_store import WORKERS, Past, WarehouseError
+from pipelines.store.lake import META, LakeStore
+from pipelines.store.lake_files import whole_files
+from pipelines.store.migrations import MIGRATIONS, Migration
+from pipelines.store.warehouse import Warehouse
 from tests.lake.conftest import DAYS, PASSWORD, Lakes, Server, deliver_late, head, make
 
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("lake")]
@@ -282,7 +282,7 @@ def test_pruning_keeps_what_was_said_when_a_statement_was_issued(
     assert "would forget" in shown.output, shown.output
     assert ask(home, "query", states)[0]["n"] == many
     data = home.root / "lake"
-    monkeypatch.setattr("pipelines.lake._SMALL_FILE", 1)
+    monkeypatch.setattr("pipelines.store.lake._SMALL_FILE", 1)
     apart = CliRunner().invoke(main, ["--home", str(home.root), "prune", "--yes"])
     assert "made 0 of 0 small files" in apart.output, apart.output
     of_a_day = len(list(data.rglob("*.parquet")))
@@ -320,7 +320,7 @@ def test_what_a_database_with_constraints_would_refuse_is_refused(lakes: Lakes, 
         ),
         ("INSERT INTO policies FROM policies", "policy_hash"),
     ):
-        with (
+        with (  # noqa: PT012
             house.open() as con,
             pytest.raises(InvariantError, match=words),
             house.write_day(con, DAYS[1]) as writer,
@@ -342,9 +342,9 @@ def test_tables_of_an_earlier_version_are_migrated(
     before = contents(home)
     newer = (*MIGRATIONS, Migration("the book anew", {"ledger_transactions": {}}))
     for function in ("migrate", "is_current"):
-        original = getattr(__import__("pipelines.warehouse", fromlist=[function]), function)
+        original = getattr(__import__("pipelines.store.warehouse", fromlist=[function]), function)
         monkeypatch.setattr(
-            f"pipelines.warehouse.{function}",
+            f"pipelines.store.warehouse.{function}",
             lambda *a, original=original, **k: original(*a, migrations=newer, **k),
         )
     with Warehouse(home).open() as con:
@@ -410,7 +410,7 @@ def test_a_lake_without_its_packages_says_which(
     lakes: Lakes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = lakes.new()
-    monkeypatch.setattr("pipelines.lake.find_spec", lambda name: None)
+    monkeypatch.setattr("pipelines.store.lake.find_spec", lambda name: None)
     with (
         pytest.raises(WarehouseError, match=r"pip install 'creator-earnings\[lake\]'"),
         Warehouse(home).open(),

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.lake import load_extensions
-from pipelines.lake_files import is_lake, whole_files
+from pipelines.store.lake import load_extensions
+from pipelines.store.lake_files import is_lake, whole_files
 
 pytestmark = [pytest.mark.lake, pytest.mark.xdist_group("lake")]
 

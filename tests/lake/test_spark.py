@@ -12,14 +12,14 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 import pytest
 
+from pipelines.quality.scoring import score_videos
+from pipelines.quality.spark import score_on_spark, session
 from pipelines.schema import TABLES
-from pipelines.scoring import score_videos
 from pipelines.settings import PROJECT, Home
-from pipelines.spark import score_on_spark, session
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.lake.conftest import DAYS, Lakes, deliver_late, head, make
 from tests.lake.test_lake import contents
-from tests.test_spark import SPARK, WITHOUT
+from tests.quality.test_spark import SPARK, WITHOUT
 
 pytestmark = [
     pytest.mark.lake,

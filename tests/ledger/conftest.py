@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.assets.daily import Day
 from pipelines.definitions import ASSETS
+from pipelines.runs.daily import Day
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
-from pipelines.warehouse import Warehouse
+from pipelines.sources.simulator.simulate import simulate
+from pipelines.store.warehouse import Warehouse
 
 FIRST = date(2026, 3, 1)
 DAYS = [date(2026, 3, n) for n in range(1, 6)]

@@ -18,25 +18,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.assets.daily import Metadata
-from pipelines.assets.periodic import Period, PeriodicAsset
-from pipelines.assets.rewards import creator_bonuses, reward_schedule
-from pipelines.invariants import INVARIANTS, InvariantError
 from pipelines.ledger.closing import close
 from pipelines.ledger.entries import Posting, post_bonuses
 from pipelines.ledger.explanation import explain_creator, text
-from pipelines.ledger.restatement import restate
 from pipelines.ledger.statement import creator_month, html
 from pipelines.ledger.statement import text as statement_text
 from pipelines.ledger.verification import verify
-from pipelines.migrations import migrate
 from pipelines.periods import MONTH
-from pipelines.rewards import award
+from pipelines.remake.days import restate
+from pipelines.rewards.assets import creator_bonuses, reward_schedule
+from pipelines.rewards.month import award
+from pipelines.runs.daily import Metadata
+from pipelines.runs.periodic import Period, PeriodicAsset
 from pipelines.schema import TABLES
+from pipelines.schema.invariants import INVARIANTS, InvariantError
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
+from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
-from pipelines.warehouse import ClosedDayError, MissingDayError, Warehouse
+from pipelines.store.migrations import migrate
+from pipelines.store.warehouse import ClosedDayError, MissingDayError, Warehouse
 from tests.ledger.conftest import balances, deliver_late, make_days, rows
 
 HISTORY, MONTHS_DAYS, MAY = (

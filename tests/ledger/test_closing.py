@@ -9,7 +9,7 @@ import pytest
 from pipelines.ledger.closing import ClosingError, close
 from pipelines.ledger.verification import verify
 from pipelines.settings import Home
-from pipelines.warehouse import ClosedDayError, Warehouse
+from pipelines.store.warehouse import ClosedDayError, Warehouse
 from tests.ledger.conftest import DAYS, FIRST, balances, deliver_late, make_days, rows
 
 MID, LAST = DAYS[2], DAYS[-1]

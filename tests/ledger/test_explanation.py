@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.assets.ads import split_pool
-from pipelines.assets.coins import split_coins
+from pipelines.ads.assets import split_pool
+from pipelines.coins.assets import split_coins
 from pipelines.ledger.counterfactual import COMPONENTS, NothingToExplainError, Place, coin_decision
 from pipelines.ledger.explanation import (
     CreatorDay,
@@ -34,7 +34,7 @@ from pipelines.ledger.explanation import (
 from pipelines.policy import Ads, Coins, Exponents, Policy, Pulse, Quality
 from pipelines.schema import TABLES
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.store.warehouse import Connection, Warehouse
 from tests.ledger.conftest import DAYS, make_days
 
 DAY = date(2026, 3, 5)
@@ -87,7 +87,9 @@ def _empty() -> Connection:
 
 
 def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> Connection:
-    """The tables of a day on which these videos were paid, by the functions that the assets call."""
+    """The tables of a day on which these videos were paid, by the functions that the assets
+    call.
+    """
     stamp = {"day": DAY, "policy_hash": policy.hash}
     tables: dict[str, list[dict[str, Any]]] = {
         "policies": [
@@ -722,7 +724,7 @@ def test_explanations_do_not_depend_on_how_a_pool_is_read(
     plain = [explain_creator(con, creator, DAYS[0]) for creator in creators]
     monkeypatch.setattr("pipelines.ledger.pool_sums._CHUNK", 3)
     monkeypatch.setattr("pipelines.ledger.pool_sums._IN_MEMORY", 8)
-    monkeypatch.setattr("solvers.pool_response._FEW", 0)
+    monkeypatch.setattr("solvers.ad_pool.response._FEW", 0)
     assert [explain_creator(con, creator, DAYS[0]) for creator in creators] == plain
     assert (
         sum(

@@ -21,14 +21,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.assets.daily import Day
 from pipelines.definitions import ASSETS
 from pipelines.ledger.closing import close
-from pipelines.ledger.restatement import restate
 from pipelines.ledger.verification import verify
+from pipelines.remake.days import restate
+from pipelines.runs.daily import Day
 from pipelines.settings import Home
 from pipelines.status import day_statuses
-from pipelines.warehouse import Warehouse, WarehouseError
+from pipelines.store.warehouse import Warehouse, WarehouseError
 from tests.ledger.conftest import DAYS, FIRST, deliver_late, make_days, rows
 
 
@@ -252,7 +252,7 @@ def test_a_clock_that_is_set_back_hides_nothing(
             return datetime(2001, 1, 1, tzinfo=tz)
 
     before = head(made)
-    monkeypatch.setattr("pipelines.warehouse.datetime", Past)
+    monkeypatch.setattr("pipelines.store.warehouse.datetime", Past)
     make_days(made, [FIRST])
     assert head(made) == before
     assert {d.state for d in day_statuses(made)} == {"complete"}

@@ -15,22 +15,22 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from pipelines.assets.market import donation_market
-from pipelines.assets.periodic import Period
-from pipelines.cli import main
-from pipelines.invariants import InvariantError, enforce
+from pipelines.cli.main import main
 from pipelines.ledger.closing import close
 from pipelines.ledger.explanation import explain_video
-from pipelines.ledger.restatement import restate
 from pipelines.ledger.verification import verify
-from pipelines.market_floor import Floor, floor_on, in_turn
-from pipelines.migrations import MIGRATIONS
+from pipelines.market.assets import donation_market
+from pipelines.market.floor import Floor, floor_on, in_turn
 from pipelines.policy import Policy, PolicyBook
-from pipelines.remarket import RemarketError, remarket
+from pipelines.remake.days import restate
+from pipelines.remake.market import RemarketError, remarket
+from pipelines.runs.periodic import Period
+from pipelines.schema.invariants import InvariantError, enforce
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
+from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
-from pipelines.warehouse import MissingDayError, Warehouse
+from pipelines.store.migrations import MIGRATIONS
+from pipelines.store.warehouse import MissingDayError, Warehouse
 from tests.ledger.conftest import make_days, rows
 
 MONDAY, SUNDAY, AFTER = date(2026, 3, 2), date(2026, 3, 8), date(2026, 3, 9)

@@ -17,7 +17,7 @@ from pipelines.ledger.closing import close
 from pipelines.ledger.verification import verify
 from pipelines.policy import LATER, AdRule, Ads, Epochs, Experiment, Policy, policy_hash
 from pipelines.settings import PROJECT, Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.ledger.conftest import DAYS, make_days, rows
 
 # A policy that uses every section, as the first version kept it. Never edited: warehouses out there

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipelines.ledger.closing import close
-from pipelines.ledger.restatement import Restatement, RestatementError, restate
 from pipelines.ledger.verification import verify
+from pipelines.remake.days import Restatement, RestatementError, restate
 from pipelines.settings import Home
 from pipelines.status import day_statuses
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.ledger.conftest import DAYS, FIRST, balances, deliver_late, make_days, rows
 
 MID, LAST = DAYS[2], DAYS[-1]

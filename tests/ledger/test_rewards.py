@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.assets.daily import Metadata
-from pipelines.assets.periodic import Period
-from pipelines.assets.rewards import reward_schedule
-from pipelines.invariants import INVARIANTS, InvariantError
 from pipelines.periods import MONTH
+from pipelines.rewards.assets import reward_schedule
+from pipelines.runs.daily import Metadata
+from pipelines.runs.periodic import Period
+from pipelines.schema.invariants import INVARIANTS, InvariantError
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
-from pipelines.warehouse import MissingDayError, Warehouse
+from pipelines.sources.simulator.simulate import simulate
+from pipelines.store.warehouse import MissingDayError, Warehouse
 from tests.ledger.conftest import make_days, rows
 
 DAYS = [

@@ -16,11 +16,11 @@ import pytest
 from pipelines.ledger.closing import close
 from pipelines.ledger.counterfactual import NothingToExplainError, Part
 from pipelines.ledger.explanation import explain_creator
-from pipelines.ledger.restatement import restate
 from pipelines.ledger.statement import CreatorMonth, creator_month, html, text
 from pipelines.money import MICROS_PER_CENT, money
+from pipelines.remake.days import restate
 from pipelines.settings import Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.ledger.conftest import DAYS, deliver_late, make_days, rows
 
 MARCH = (2026, 3)

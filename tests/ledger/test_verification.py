@@ -1,4 +1,6 @@
-"""Verification: whatever is changed behind the ledger's back is found, wherever it is, and named."""
+"""Verification: whatever is changed behind the ledger's back is found, wherever it is, and
+named.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from pipelines.ledger.entries import Entries, entries_hashes
 from pipelines.ledger.verification import Verification, verify
 from pipelines.schema import TABLES
 from pipelines.settings import Home
-from pipelines.warehouse import Connection, Warehouse, WarehouseError
+from pipelines.store.warehouse import Connection, Warehouse, WarehouseError
 from tests.ledger.conftest import DAYS, deliver_late, make_days
 
 # What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be

@@ -14,8 +14,8 @@ import pytest
 
 from pipelines.schema import DERIVED, LANDING
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
-from pipelines.warehouse import Warehouse
+from pipelines.sources.simulator.simulate import simulate
+from pipelines.store.warehouse import Warehouse
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 3)
 SETTINGS = "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds = 0.5\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.assets.ads import Pool, size_pool, spread_empty
+from pipelines.ads.assets import Pool, size_pool, spread_empty
 from pipelines.policy import Ads
 from pipelines.running import run_days
 from pipelines.settings import Home

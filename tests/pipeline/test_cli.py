@@ -17,14 +17,14 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
-from pipelines.cli_lab import STUDIES, lab
-from pipelines.cli_ledger import ledger
+from pipelines.cli.lab import STUDIES, lab
+from pipelines.cli.ledger import ledger
+from pipelines.cli.main import main
 from pipelines.console import Command
 from pipelines.money import money
 from pipelines.schema import TABLES, as_markdown
 from pipelines.settings import Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.pipeline.conftest import FIRST, LAST, contents, rows
 
 PROJECT = Path(__file__).parents[2]

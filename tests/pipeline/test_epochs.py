@@ -23,18 +23,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipelines.assets import audience
-from pipelines.assets.daily import Day
-from pipelines.assets.raw import RAW
-from pipelines.cli import main
-from pipelines.invariants import InvariantError, enforce
-from pipelines.recommit import RecommitError, recommit
+from pipelines.audience import assets as audience
+from pipelines.cli.main import main
+from pipelines.remake.weights import RecommitError, recommit
 from pipelines.running import RunOutcome, run_days
+from pipelines.runs.daily import Day
+from pipelines.schema.invariants import InvariantError, enforce
 from pipelines.settings import Home
-from pipelines.sources.simulated_niche import Niche
-from pipelines.sources.simulator import simulate
+from pipelines.sources.assets import RAW
+from pipelines.sources.simulator.niche import Niche
+from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.ledger.conftest import EVERYTHING, make_days
 from tests.pipeline.conftest import rows
 
@@ -742,7 +742,9 @@ def test_relative_utility_is_the_change_over_the_mean_of_two_days(
 def test_a_starved_group_gains_weight_its_creators_gain_pay_and_it_stops_once_served(
     tmp_path: Path,
 ) -> None:
-    """Creators respond to yesterday's pay, so every day is made before the next one is simulated."""
+    """Creators respond to yesterday's pay, so every day is made before the next one is
+    simulated.
+    """
     home = Home.at(tmp_path / "home")
     home.root.mkdir()
     (home.root / "settings.toml").write_text(SETTINGS)

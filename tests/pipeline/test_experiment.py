@@ -18,17 +18,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from pipelines.assets.audience import group_utility
-from pipelines.assets.daily import Day
-from pipelines.cli import main
-from pipelines.experiment import Gain, began, gains, table_2
+from pipelines.audience.assets import group_utility
+from pipelines.audience.experiment import Gain, began, gains, table_2
+from pipelines.cli.main import main
 from pipelines.lab.arms import add_if_any
 from pipelines.lab.report import Report
 from pipelines.policy import Epochs
+from pipelines.runs.daily import Day
 from pipelines.schema import TABLES
 from pipelines.settings import Home
-from pipelines.sources.simulator import simulate
-from pipelines.warehouse import Connection, Warehouse
+from pipelines.sources.simulator.simulate import simulate
+from pipelines.store.warehouse import Connection, Warehouse
 from tests.ledger.conftest import make_days
 
 FIRST, DAYS = date(2026, 3, 1), [date(2026, 3, n) for n in range(1, 5)]

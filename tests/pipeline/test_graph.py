@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from pipelines.definitions import PERIODIC, build_definitions
-from pipelines.partitions import PARTITIONS
+from pipelines.runs.partitions import PARTITIONS
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.status import MADE_FROM

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
+from pipelines.cli.main import main
 from pipelines.lab.knobs import KNOBS, MEASURES, study, turns
 from pipelines.lab.report import Report
 from pipelines.lab.trial import TrialError, trial
 from pipelines.policy import Policy
 from pipelines.running import run_days
 from pipelines.settings import Home
-from pipelines.warehouse import WarehouseError
+from pipelines.store.warehouse import WarehouseError
 from tests.pipeline.conftest import FIRST, LAST, rows
 
 DAY = date(2026, 3, 2)

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.assets.ads import PoolTooLargeError, split_pool, unit_cap
-from pipelines.large_pools import _Reader, split_large_pool
+from pipelines.ads.assets import PoolTooLargeError, split_pool, unit_cap
+from pipelines.ads.large_pools import _Reader, split_large_pool
 from pipelines.policy import Ads
 from pipelines.settings import PROJECT, Home
-from pipelines.sources.simulator import simulate
+from pipelines.sources.simulator.simulate import simulate
 from solvers import InfeasibleError
 from tests.ledger.conftest import make_days
 from tests.pipeline.conftest import FIRST, SETTINGS, rows
@@ -53,7 +53,9 @@ def both(
     folder: Path,
     category: str = "music",
 ) -> list[dict[str, Any]]:
-    """What each video is paid by the split in memory, and by the one in chunks; with the solution."""
+    """What each video is paid by the split in memory, and by the one in chunks; with the
+    solution.
+    """
     with duckdb.connect() as con:
         con.register("found", found)
         con.execute("CREATE TEMP TABLE ad_candidates AS FROM found")

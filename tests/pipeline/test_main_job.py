@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.definitions import build_definitions
-from pipelines.invariants import INVARIANTS
 from pipelines.running import run_days
 from pipelines.schema import TABLES
+from pipelines.schema.invariants import INVARIANTS
 from pipelines.settings import CalendarError, Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 from tests.pipeline.conftest import FIRST, LAST, contents, rows
 
 MakeHome = Callable[..., Home]
@@ -246,7 +246,7 @@ def test_a_failing_check_blocks_what_comes_after(
             [FIRST],
         )
     before = contents(home)["creator_earnings"]
-    monkeypatch.setattr("pipelines.warehouse.enforce", lambda *_, **__: None)
+    monkeypatch.setattr("pipelines.store.warehouse.enforce", lambda *_, **__: None)
     outcome = run_days(home, FIRST, date(2026, 3, 2), assets=["ledger_entries", "creator_earnings"])
     assert not outcome.success
     failed = [

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipelines.assets.market import donation_market
-from pipelines.assets.periodic import Period
-from pipelines.cli import main
+from pipelines.cli.main import main
+from pipelines.market.assets import donation_market
+from pipelines.runs.periodic import Period
 from pipelines.settings import Home
-from pipelines.sources.simulated_market import LiveMarket, Schedule
-from pipelines.sources.simulated_platform import Platform
-from pipelines.sources.simulator import simulate
-from pipelines.warehouse import Warehouse
+from pipelines.sources.simulator.market import LiveMarket, Schedule
+from pipelines.sources.simulator.platform import Platform
+from pipelines.sources.simulator.simulate import simulate
+from pipelines.store.warehouse import Warehouse
 from tests.ledger.conftest import make_days, rows
 
 MONDAY = date(2026, 3, 2)

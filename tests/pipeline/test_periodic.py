@@ -16,17 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import definitions, status
-from pipelines.assets.daily import Metadata
-from pipelines.assets.periodic import Period, PeriodicAsset, periodic_asset
-from pipelines.cli import main
+from pipelines.cli.main import main
 from pipelines.ledger.closing import close
-from pipelines.partitions import span_partitions
 from pipelines.periods import DAY, MONTH, WEEK, Span
 from pipelines.running import dagster_instance, run_days, run_periods
+from pipelines.runs.daily import Metadata
+from pipelines.runs.partitions import span_partitions
+from pipelines.runs.periodic import Period, PeriodicAsset, periodic_asset
 from pipelines.schema import TABLES, Column, Table
 from pipelines.settings import CalendarError, Home
 from pipelines.status import PeriodStatus, period_statuses, ready_periods
-from pipelines.warehouse import ClosedDayError, Warehouse
+from pipelines.store.warehouse import ClosedDayError, Warehouse
 from tests.pipeline.conftest import FIRST, LAST, rows
 
 VIEWS = Table(

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from solvers import InfeasibleError
-from solvers.ad_pool import allocate_pool
-from solvers.ad_rules import EachAtMost, Rule, RuleModel, allocate_with_rules
-from solvers.certificate import certify_pool
+from solvers.ad_pool import allocate_pool, allocate_with_rules, certify_pool
+from solvers.ad_pool.rules import EachAtMost, Rule, RuleModel
 
 OBJECTIVES = ("linear", "blend")
 
@@ -280,7 +279,7 @@ def test_a_unit_without_share_changes_nobody_s_pay(seed):
         problem
         | {
             "share": np.append(problem["share"], 0.0),
-            "floor": np.append(problem["floor"], 0.0),  # fmt: skip
+            "floor": np.append(problem["floor"], 0.0),
             "cap": np.append(problem["cap"], math.inf if price > 0 else 0.0),
         },
         new,

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import InfeasibleError
-from solvers.apportion import apportion
-from solvers.apportion_groups import apportion_groups
+from solvers.apportion import apportion, apportion_groups
 
 GROUPS = st.lists(
     st.tuples(

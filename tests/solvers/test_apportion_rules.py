@@ -9,8 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from solvers.apportion import apportion
-from solvers.apportion_rules import GroupBounds, apportion_with_rules
+from solvers.apportion import GroupBounds, apportion, apportion_with_rules
 from solvers.errors import InfeasibleError
 
 

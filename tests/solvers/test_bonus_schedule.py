@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from solvers import InfeasibleError
-from solvers.bonus_schedule import pot_on_top, price_on_top, schedule_on_top, whole_bonuses
 from solvers.reward_schedule import (
     PowerCost,
     linear_scheme,
     optimal_schedule,
+    pot_on_top,
+    price_on_top,
     proportional_equilibrium,
+    schedule_on_top,
+    whole_bonuses,
 )
 
 SEEDS = st.integers(0, 2**31)

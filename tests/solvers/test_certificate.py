@@ -13,15 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.ad_pool import allocate_pool
-from solvers.certificate import (
-    EachAtMost,
-    Rule,
-    certify_pool,
-    pool_problem,
-)
-from solvers.coin_certificate import certify_coin_split, certify_platform_split
-from solvers.coin_split import split_platform, split_videos
+from solvers.ad_pool import EachAtMost, Rule, allocate_pool, certify_pool
+from solvers.ad_pool.certificate import pool_problem
+from solvers.coin_split import certify_coin_split, certify_platform_split, split_videos
+from solvers.coin_split.video import split_platform
 
 OBJECTIVES = ("linear", "blend")
 

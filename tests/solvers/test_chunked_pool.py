@@ -14,12 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.ad_pool import allocate_pool
-from solvers.apportion import apportion
-from solvers.certificate import certify_pool
-from solvers.chunked_apportion import AmountChunk, apportion_chunks
-from solvers.chunked_certificate import certify_chunks
-from solvers.chunked_pool import ChunkedAllocation, PoolChunk, allocate_chunks
+from solvers.ad_pool import (
+    ChunkedAllocation,
+    PoolChunk,
+    allocate_chunks,
+    allocate_pool,
+    certify_chunks,
+    certify_pool,
+)
+from solvers.apportion import AmountChunk, apportion, apportion_chunks
 from solvers.errors import InfeasibleError
 from solvers.exact_sum import ExactSum
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import solvers.coin_split
 from solvers import InfeasibleError
-from solvers.coin_platform import PlatformSplit, split_platform
+from solvers.coin_split import PlatformSplit, split_platform
 
 FOLDER = Path(__file__).parents[1] / "cases"
 CASES = json.loads((FOLDER / "coin_split_platform.json").read_text())

@@ -25,22 +25,20 @@ from solvers.competition import (
     DotProduct,
     Euclidean,
     Static,
-    local_better_response,
-    simulate,
-)
-from solvers.competition_engine import Incremental
-from solvers.competition_settings import (
     from_ratings,
     from_watching,
     group_users,
     is_soft,
+    local_better_response,
     orthogonal,
     sharp_slope,
+    simulate,
     soft_slope,
     specialise,
     synthetic,
     toy,
 )
+from solvers.competition.engine import Incremental
 from solvers.reweighting import update_weights
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "cases" / "competition.json").read_text())[
@@ -410,7 +408,9 @@ def test_a_run_of_no_steps():
 
 
 def test_static_controls_beat_the_adaptive_mechanisms():
-    """And most of any gain over the default vanishes when the same content is matched by default."""
+    """And most of any gain over the default vanishes when the same content is matched by
+    default.
+    """
     start = synthetic(1, **SMALL)
     run = {
         name: start.simulate(name, steps=40)

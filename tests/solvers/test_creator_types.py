@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.creator_types import estimate_ability, explained, group_types
-from solvers.reward_schedule import PowerCost
+from solvers.reward_schedule import PowerCost, estimate_ability, explained, group_types
 
 SEEDS = st.integers(0, 2**31)
 

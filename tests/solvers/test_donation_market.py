@@ -16,9 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import spence
 
-from solvers.donation_market import DonationMarket, PowerDonation, SaturatingDonation
-from solvers.market_equilibrium import choose
-from solvers.market_fit import TWITCH_DONATION, fit_donation, fit_preferences, sine_preferences
+from solvers.donation_market import (
+    TWITCH_DONATION,
+    DonationMarket,
+    fit_donation,
+    fit_preferences,
+    sine_preferences,
+)
+from solvers.donation_market.equilibrium import choose
+from solvers.donation_market.mechanism import PowerDonation, SaturatingDonation
 
 CASES = {
     case["name"]: case
@@ -516,7 +522,7 @@ def test_wrong_shares_and_exponents():
 
 
 def test_an_equilibrium_that_was_not_found_is_not_returned(monkeypatch):
-    monkeypatch.setattr("solvers.market_equilibrium._MAX_STEPS", 3)
+    monkeypatch.setattr("solvers.donation_market.equilibrium._MAX_STEPS", 3)
     m = market([3, 7], [5, 5])
     cost = m.opportunity_cost + m.deviation_cost * m.squared_distance
     with pytest.raises(ArithmeticError, match=r"alpha = 0\.5"):

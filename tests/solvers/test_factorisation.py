@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from solvers.factorisation import cross_validated, factorise
+from solvers.competition import cross_validated, factorise
 
 
 def test_factorisation_recovers_low_rank_and_leaves_out_who_rated_nothing():

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from solvers.group_weights import inherited_weights, update_observed_weights
-from solvers.reweighting import update_weights
+from solvers.reweighting import inherited_weights, update_observed_weights, update_weights
 
 CLIP = (0.2, 5.0)
 groups = st.lists(

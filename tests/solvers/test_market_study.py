@@ -10,9 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from solvers.donation_market import DonationMarket, PowerDonation
-from solvers.market_fit import TWITCH_DONATION, _standard_errors, fit_preferences, sine_preferences
-from solvers.market_study import estimate_donation, study_market
+from solvers.donation_market import (
+    TWITCH_DONATION,
+    DonationMarket,
+    estimate_donation,
+    fit_preferences,
+    sine_preferences,
+    study_market,
+)
+from solvers.donation_market.fit import _standard_errors
+from solvers.donation_market.mechanism import PowerDonation
 
 ALPHA, WINDOW, LOCATIONS = 0.5, 2, 24
 DONATION = PowerDonation(20.0, 0.6)

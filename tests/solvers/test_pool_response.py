@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 
 from solvers import InfeasibleError
-from solvers.ad_pool import allocate_pool
-from solvers.chunked_pool import PoolChunk, allocate_chunks
-from solvers.pool_response import ShareSketch, paid_at
+from solvers.ad_pool import PoolChunk, ShareSketch, allocate_chunks, allocate_pool, paid_at
 
 SHARES = {
     "log-normal": lambda rng, n: np.exp(rng.normal(0, 2, n)),
@@ -42,7 +40,7 @@ def test_it_is_what_the_pool_pays(few: int, monkeypatch: pytest.MonkeyPatch) -> 
     """All shares behind points of their bins, and all as they are; floors, caps, ties, a single
     row, the linear program.
     """
-    monkeypatch.setattr("solvers.pool_response._FEW", few)
+    monkeypatch.setattr("solvers.ad_pool.response._FEW", few)
     rng = np.random.default_rng(few)
     for pool, share, knobs in problems(few + 1, 90):
         row = int(rng.integers(share.size))
@@ -94,7 +92,9 @@ def test_thirty_thousand_rows_to_a_thousandth_of_a_micro(knobs: dict[str, Any]) 
 
 
 def test_what_is_not_smooth_is_read_again() -> None:
-    """Bins in which rows meet a floor or a cap are opened, a few of them; without bounds none is."""
+    """Bins in which rows meet a floor or a cap are opened, a few of them; without bounds none
+    is.
+    """
     share = np.exp(np.random.default_rng(2).normal(0, 2, 20_000))
     sketch = ShareSketch([share])
     before = sketch.points.closed.size

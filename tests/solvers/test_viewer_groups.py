@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from solvers.viewer_groups import ViewerGroups, group_viewers, inertia_by_count, nearest
+from solvers.reweighting import ViewerGroups, group_viewers, inertia_by_count, nearest
 
 rows = st.lists(
     st.tuples(
@@ -34,7 +34,9 @@ def features(found: list[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def inertia(found: ViewerGroups, columns: dict[str, Any], labels: np.ndarray[Any, Any]) -> float:
-    """From the definition: every feature scaled to a variance of 1, distances to the group's mean."""
+    """From the definition: every feature scaled to a variance of 1, distances to the group's
+    mean.
+    """
     parts = []
     for column in columns.values():
         if column.dtype.kind == "f":

@@ -1,4 +1,6 @@
-"""What is made up for KuaiRand: deterministic per id, marked, in range, and as the docstring says."""
+"""What is made up for KuaiRand: deterministic per id, marked, in range, and as the docstring
+says.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from collections.abc import Callable
 import duckdb
 import pytest
 
-from pipelines.sources import modelled
+from pipelines.sources.simulator import modelled
 
 EVENTS = """SELECT md5(i::VARCHAR) AS event_id, TIMESTAMP '2022-04-25' + INTERVAL (i) SECOND AS ts,
     (i % 97)::VARCHAR AS viewer_id,

@@ -20,9 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.schema import ABSURD_WATCH_MS, LANDING
-from pipelines.sources.defects import CONFLICT, DEFECTS, OUTSIDE, WRONG_TYPE
-from pipelines.sources.simulated_platform import CPM, FARM, HONEST, MIMIC, Platform
-from pipelines.sources.simulator import Simulation, simulate
+from pipelines.sources.simulator.defects import CONFLICT, DEFECTS, OUTSIDE, WRONG_TYPE
+from pipelines.sources.simulator.platform import CPM, FARM, HONEST, MIMIC, Platform
+from pipelines.sources.simulator.simulate import Simulation, simulate
 
 FIRST = date(2026, 3, 1)
 DAILY = [name for name, table in LANDING.items() if table.kind == "daily"]

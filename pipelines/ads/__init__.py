@@ -1,0 +1,1 @@
+"""Advertising money: candidates, Pulse, pools, the rules of a policy, payouts."""

@@ -1,0 +1,429 @@
+"""Advertising money: Pulse, category pools, and what each video is paid from each pool
+(docs/formulas.md section 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from pipelines.ads.large_pools import split_large_pool
+from pipelines.ads.rules import pool_rules
+from pipelines.errors import ExpectedError
+from pipelines.policy import Ads, exact
+from pipelines.runs.daily import Day, Metadata, daily_asset, yesterday_of
+from pipelines.schema import CERTIFICATE, arrow_columns
+from pipelines.sql import as_text, query
+from solvers import InfeasibleError
+from solvers.ad_pool import (
+    PoolAllocation,
+    RuledAllocation,
+    allocate_pool,
+    allocate_with_rules,
+    certify_pool,
+)
+from solvers.apportion import apportion, apportion_groups, apportion_with_rules
+from solvers.inequality import gini, top_share
+
+
+@daily_asset(group="ads", deps=["video_quality", "ad_revenue"])
+def pulse_payouts(run: Day) -> Metadata:
+    """Pulse videos and the split of the revenue next to them. The creator's part is rounded down to
+    the micro.
+    """
+    pulse = run.policy.pulse
+    (compliant,) = run.con.execute(
+        "SELECT count(*) FROM video_quality WHERE day = ? AND compliant", [run.day]
+    ).fetchall()[0]
+    share = exact(pulse.creator_share)
+    parameters = {
+        "day": run.day,
+        "pulse_count": int(exact(pulse.top_fraction) * compliant),
+        "min_safety": pulse.min_safety,
+        "share_over": share.numerator,
+        "share_under": share.denominator,
+        "policy_hash": run.policy.hash,
+    }
+    with run.write() as writer:
+        count = writer.replace("pulse_payouts", query("ads/pulse_payouts"), parameters)
+    revenue, payout = run.con.execute(
+        "SELECT coalesce(sum(revenue_micros), 0)::BIGINT, coalesce(sum(payout_micros), 0)::BIGINT"
+        " FROM pulse_payouts WHERE day = ?",
+        [run.day],
+    ).fetchall()[0]
+    return {"rows": count, "revenue_micros": revenue, "payout_micros": payout}
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One category's money of a day (micros) and what is done with it."""
+
+    category: str
+    revenue: int
+    platform: int
+    carry_in: int
+    videos: int
+    anybody_watched: bool
+    rule: str
+    pool: int
+    carry_out: int = 0
+    spread: int = 0
+
+
+def size_pool(
+    ads: Ads, category: str, revenue: int, carry_in: int, videos: int, anybody_watched: bool
+) -> Pool:
+    """What the platform keeps, and whether the rest is split, split equally, carried or spread.
+    Creators' part is rounded down.
+
+    >>> pool = size_pool(Ads(), "music", 100, 0, 3, True)
+    >>> pool.platform, pool.pool, pool.rule
+    (55, 45, 'split')
+    >>> size_pool(Ads(), "music", 100, 7, 0, False).carry_out
+    52
+    """
+    creators = int((1 - ads.platform_share_of(category)) * revenue)
+    rule = "split" if anybody_watched else ads.empty_pool if not videos else ads.zero_quality
+    money = creators + carry_in
+    paid, carried = (money, 0) if rule in ("split", "equal") else (0, money)
+    return Pool(
+        category,
+        revenue,
+        revenue - creators,
+        carry_in,
+        videos,
+        anybody_watched,
+        rule,
+        paid,
+        carried,
+    )
+
+
+def spread_empty(pools: list[Pool]) -> list[Pool]:
+    """Give the money of pools with rule `spread` to the pools that pay, in proportion to them; with
+    none that pays it is carried.
+    """
+    homeless = sum(p.carry_out for p in pools if p.rule == "spread")
+    payers = [p for p in pools if p.rule in ("split", "equal") and p.pool > 0]
+    if not homeless or not payers:
+        return [replace(p, rule="carry") if p.rule == "spread" else p for p in pools]
+    parts = apportion([p.pool for p in payers], homeless, keys=[p.category for p in payers])
+    gained = {p.category: int(part) for p, part in zip(payers, parts, strict=True)}
+    return [
+        (
+            replace(p, spread=-p.carry_out, carry_out=0)
+            if p.rule == "spread"
+            else replace(
+                p, spread=gained.get(p.category, 0), pool=p.pool + gained.get(p.category, 0)
+            )
+        )
+        for p in pools
+    ]
+
+
+@daily_asset(
+    group="ads",
+    deps=[
+        "pulse_payouts",
+        "video_quality",
+        "videos",
+        "creators",
+        "ad_revenue",
+        yesterday_of("ad_pools"),
+    ],
+    in_order=True,
+)
+def ad_pools(run: Day) -> Metadata:
+    """Money of each ad category: what came in, what the platform keeps, what is paid, what is
+    carried to the next day.
+    """
+    _candidates(run)
+    sizes = run.con.execute(
+        query("ads/pool_sizes"), {"day": run.day, "day_before": run.home.day_before(run.day)}
+    ).fetchall()
+    pools = spread_empty([size_pool(run.policy.ads, *row) for row in sizes])
+    columns: dict[str, list[Any]] = {
+        "category": [p.category for p in pools],
+        "revenue_micros": [p.revenue for p in pools],
+        "platform_micros": [p.platform for p in pools],
+        "carry_in_micros": [p.carry_in for p in pools],
+        "spread_micros": [p.spread for p in pools],
+        "pool_micros": [p.pool for p in pools],
+        "carry_out_micros": [p.carry_out for p in pools],
+        "videos": [p.videos for p in pools],
+        "rule": [p.rule for p in pools],
+    }
+    run.con.register("pools", pa.table(columns, schema=_POOL_COLUMNS))
+    with run.write() as writer:
+        rows = writer.replace(
+            "ad_pools",
+            f"""SELECT DATE '{run.day}' AS day, pools.*, '{run.policy.hash}' AS policy_hash,
+                coalesce(units, 0) AS units FROM pools
+                LEFT JOIN (SELECT category, count(DISTINCT unit_id) AS units
+                FROM ad_candidates GROUP BY category) USING (category)""",
+        )
+    return {
+        "rows": rows,
+        "revenue_micros": sum(p.revenue for p in pools),
+        "platform_micros": sum(p.platform for p in pools),
+        "pool_micros": sum(p.pool for p in pools),
+        "carry_in_micros": sum(p.carry_in for p in pools),
+        "carry_out_micros": sum(p.carry_out for p in pools),
+    }
+
+
+_POOL_COLUMNS = pa.schema(
+    [
+        ("category", pa.string()),
+        *(
+            (name, pa.int64())
+            for name in (
+                "revenue_micros",
+                "platform_micros",
+                "carry_in_micros",
+                "spread_micros",
+                "pool_micros",
+            )
+        ),
+        ("carry_out_micros", pa.int64()),
+        ("videos", pa.int64()),
+        ("rule", pa.string()),
+    ]
+)
+
+
+@daily_asset(group="ads", deps=["ad_pools"], extra_tables=["ad_solutions", "ad_rules"])
+def ad_payouts(run: Day) -> Metadata:
+    """What each video is paid from each pool: the optimum of the policy's objective, in integers
+    that sum to the pool.
+    """
+    _candidates(run)
+    tables: list[pa.Table] = [_NOBODY]
+    files: list[Path] = []
+    solved: list[dict[str, Any]] = []
+    ruled: list[dict[str, Any]] = []
+    pools = run.con.execute(
+        """SELECT category, pool_micros, carry_in_micros, videos FROM ad_pools
+           WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category""",
+        [run.day],
+    ).fetchall()
+    with TemporaryDirectory(prefix=".pools-", dir=run.home.root) as scratch:
+        for number, (category, pool, carry_in, videos) in enumerate(pools):
+            try:
+                split = _split(run, category, pool, carry_in, videos, Path(scratch) / str(number))
+            except (InfeasibleError, ArithmeticError) as error:
+                raise InfeasibleError(
+                    f"pool {category!r} on {run.day} under policy {run.policy.name}: {error}"
+                ) from error
+            if isinstance(split.rows, Path):
+                files.append(split.rows)
+            else:
+                tables.append(
+                    split.rows.append_column(
+                        "category", pa.array([category] * split.rows.num_rows, pa.string())
+                    )
+                )
+            solved.append({"category": category, **split.solution})
+            ruled += [{"category": category, **rule} for rule in split.rules]
+        with run.write() as writer:
+            stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
+            run.con.register("paid", pa.concat_tables(tables))
+            sources = ["paid", *(f"read_parquet({as_text(file)})" for file in files)]
+            count = writer.replace(
+                "ad_payouts",
+                " UNION ALL BY NAME ".join(
+                    f"SELECT {stamp}, * FROM {source}" for source in sources
+                ),
+            )
+            run.con.register(
+                "solved", pa.Table.from_pylist(solved, schema=arrow_columns("ad_solutions"))
+            )
+            writer.replace("ad_solutions", f"SELECT {stamp}, * FROM solved")
+            run.con.register("ruled", pa.Table.from_pylist(ruled, schema=arrow_columns("ad_rules")))
+            writer.replace("ad_rules", f"SELECT {stamp}, * FROM ruled")
+    by_creator = run.con.execute(
+        "SELECT sum(payout_micros)::BIGINT AS micros FROM ad_payouts WHERE day = ? GROUP BY"
+        " creator_id ORDER BY 1",
+        [run.day],
+    ).fetchnumpy()["micros"]
+    return {
+        "rows": count,
+        "payout_micros": int(by_creator.sum()),
+        "creators": len(by_creator),
+        "gini": gini(by_creator),
+        "top_1_percent_share": top_share(by_creator),
+        "largest_gap": max((s["gap"] for s in solved), default=0.0),
+        "largest_residual": max((s["residual"] for s in solved), default=0.0),
+        "certificates": dg.MetadataValue.md(_certificates(solved)),
+    }
+
+
+class PoolTooLargeError(ExpectedError, RuntimeError):
+    """A pool that must be split in memory has more videos than the settings allow: says which, and
+    what to change.
+    """
+
+
+def unit_cap(ads: Ads, pool: int) -> int:
+    """The most a unit may get of a pool, in micros."""
+    return min(
+        ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool)
+    )
+
+
+@dataclass(frozen=True)
+class PoolSplit:
+    """One pool's payouts, a row a video (a Parquet file where they were too many), how they were
+    found, and what became of each rule.
+    """
+
+    rows: pa.Table | Path
+    solution: dict[str, Any]
+    rules: list[dict[str, Any]]
+
+
+def _split(
+    run: Day, category: str, pool: int, carry_in: int, videos: int, folder: Path
+) -> PoolSplit:
+    ads, settings = run.policy.ads, run.home.settings
+    ruled = any(rule.holds_in(category) for rule in ads.rules)
+    if ruled and videos > settings.ruled_up_to:
+        raise PoolTooLargeError(
+            f"pool {category!r} on {run.day} has {videos} videos, and rules over groups hold in it"
+            f" under policy {run.policy.name}: such a pool is split in memory, some 700 bytes a"
+            f" video, and this home stops at {settings.ruled_up_to}. Raise ruled_up_to in"
+            " settings.toml on a machine with room, or say in each rule which pools it is for"
+            " (pools)."
+        )
+    if videos > settings.chunked_from and not ruled:
+        cap, chunk = unit_cap(ads, pool), settings.chunk_rows
+        file, solution = split_large_pool(
+            run.con, folder, category, pool, carry_in, ads, cap=cap, chunk=chunk
+        )
+        return PoolSplit(file, solution, [])
+    rows = run.con.execute(
+        "SELECT video_id, creator_id, unit_id, effective_views, followers, labels FROM"
+        " ad_candidates WHERE category = ? ORDER BY video_id",
+        [category],
+    ).to_arrow_table()
+    return split_pool(rows, pool, carry_in, ads, category)
+
+
+def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str = "") -> PoolSplit:
+    """Split `pool` micros over videos (columns video_id, creator_id, unit_id, effective_views;
+    sorted by video_id).
+
+    Rules about groups, which may hold in some categories only, also look at the columns followers
+    and labels.
+
+    The solver decides what each unit of fairness gets; inside a unit the money follows effective
+    views. Floors, caps and the bounds of rules are whole micros before the solver sees them, and
+    rounding its answer keeps them. What it found is then judged by `solvers.certificate`, which
+    does not know it.
+
+    Raises
+    ------
+    InfeasibleError
+        The floors exceed the pool, the caps do not exhaust it, or rules contradict each other.
+    """
+    views = rows["effective_views"].to_numpy()
+    videos = rows["video_id"].to_pylist()
+    units, first, unit_of = np.unique(
+        rows["unit_id"].to_numpy(zero_copy_only=False).astype(str),
+        return_index=True,
+        return_inverse=True,
+    )
+    unit_views = np.bincount(unit_of, weights=views, minlength=units.size)
+    floor, cap = ads.floor_micros, unit_cap(ads, pool)
+    rules = pool_rules(ads.rules, category, pool, rows.take(pa.array(first)))
+    problem: dict[str, Any] = {
+        "alpha": ads.alpha,
+        "lambda_fair": ads.lambda_fair,
+        "lambda_eff": ads.lambda_eff,
+        "objective": ads.objective,
+        "floor": float(floor) if floor else None,
+        "cap": float(cap) if cap < pool else None,
+    }
+    bounds = [rule.bound for rule in rules if rule.bound is not None]
+    found: PoolAllocation | RuledAllocation = (
+        allocate_with_rules(float(pool), unit_views, bounds, **problem)
+        if bounds
+        else allocate_pool(float(pool), unit_views, **problem)
+    )
+    judged = certify_pool(found.payout, float(pool), unit_views, rules=bounds, **problem)
+    groups = [group for rule in rules for group in rule.whole_bounds(found.payout)]
+    cap = min([cap, *(rule.cap for rule in rules if rule.cap is not None)])
+    by_unit = apportion_with_rules(
+        found.payout, pool, groups, keys=units.tolist(), floor=floor, cap=cap
+    )
+    payout = apportion_groups(views, by_unit, unit_of, keys=videos)
+    carried = apportion(payout, carry_in, keys=videos) if carry_in else np.zeros_like(payout)
+    total_views = views.sum()
+    paid = rows.select(["video_id", "creator_id", "unit_id"])
+    for name, values in (
+        ("share", views / total_views if total_views > 0 else np.zeros_like(views)),
+        ("payout_micros", payout),
+        ("carried_micros", carried),
+    ):
+        paid = paid.append_column(name, pa.array(values))
+    solution = {
+        "objective": ads.objective,
+        "units": int(units.size),
+        "multiplier": float(found.multiplier),
+        "residual": float(found.residual),
+        "passes": int(found.passes),
+        "floor_micros": floor,
+        "cap_micros": cap,
+        "least_micros": int(by_unit.min()),
+        "most_micros": int(by_unit.max()),
+        "solver": found.solver if isinstance(found, RuledAllocation) else "closed form",
+        **{name: getattr(judged, name) for name in CERTIFICATE},
+        "rounding_micros": float(np.abs(by_unit - found.payout).max()),
+    }
+    return PoolSplit(
+        paid, solution, [rule.outcome(by_unit, judged.rule_multipliers) for rule in rules]
+    )
+
+
+def _certificates(solved: list[dict[str, Any]]) -> str:
+    """The day's certificates as the web UI shows them."""
+    lines = [
+        "| pool | solver | primal | stationarity | complementarity | gap |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    figures = ("primal_residual", "stationarity_residual", "complementarity_residual", "gap")
+    return "\n".join(
+        lines
+        + [
+            f"| {s['category']} | {s['solver']} | {' | '.join(f'{s[f]:.1e}' for f in figures)} |"
+            for s in solved
+        ]
+    )
+
+
+_NOBODY = pa.table(
+    {
+        **{name: pa.array([], pa.string()) for name in ("video_id", "creator_id", "unit_id")},
+        "share": pa.array([], pa.float64()),
+        "payout_micros": pa.array([], pa.int64()),
+        "carried_micros": pa.array([], pa.int64()),
+        "category": pa.array([], pa.string()),
+    }
+)
+
+
+def _candidates(run: Day) -> None:
+    run.con.execute(
+        f"CREATE OR REPLACE TEMP TABLE ad_candidates AS {query('ads/ad_candidates')}",
+        {
+            "day": run.day,
+            "fairness_unit": run.policy.ads.fairness_unit,
+            "pulse_in_pools": run.policy.pulse.also_in_pools,
+        },
+    )

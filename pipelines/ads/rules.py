@@ -1,0 +1,134 @@
+"""The policy's rules over groups, made for one pool: who is in the group, and how many whole micros
+it may get.
+
+What belongs here: from `[[ads.rules]]` and a pool's units to the bounds that `solvers.ad_rules` and
+`solvers.apportion_rules` take. Solving is theirs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.policy import AdRule, exact
+from solvers.ad_pool.rules import EachAtMost, Rule
+from solvers.apportion import GroupBounds
+
+
+@dataclass(frozen=True, eq=False)
+class PoolRule:
+    """One rule in one pool: what the solver keeps (`bound`), what whole micros keep, or a `note`
+    that says why it is left alone.
+
+    `alike` labels units that count together where the rule is about everyone alone.
+    """
+
+    name: str
+    members: npt.NDArray[np.bool_]
+    least: int | None = None
+    most: int | None = None
+    bound: Rule | EachAtMost | None = None
+    alike: npt.NDArray[np.int64] | None = None
+    note: str = ""
+
+    @property
+    def cap(self) -> int | None:
+        """Most whole micros of every unit, where the rule is about each unit alone."""
+        return (
+            self.most if isinstance(self.bound, EachAtMost) and self.bound.groups is None else None
+        )
+
+    def whole_bounds(self, payout: npt.NDArray[np.float64]) -> list[GroupBounds]:
+        """Bounds that rounding `payout` might break; of groups that are alike in a rule, those that
+        are nearly full.
+        """
+        if self.bound is None or self.cap is not None:
+            return []
+        if self.alike is None:
+            return [GroupBounds(self.name, self.members, self.least, self.most)]
+        assert self.most is not None
+        together, sizes = np.bincount(self.alike, weights=payout), np.bincount(self.alike)
+        order, ends = np.argsort(self.alike, kind="stable"), np.cumsum(sizes)
+        full = np.flatnonzero(together > self.most - sizes - 1)
+        return [
+            GroupBounds(self.name, order[ends[place] - sizes[place] : ends[place]], None, self.most)
+            for place in full
+        ]
+
+    def outcome(
+        self, by_unit: npt.NDArray[np.int64], multipliers: Mapping[str, float]
+    ) -> dict[str, Any]:
+        """The rule's row of `ad_rules`, without day, pool and policy."""
+        if self.alike is None:
+            paid = int(by_unit[self.members].sum())
+        else:
+            sums = np.zeros(int(self.alike.max()) + 1, dtype=np.int64)
+            np.add.at(sums, self.alike, by_unit)
+            paid = int(sums.max())
+        return {
+            "rule": self.name,
+            "members": int(self.members.sum()),
+            "minimum_micros": self.least,
+            "maximum_micros": self.most,
+            "paid_micros": paid,
+            "multiplier": round(multipliers.get(self.name, 0.0), 12),
+            "note": self.note,
+        }
+
+
+def pool_rules(
+    rules: Sequence[AdRule], category: str, pool: int, units: pa.Table
+) -> list[PoolRule]:
+    """The rules that hold in the pool of `category`; `units` has a row a unit of fairness (unit_id,
+    creator_id, followers, labels).
+
+    A rule that asks something for nobody, or for a pool with fewer units than its least_units, is
+    left alone and says so.
+    """
+    return [_in_pool(rule, pool, units) for rule in rules if rule.holds_in(category)]
+
+
+def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:
+    n = units.num_rows
+    members = np.ones(n, dtype=np.bool_)
+    if rule.label is not None:
+        members = np.array(
+            [rule.label in labels for labels in units["labels"].to_pylist()], dtype=np.bool_
+        )
+    elif rule.each is None:
+        followers = units["followers"].to_numpy()
+        members &= followers < (
+            rule.followers_below if rule.followers_below is not None else math.inf
+        )
+        members &= followers >= (rule.followers_from or 0)
+    if n < rule.least_units:
+        return PoolRule(
+            rule.name, members, note=f"left alone: {n} units, it asks for {rule.least_units}"
+        )
+    if not members.any():
+        return PoolRule(rule.name, members, note="left alone: nobody is in the group")
+    least = math.ceil(exact(rule.minimum) * pool) if rule.minimum is not None else None
+    most = math.floor(exact(rule.maximum) * pool) if rule.maximum is not None else None
+    if pool == 0:
+        return PoolRule(rule.name, members, least, most, note="left alone: the pool is empty")
+    if rule.each is None:
+        low, high = (None if bound is None else bound / pool for bound in (least, most))
+        return PoolRule(rule.name, members, least, most, Rule(rule.name, members, low, high))
+    assert most is not None
+    creators = units["creator_id"].to_numpy(zero_copy_only=False).astype(str)
+    alike = np.arange(n) if rule.each == "unit" else np.unique(creators, return_inverse=True)[1]
+    alone = int(alike.max()) + 1 == n
+    return PoolRule(
+        rule.name,
+        members,
+        None,
+        most,
+        EachAtMost(rule.name, most / pool, None if alone else alike),
+        alike,
+    )

@@ -1,1 +1,0 @@
-"""Software-defined assets. Each is a sentence: read, call one function, write, return metadata."""

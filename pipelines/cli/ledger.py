@@ -1,0 +1,313 @@
+"""The commands about money that was paid or will be: closing, restating, proving, and explaining
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from pipelines.console import (
+    DAY,
+    OUT,
+    Command,
+    as_issued_option,
+    as_json_option,
+    home_option,
+    option,
+    print_json,
+    short,
+)
+from pipelines.money import cents, money
+from pipelines.settings import Home
+
+_MOST = 15
+
+
+@click.command(cls=Command)
+@option(
+    "--through",
+    type=DAY,
+    required=True,
+    help="Last day to close; all days before it are closed with it.",
+)
+@as_json_option
+@click.pass_obj
+def close(home: Home, through: datetime, as_json: bool) -> None:
+    """Issue statements: what every creator is owed through a day, in whole cents. The days can no
+    longer change.
+
+    The rest of a cent, and a debt that a restatement left, carries to the creator's next statement.
+    Late data for a closed day, or a policy corrected backwards, go through earnings restate.
+    Closing the same days again changes nothing.
+    """
+    from pipelines.ledger.closing import close as close_days
+
+    closing = close_days(home, through.date())
+    if as_json:
+        print_json(closing.as_dict())
+        return
+    OUT.print(f"{closing.first_day} to {closing.through}: {closing.outcome}")
+    OUT.print(
+        f"{closing.statements} statements pay {cents(closing.paid_cents)};"
+        f" {money(closing.carried_forward_micros)} carry forward"
+    )
+    OUT.print(f"head of the ledger: {closing.head}")
+    OUT.print(
+        f"Note it where nobody can change it; earnings{home_option(home)} ledger verify --head"
+        f" {closing.head[:12]}... looks for it."
+    )
+
+
+@click.command(cls=Command)
+@option("--day", type=DAY, required=True, help="First (or only) closed day to make again.")
+@option("--through", type=DAY, help="Last closed day to make again. Default: --day.")
+@option(
+    "--reason", required=True, help="Why; it stands in the ledger and in the creators' statements."
+)
+@option(
+    "--budget-neutral",
+    is_flag=True,
+    help=(
+        "Creators together keep what they were paid for each day; the platform bears the"
+        " difference."
+    ),
+)
+@option(
+    "--yes", is_flag=True, help="Apply without asking. With --json nothing is applied without it."
+)
+@as_json_option
+@click.pass_obj
+def restate(
+    home: Home,
+    day: datetime,
+    through: datetime | None,
+    reason: str,
+    budget_neutral: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Correct closed days: late, corrected or retracted files in landing/, or a policy corrected
+    backwards.
+
+    Shows who gains and who loses, and asks. What was paid is reversed and reissued in the open
+    period, with the reason and a link to what it replaces; statements that were issued stay as they
+    are, and the difference is in the next ones. Later days that depend on the restated ones follow,
+    all in one transaction.
+    """
+    from pipelines.remake.days import restate as restate_days
+    from pipelines.running import record_days
+
+    if not reason.strip():
+        raise click.UsageError("--reason is empty: say why, creators will read it")
+    days = (day.date(), (through or day).date())
+    shown, _ = restate_days(home, *days, reason=reason, budget_neutral=budget_neutral)
+    if not as_json:
+        _print_restatement(shown)
+    if not yes:
+        if as_json:
+            print_json(shown.as_dict())
+            return
+        click.confirm("Apply it?", abort=True)
+    applied, made = restate_days(
+        home, *days, reason=reason, budget_neutral=budget_neutral, expected=shown.digest
+    )
+    record_days(home, made)
+    if as_json:
+        print_json(applied.as_dict())
+    else:
+        OUT.print(
+            f"Applied; booked on {applied.booked_day}. It is in the creators' next statements."
+        )
+
+
+def _print_restatement(shown: Any) -> None:
+    table = RichTable(
+        title="Days (before -> after, currency units)",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("day")
+    table.add_column("state")
+    for name in ("taken in", "creators get", "platform keeps", "carried"):
+        table.add_column(name, justify="right")
+    table.add_column("ledger")
+    for d in shown.days:
+        amounts = [
+            money(a) if a == b else f"{money(a)} -> {money(b)}" for a, b in d.accounts.values()
+        ]
+        table.add_row(
+            f"{d.day}{' bonuses' if d.of == 'bonus' else ''}",
+            "closed" if d.closed else "open",
+            *amounts,
+            d.outcome,
+        )
+    OUT.print(table)
+    changes = shown.changes
+    gained, lost = [c for c in changes if c.gain > 0], [c for c in changes if c.gain < 0]
+    OUT.print(
+        f"\n{len(gained)} creators gain {money(sum(c.gain for c in gained))}, {len(lost)} lose"
+        f" {money(-sum(c.gain for c in lost))}; booked on {shown.booked_day}:"
+        f" {escape(shown.reason)}"
+    )
+    shortened = (
+        changes if len(changes) <= _MOST else (*gained[: _MOST // 2], *lost[-(_MOST // 2) :])
+    )
+    table = RichTable("creator", box=None, pad_edge=False)
+    for name in ("before", "after", "difference"):
+        table.add_column(name, justify="right")
+    for c in shortened:
+        table.add_row(
+            escape(c.creator_id),
+            money(c.before),
+            money(c.after),
+            f"{'+' if c.gain > 0 else ''}{money(c.gain)}",
+        )
+    if changes:
+        OUT.print(table)
+    if len(shortened) < len(changes):
+        OUT.print(f"and {len(changes) - len(shortened)} more; --json lists all")
+
+
+@click.command(cls=Command)
+@click.argument("name", metavar="VIDEO|CREATOR")
+@option("--day", type=DAY, required=True, help="Day of the amount.")
+@option(
+    "--kind",
+    type=click.Choice(["video", "creator"]),
+    help="Which of the two, where both are called so.",
+)
+@as_issued_option
+@as_json_option
+@click.pass_obj
+def explain(
+    home: Home,
+    name: str,
+    day: datetime,
+    kind: Literal["video", "creator"] | None,
+    as_issued: datetime | None,
+    as_json: bool,
+) -> None:
+    """Why a video or a creator got this amount on a day: parts that sum to the paid integer.
+
+    A video in an ad pool is compared with the typical video of its category, factor by factor; a
+    coin split says which bound or balance decided its shares. docs/formulas.md says how a part is
+    computed.
+    """
+    from pipelines.ledger.explanation import explain as explain_amount
+    from pipelines.ledger.explanation import text
+    from pipelines.store.warehouse import Past, Warehouse
+
+    with Warehouse(home).open(
+        read_only=True, past=Past(issued=as_issued.date()) if as_issued else None
+    ) as con:
+        explained = explain_amount(con, name, day.date(), kind=kind)
+    if as_json:
+        print_json(explained.as_dict())
+    else:
+        click.echo(text(explained))
+
+
+@click.command(cls=Command)
+@click.argument("creator")
+@option(
+    "--month", type=click.DateTime(formats=["%Y-%m"]), required=True, help="Month, e.g. 2026-03."
+)
+@option(
+    "--html",
+    "target",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the statement there: one file, prints well.",
+)
+@as_issued_option
+@as_json_option
+@click.pass_obj
+def statement(
+    home: Home,
+    creator: str,
+    month: datetime,
+    target: Path | None,
+    as_issued: datetime | None,
+    as_json: bool,
+) -> None:
+    """A creator's month: what was earned, corrected and paid, and why; opening and closing
+    balance.
+    """
+    from pipelines.files import replacing
+    from pipelines.ledger.statement import creator_month, html, text
+    from pipelines.store.warehouse import Past, Warehouse
+
+    with Warehouse(home).open(
+        read_only=True, past=Past(issued=as_issued.date()) if as_issued else None
+    ) as con:
+        found = creator_month(con, creator, month.year, month.month)
+    if target:
+        with replacing(target) as partial:
+            partial.write_text(html(found), encoding="utf-8")
+    if as_json:
+        print_json(found.as_dict())
+    elif target:
+        OUT.print(f"{short(target)}: open it in a browser, or print it")
+    else:
+        click.echo(text(found))
+
+
+@click.group()
+def ledger() -> None:
+    """The book itself."""
+
+
+@ledger.command(cls=Command)
+@option(
+    "--head",
+    help=(
+        "Hash (or its first 12 digits or more) that must be in the chain, e.g. the one a closing"
+        " printed."
+    ),
+)
+@option(
+    "--all",
+    "every_table",
+    is_flag=True,
+    help="Also read every block of every other table, for DuckDB's checksums.",
+)
+@as_json_option
+@click.pass_obj
+def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> None:
+    """Replay the ledger from its first transaction; exit code 1 if anything contradicts anything.
+
+    Compares ids, hashes and links of the chain, the sums of every transaction, reversals with what
+    they take back, every statement with the entries it follows from, the policies that were paid
+    under, the payout tables, and creators' earnings.
+    """
+    from pipelines.ledger.verification import verify as verify_ledger
+    from pipelines.store.warehouse import Warehouse
+
+    with Warehouse(home).open(read_only=True) as con:
+        found = verify_ledger(con, head=head, every_table=every_table)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        for finding in found.findings:
+            OUT.print(f"[bold red]wrong:[/] {escape(finding)}")
+        verdict = (
+            f"contradictions: {len(found.findings)}"
+            if found.findings
+            else "nothing contradicts anything"
+        )
+        OUT.print(
+            f"{found.transactions} transactions, {found.entries} entries replayed; {verdict}\nhead"
+            f" {found.head}"
+        )
+    if found.findings:
+        raise SystemExit(1)
+
+
+LEDGER_COMMANDS: Sequence[click.Command] = (explain, close, statement, restate, ledger)

@@ -1,0 +1,823 @@
+"""The `earnings` command: thin over the functions that the assets and the tests call.
+
+Output for people goes through rich; `--json` prints one JSON document on standard output instead,
+and progress goes to standard error. Exit codes: 0 done, 1 the data, the policy or the run is at
+fault (the message says where), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from pipelines.cli.lab import lab
+from pipelines.cli.ledger import LEDGER_COMMANDS
+from pipelines.cli.market import MARKET_COMMANDS
+from pipelines.cli.weights import EPOCH_COMMANDS
+from pipelines.console import (
+    DAY,
+    ERR,
+    OUT,
+    Command,
+    as_issued_option,
+    as_json_option,
+    home_option,
+    option,
+    print_json,
+    short,
+)
+from pipelines.errors import ExpectedError
+from pipelines.money import money
+from pipelines.periods import SPANS
+from pipelines.schema import LANDING, TABLES
+from pipelines.settings import PROJECT, SAMPLE, Home
+from solvers import InfeasibleError
+
+if TYPE_CHECKING:
+    from pipelines.running import RunOutcome
+    from pipelines.status import PeriodStatus
+
+
+class _Group(click.Group):
+    """Turns the errors that mean "your input" into one clear message and exit code 1."""
+
+    command_class = Command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ExpectedError, InfeasibleError) as error:
+            ERR.print(f"[bold red]error:[/] {escape(str(error))}")
+            raise SystemExit(1) from error
+
+
+@click.group(
+    cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=(
+        "Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default:"
+        " $EARNINGS_HOME, or assets_data/."
+    ),
+)
+@option(
+    "--policy",
+    help=(
+        "Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened."
+    ),
+)
+@click.version_option(package_name="creator-earnings", prog_name="earnings")
+@click.pass_context
+def main(ctx: click.Context, home: Path | None, policy: str | None) -> None:
+    """Viewer events of a short-video platform in, money owed to creators out.
+
+    \b
+    Start here:   earnings demo
+    Real data:    earnings --home my_platform import kuairand DIR
+                  earnings --home my_platform run
+    Watch it:     earnings status        earnings ui
+    """
+    if home:
+        os.environ["EARNINGS_HOME"] = str(home.resolve())
+    if policy:
+        os.environ["EARNINGS_POLICY"] = policy
+    ctx.obj = Home.here()
+
+
+@main.command()
+@as_json_option
+@click.pass_obj
+def demo(home: Home, as_json: bool) -> None:
+    """Run the main job on the bundled sample, and show what creators earned.
+
+    Copies assets_data/sample (14 made-up days) to landing/, materialises every day through Dagster,
+    prints the result.
+    """
+    days = sorted(
+        date.fromisoformat(p.name) for p in (SAMPLE / "viewer_events").iterdir() if p.is_dir()
+    )
+    for table in LANDING:
+        shutil.copytree(SAMPLE / table, home.landing / table, dirs_exist_ok=True)
+    _run(home, [(days[0], days[-1])], (), as_json=as_json)
+    if not as_json:
+        OUT.print(
+            "\n[bold]Next[/]\n  earnings status                 which days exist, and what is in"
+            " quarantine and why\n  earnings ui                     the same run in the browser:"
+            ' assets, checks, money per day\n  earnings query "FROM creator_earnings LIMIT 5"\n '
+            f"                                 any SQL on {short(home.published)}\n  cp -r"
+            f" {short(SAMPLE / 'late')}/. {short(home.landing)}/ && earnings run --from {days[0]}"
+            f" --to {days[-1]}\n                                  late data arrive: changed days"
+            " are reversed and reissued in the ledger"
+        )
+
+
+@main.command()
+@option(
+    "--from",
+    "first",
+    type=DAY,
+    help="First day (UTC). Without --from and --to: every day that has landed.",
+)
+@option(
+    "--to", "last", type=DAY, help="Last day (UTC), included. Default: last day of the calendar."
+)
+@option(
+    "--asset",
+    "assets",
+    multiple=True,
+    help="Only this asset, of days, weeks or months; may be given more than once.",
+)
+@option(
+    "--workers",
+    default=1,
+    type=click.IntRange(1),
+    help="Processes that make days at once; more than one needs a lake.",
+)
+@as_json_option
+@click.pass_obj
+def run(
+    home: Home,
+    first: datetime | None,
+    last: datetime | None,
+    assets: tuple[str, ...],
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Materialise days through Dagster: landing files to creator earnings. Then the weeks and
+    months that end with one of them.
+
+    A week (Monday to Sunday) or a calendar month is made when all its landed days are, and only if
+    the calendar holds it wholly. Running a day again is safe: equal results change nothing,
+    different ones are reversed and reissued in the ledger.
+    """
+    if not first and not last:
+        _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json)
+        return
+    begin, end = home.calendar()
+    _run(
+        home,
+        [(first.date() if first else begin, last.date() if last else end)],
+        assets,
+        workers=workers,
+        as_json=as_json,
+    )
+
+
+def _run(
+    home: Home,
+    ranges: Sequence[tuple[date, date]],
+    assets: Sequence[str],
+    *,
+    workers: int = 1,
+    as_json: bool,
+) -> None:
+    from pipelines.market.floor import in_turn
+    from pipelines.running import run_days, run_workers
+    from pipelines.status import PERIODIC, day_statuses, period_statuses
+
+    runs: list[RunOutcome] = []
+    policies = home.policies
+    daily = tuple(name for name in assets if name not in PERIODIC)
+    console = ERR if as_json else OUT
+    # all that is asked for by name is days, then weeks and months; otherwise a week's market may
+    # have to be made before the next day
+    for first, last in (
+        ranges if assets else [piece for each in ranges for piece in in_turn(policies, *each)]
+    ):
+        if daily or not assets:
+            if not as_json:
+                OUT.print(
+                    f"[bold]{first} to {last}[/] in {short(home.root)}, policy"
+                    f" {policies.in_force(first).name}"
+                )
+            with _progress(console):
+                if workers > 1:
+                    runs += run_workers(home, first, last, workers, assets=daily)
+                else:
+                    runs.append(run_days(home, first, last, assets=daily))
+        if not assets and all(run.success for run in runs):
+            _run_periods(home, [(first, last)], assets, runs, console)
+        if not all(run.success for run in runs):
+            break
+    for warning in (warning for run in runs for warning in run.warnings):
+        ERR.print(f"[yellow]warning:[/] {escape(warning)}")
+    if assets and all(run.success for run in runs):
+        _run_periods(home, ranges, assets, runs, console)
+    success = all(run.success for run in runs)
+    days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
+    periods = [
+        s for s in period_statuses(home) if any(first <= s.last <= last for first, last in ranges)
+    ]
+    if as_json:
+        print_json(
+            {
+                "success": success,
+                "runs": [asdict(run) for run in runs],
+                "days": [s.as_dict() for s in days],
+                "periods": [s.as_dict() for s in periods],
+            }
+        )
+    elif success:
+        _print_days(days)
+        _print_periods(periods)
+        _print_creators(home, ranges[0][0], ranges[-1][1])
+    if not success:
+        failed = [run for run in runs if not run.success]
+        for failure in (failure for run in failed for failure in run.failures):
+            ERR.print(f"[bold red]failed:[/] {escape(failure)}")
+        ids = ", ".join(run.run_id for run in failed if run.run_id)
+        ERR.print(
+            f"Days that were committed before stay. Dagster run {ids or '(none)'} has the whole"
+            " log: earnings ui"
+        )
+        raise SystemExit(1)
+
+
+def _run_periods(
+    home: Home,
+    ranges: Sequence[tuple[date, date]],
+    assets: Sequence[str],
+    runs: list[RunOutcome],
+    console: Console,
+) -> None:
+    """Make the weeks and months that end in the ranges; stops after a run that failed."""
+    from pipelines.running import run_periods
+    from pipelines.status import PERIODIC, ready_periods
+
+    for span in SPANS.values():
+        names = [
+            name
+            for name in PERIODIC
+            if TABLES[name].span == span.name and (not assets or name in assets)
+        ]
+        for first, last in ranges if names else ():
+            if assets:  # asked for by name: the asset itself says what is missing
+                begins = [
+                    begin
+                    for begin in span.within(*home.calendar())
+                    if first <= span.last(begin) <= last
+                ]
+                found = [(begins[0], begins[-1])] if begins else []
+            else:
+                found = ready_periods(home, span, first, last)
+            if assets and not found:
+                raise click.ClickException(
+                    f"no whole {span.name} of the calendar ends from {first} to {last}, so there is"
+                    f" no {names[0]}"
+                )
+            for begin, end in found:
+                console.print(f"[bold]{span.name}s {begin} to {span.last(end)}[/]")
+                with _progress(console):
+                    runs.append(run_periods(home, span, begin, end, assets=names if assets else ()))
+                for warning in runs[-1].warnings:
+                    ERR.print(f"[yellow]warning:[/] {escape(warning)}")
+                if not runs[-1].success:
+                    return
+
+
+@main.command()
+@option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
+@as_json_option
+@click.pass_obj
+def status(home: Home, details: bool, as_json: bool) -> None:
+    """Which days, weeks and months exist, are missing or stale; what they paid; what is in
+    quarantine and why.
+    """
+    from pipelines.status import day_statuses, period_statuses, quarantine
+
+    days, periods, bad = day_statuses(home), period_statuses(home), quarantine(home)
+    if as_json:
+        begin, end = home.calendar()
+        print_json(
+            {
+                "home": str(home.root),
+                "calendar": [str(begin), str(end)],
+                "days": [d.as_dict() for d in days],
+                "periods": [p.as_dict() for p in periods],
+                "quarantine": bad,
+                "unread": [p.name for p in home.unread()],
+            }
+        )
+        return
+    for path in home.unread():
+        OUT.print(
+            f"[bold yellow]{escape(short(path))} belongs to no table: nobody reads it. Tables:"
+            f" {', '.join(LANDING)}[/]"
+        )
+    if not days:
+        OUT.print(
+            f"Nothing in {short(home.landing)} yet. Try: earnings demo, earnings simulate, earnings"
+            " import kuairand DIR"
+        )
+        return
+    _print_days(days)
+    _print_periods(periods)
+    _print_quarantine(bad, by_day=details)
+
+
+@main.group(name="import")
+def import_() -> None:
+    """Bring a data set into landing/."""
+
+
+@import_.command(cls=Command)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@option(
+    "--seed", default=7, help="Seed of what is modelled: verified flag, advertising, gifts, safety."
+)
+@as_json_option
+@click.pass_obj
+def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
+    """The KuaiRand files, as their owners publish them (Zenodo record 10439422).
+
+    What the data set lacks is modelled, seeded, and marked so in the column `source`; docs/data.md
+    says how.
+    """
+    from pipelines.sources.kuairand import import_kuairand
+
+    summary = import_kuairand(
+        folder, home.landing, seed=seed, progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]")
+    )
+    _print_summary(asdict(summary), as_json)
+    if not as_json:
+        OUT.print(
+            f"\nNext: earnings{home_option(home)} run --from {summary.first_day} --to"
+            f" {summary.last_day}"
+        )
+
+
+@main.command()
+@option("--from", "first", type=DAY, default="2026-03-01", help="First day.")
+@option("--days", default=14, type=click.IntRange(1))
+@option("--events", default=2_200, type=click.IntRange(1), help="Sessions a day, about.")
+@option("--viewers", default=1_200, type=click.IntRange(1))
+@option("--creators", default=80, type=click.IntRange(1))
+@option("--videos", default=320, type=click.IntRange(1))
+@option(
+    "--verified",
+    default=0.35,
+    type=click.FloatRange(0, 1),
+    help="Share of viewers who are verified.",
+)
+@option(
+    "--bots",
+    default=0.03,
+    type=click.FloatRange(0, 0.9),
+    help="Share of accounts and sessions that are bots'.",
+)
+@option(
+    "--niche",
+    default=0.0,
+    type=click.FloatRange(0, 0.5),
+    help="Share of viewers whom little content suits (region isles).",
+)
+@option(
+    "--market",
+    is_flag=True,
+    help=(
+        "Creators are live when a donation market lets them, gifts follow from it; --events counts"
+        " for nothing."
+    ),
+)
+@option(
+    "--late",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the late delivery. Default: late/ beside landing.",
+)
+@option(
+    "--late-share",
+    default=0.01,
+    type=click.FloatRange(0, 0.9),
+    help="Share of a day's rows that arrive late.",
+)
+@option(
+    "--late-day",
+    "late_days",
+    type=DAY,
+    multiple=True,
+    help="Only these days have late rows; may be given more than once.",
+)
+@option(
+    "--rotten",
+    default=0.005,
+    type=click.FloatRange(0, 0.9),
+    help="Share of rows that are broken on purpose.",
+)
+@option("--seed", default=7)
+@option("--format", "file_format", type=click.Choice(["parquet", "csv.gz"]), default="parquet")
+@option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Landing folder to write to. Default: landing/ of the home.",
+)
+@as_json_option
+@click.pass_obj
+def simulate(
+    home: Home, /, first: datetime, out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """A made-up platform: honest viewers, bots, gifts, advertising, late and rotten rows. Same
+    seed, same bytes.
+    """
+    from pipelines.sources.simulator.market import LiveMarket
+    from pipelines.sources.simulator.niche import Niche
+    from pipelines.sources.simulator.simulate import simulate as write
+
+    summary = write(
+        out or home.landing,
+        first_day=first.date(),
+        days=options["days"],
+        seed=options["seed"],
+        events_per_day=options["events"],
+        viewers=options["viewers"],
+        creators=options["creators"],
+        videos=options["videos"],
+        verified_share=options["verified"],
+        bot_share=options["bots"],
+        late=options["late"],
+        late_share=options["late_share"],
+        late_days={d.date() for d in options["late_days"]} or None,
+        rotten_share=options["rotten"],
+        niche=Niche(options["niche"]) if options["niche"] else None,
+        live=LiveMarket() if options["market"] else None,
+        format=options["file_format"],
+        progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
+    )
+    if as_json:
+        print_json(asdict(summary))
+        return
+    table = RichTable(
+        "table", "rows", "of them late", "repeated", "rotten, by reason", box=None, pad_edge=False
+    )
+    for name, counts in summary.tables.items():
+        rotten = ", ".join(f"{reason} {n:,}" for reason, n in counts.rotten.items())
+        table.add_row(
+            name, f"{counts.rows:,}", f"{counts.late:,}", f"{counts.duplicates:,}", escape(rotten)
+        )
+    OUT.print(table)
+    OUT.print(
+        f"{summary.files:,} files; {summary.bots:,} bots push {len(summary.boosted_videos)} videos"
+        f" ({summary.bot_events:,} events)"
+    )
+    if summary.niche_creators:
+        OUT.print(f"creators of the niche: {', '.join(summary.niche_creators)}")
+    if any(counts.late for counts in summary.tables.values()):
+        OUT.print(
+            f"late rows wait in {short(options['late'] or (out or home.landing).parent / 'late')};"
+            " copy them into landing/ to deliver them"
+        )
+    if summary.market:
+        OUT.print("what a study of the market should find:")
+        _print_summary(asdict(summary.market), as_json=False)
+    if not out:
+        last = summary.first_day + timedelta(days=summary.days - 1)
+        OUT.print(f"\nNext: earnings{home_option(home)} run --from {summary.first_day} --to {last}")
+
+
+@main.command()
+@option("--day", type=DAY, help="The version in force on this day. Default: today.")
+@as_json_option
+@click.pass_obj
+def policy(home: Home, day: datetime | None, as_json: bool) -> None:
+    """Check every policy file, and show the one in force with its hash."""
+    chosen = home.policies.in_force(day.date() if day else datetime.now(UTC).date())
+    if as_json:
+        print_json({"hash": chosen.hash, **json.loads(chosen.model_dump_json())})
+        return
+    OUT.print(
+        f"[bold]{chosen.name}[/] {chosen.hash}, in force from {chosen.effective_from}:"
+        f" {escape(chosen.description)}"
+    )
+    for section, values in chosen.model_dump(
+        exclude={"name", "effective_from", "description"}
+    ).items():
+        for key, value in values.items():
+            OUT.print(f"  {section}.{key} = {value}")
+
+
+@main.command()
+@click.argument("sql")
+@option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S"]),
+    help="As it was then (UTC). Only in a lake.",
+)
+@as_issued_option
+@as_json_option
+@click.pass_obj
+def query(
+    home: Home, sql: str, as_of: datetime | None, as_issued: datetime | None, as_json: bool
+) -> None:
+    """Ask what readers see of the warehouse, e.g. "FROM creator_earnings ORDER BY total_micros DESC
+    LIMIT 5".
+
+    No run is ever disturbed: of a single file it reads the copy that every run replaces
+    (warehouse-readonly.duckdb), of a lake its latest state, or an earlier one. `earnings schema`
+    lists the tables.
+    """
+    import duckdb
+
+    from pipelines.store.warehouse import Past, Warehouse
+
+    if as_of and as_issued:
+        raise click.UsageError("--as-of or --as-issued, not both")
+    past = Past(at=as_of, issued=as_issued and as_issued.date()) if as_of or as_issued else None
+    with Warehouse(home).read(past) as con:
+        try:
+            cursor = con.execute(sql)
+            names, found = [column[0] for column in cursor.description or ()], cursor.fetchall()
+        except duckdb.Error as error:
+            raise click.ClickException(str(error)) from error
+    if as_json:
+        print_json([dict(zip(names, row, strict=True)) for row in found])
+        return
+    table = RichTable(*names, box=None, pad_edge=False)
+    for row in found:
+        table.add_row(*(escape(str(value)) for value in row))
+    OUT.print(table)
+
+
+@main.command()
+@option("--port", default=3000)
+@option(
+    "--host",
+    default="127.0.0.1",
+    help="Never expose it without a reverse proxy that asks for a login.",
+)
+@click.pass_obj
+def ui(home: Home, port: int, host: str) -> None:
+    """Dagster's web UI and daemon for this home: asset graph, backfills, checks, schedules. Stop
+    with Ctrl-C.
+    """
+    from pipelines.running import prepare_dagster_home
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise click.ClickException(
+                f"{host}:{port}: {error.strerror}. Choose another port: earnings ui --port"
+                f" {port + 1}"
+            ) from error
+    OUT.print(f"http://{host}:{port}   home {short(home.root)}   (Ctrl-C stops it)")
+    os.chdir(prepare_dagster_home(home))
+    os.environ["PYTHONWARNINGS"] = "ignore"  # Dagster's, about its own next version
+    dagster = str(Path(sys.executable).parent / "dagster")
+    command = [
+        dagster,
+        "dev",
+        "-w",
+        str(PROJECT / "workspace.yaml"),
+        "-h",
+        host,
+        "-p",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
+    os.execv(dagster, command)
+
+
+@main.command()
+@option("--keep-days", default=90, type=click.IntRange(1), help="Runs younger than this stay.")
+@option("--yes", is_flag=True, help="Do it; without, only say what would go.")
+@click.pass_obj
+def prune(home: Home, keep_days: int, yes: bool) -> None:
+    """Delete finished Dagster runs and their logs, which Dagster itself keeps for ever. No table
+    loses a row.
+
+    Of a lake also states older than `snapshot_days` (settings.toml) but for those in which a
+    statement was issued, and files that nothing needs any more.
+    """
+    from pipelines.running import prepare_dagster_home
+    from pipelines.store.warehouse import Warehouse
+
+    prepare_dagster_home(home)
+    import dagster as dg
+
+    before = datetime.now(UTC) - timedelta(days=keep_days)
+    finished = [
+        dg.DagsterRunStatus.SUCCESS,
+        dg.DagsterRunStatus.FAILURE,
+        dg.DagsterRunStatus.CANCELED,
+    ]
+    with dg.DagsterInstance.get() as instance:
+        runs = instance.get_runs(filters=dg.RunsFilter(statuses=finished, created_before=before))
+        for old in runs if yes else ():
+            instance.delete_run(old.run_id)
+    done, hint = ("deleted", "") if yes else ("would delete", "; add --yes to do it")
+    OUT.print(f"{done} {len(runs)} runs that began before {before:%Y-%m-%d}{hint}")
+    for line in Warehouse(home).prune(dry_run=not yes):
+        OUT.print(line)
+
+
+@main.command()
+@click.pass_obj
+def migrate(home: Home) -> None:
+    """Make the warehouse's tables, or bring those of an earlier version up to date.
+
+    Whatever writes does that by itself; this is for a lake whose tables belong to another role than
+    the daily one (docs/operations.md).
+    """
+    from pipelines.store.migrations import MIGRATIONS
+    from pipelines.store.warehouse import Warehouse
+
+    with Warehouse(home).open():
+        OUT.print(f"tables of version {len(MIGRATIONS)}: {MIGRATIONS[-1].what}")
+
+
+@main.command()
+@click.argument("table", required=False, type=click.Choice(list(TABLES)))
+@as_json_option
+def schema(table: str | None, as_json: bool) -> None:
+    """Columns of every table, with units and rules (docs/data.md is made from this, in
+    Markdown).
+    """
+    from pipelines.schema import as_markdown
+
+    chosen = [TABLES[table]] if table else list(TABLES.values())
+    if as_json:
+        print_json([asdict(t) for t in chosen])
+    else:
+        click.echo("\n".join(as_markdown(t) for t in chosen))
+
+
+for command in (*LEDGER_COMMANDS, *EPOCH_COMMANDS, *MARKET_COMMANDS, lab):
+    main.add_command(command)
+
+
+# --------------------------------------------------------------------------------------------------
+
+
+class _ProgressLines(logging.Handler):
+    """One line an asset and day."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        data = record.__dict__
+        metadata = data["metadata"]
+        rows = metadata.get("rows", metadata.get("entries"))
+        notes = [] if rows is None else [f"{rows} rows"]
+        notes += [
+            f"{metadata[kind]} {kind}"
+            for kind in ("quarantined", "duplicates")
+            if metadata.get(kind)
+        ]
+        notes += [metadata["outcome"]] if "outcome" in metadata else []
+        place = f"{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3}"
+        self.console.print(f"[dim]{place} {data['seconds']:5.2f} s  {escape(', '.join(notes))}[/]")
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[None]:
+    logger = logging.getLogger("earnings.progress")
+    handler = _ProgressLines(console)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def _print_days(days: list[Any]) -> None:
+    table = RichTable(
+        title="Days (currency units, to the micro)", title_justify="left", box=None, pad_edge=False
+    )
+    table.add_column("day")
+    table.add_column("state")
+    for name in (
+        "events",
+        "dup.",
+        "quar.",
+        "taken in",
+        "creators get",
+        "platform keeps",
+        "carried",
+        "creators",
+        "rev.",
+    ):
+        table.add_column(name, justify="right")
+    table.add_column("note")
+    for d in days:
+        colour = {"complete": "green", "stale": "yellow", "partial": "yellow"}.get(d.state, "dim")
+        table.add_row(
+            str(d.day), f"[{colour}]{d.state}[/]", f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
+            money(d.creators_micros), money(d.platform_micros), money(d.carry_micros), str(d.creators), str(d.revision), escape(d.note),
+        )  # fmt: skip
+    gross, creators, platform, carry = (
+        sum(getattr(d, f"{n}_micros") for d in days)
+        for n in ("gross", "creators", "platform", "carry")
+    )
+    table.add_section()
+    table.add_row(
+        "all",
+        "",
+        f"{sum(d.events for d in days):,}",
+        "",
+        "",
+        money(gross),
+        money(creators),
+        money(platform),
+        money(carry),
+    )
+    OUT.print(table)
+    if days:
+        equal = "equals" if creators + platform + carry == gross else "[bold red]DIFFERS FROM[/]"
+        OUT.print(f"creators + platform + carried {equal} taken in, to the micro.")
+
+
+def _print_periods(periods: list[PeriodStatus]) -> None:
+    if not periods:
+        return
+    table = RichTable(
+        "made of",
+        "asset",
+        "state",
+        "note",
+        title="\nWeeks and months",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for p in periods:
+        colour = {"made": "green", "stale": "yellow"}.get(p.state, "dim")
+        table.add_row(f"{p.first} to {p.last}", p.asset, f"[{colour}]{p.state}[/]", escape(p.note))
+    OUT.print(table)
+
+
+def _print_creators(home: Home, first: date, last: date, most: int = 10) -> None:
+    from pipelines.store.warehouse import Warehouse
+
+    with Warehouse(home).open(read_only=True) as con:
+        rows = con.execute(
+            """SELECT creator_id, sum(pulse_micros)::BIGINT, sum(ads_micros)::BIGINT,
+                sum(carry_micros)::BIGINT, sum(coins_micros)::BIGINT,
+               sum(bonus_micros)::BIGINT, sum(total_micros)::BIGINT AS total
+               FROM creator_earnings WHERE day BETWEEN ? AND ?
+               GROUP BY creator_id ORDER BY total DESC, creator_id LIMIT ?""",
+            [first, last, most],
+        ).fetchall()
+    table = RichTable(
+        title=f"\nWho earned most, {first} to {last}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("creator")
+    for name in ("Pulse", "ad pools", "carried in", "coins", "bonus", "total"):
+        table.add_column(name, justify="right")
+    for creator, *parts in rows:
+        table.add_row(creator, *(money(p) for p in parts))
+    OUT.print(table)
+
+
+def _print_quarantine(bad: list[dict[str, Any]], *, by_day: bool) -> None:
+    if not bad:
+        OUT.print("\nNothing is in quarantine.")
+        return
+    if not by_day:
+        merged: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in bad:
+            kept = merged.setdefault(
+                (row["table"], row["reason"]), {**row, "day": "all", "rows": 0}
+            )
+            kept["rows"] += row["rows"]
+        bad = sorted(merged.values(), key=lambda r: -r["rows"])
+    table = RichTable(title="\nQuarantine", title_justify="left", box=None, pad_edge=False)
+    for name in ("day", "table", "reason", "rows", "first"):
+        table.add_column(name, justify="right" if name == "rows" else "left")
+    for row in bad:
+        table.add_row(
+            *(escape(str(row[name])) for name in ("day", "table", "reason", "rows", "first"))
+        )
+    OUT.print(table)
+
+
+def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(summary)
+        return
+    for key, value in summary.items():
+        OUT.print(f"{key}: {escape(str(value))}")

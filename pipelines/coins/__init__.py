@@ -1,0 +1,1 @@
+"""Gifted coins, split between creators and the platform."""

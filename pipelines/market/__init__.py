@@ -1,0 +1,1 @@
+"""The weekly donation market, and the floor that a policy may take from it."""

@@ -1,0 +1,1 @@
+"""Events to quality scores: the query, its parameters, and who runs it."""

@@ -1,0 +1,338 @@
+"""Correcting closed days: what was paid is reversed and reissued in the open period, with the
+reason and who gains and loses.
+
+What belongs here: which days are touched, making them again in one transaction, and the difference.
+The difference is computed by doing it and rolling back, so what is shown is what will happen;
+`digest` makes sure that nothing else is applied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from typing import Any, Literal
+
+import duckdb
+
+from pipelines.definitions import ASSETS
+from pipelines.errors import ExpectedError
+from pipelines.ledger.entries import latest_revision
+from pipelines.periods import MONTH
+from pipelines.rewards.assets import creator_bonuses
+from pipelines.runs.daily import Day, Metadata
+from pipelines.runs.periodic import Period
+from pipelines.schema import LANDING, SNAPSHOTS
+from pipelines.settings import Home
+from pipelines.sql import query
+from pipelines.store.warehouse import Connection, Warehouse, closed_through
+from solvers.apportion import apportion
+
+
+class RestatementError(ExpectedError, RuntimeError):
+    """Days that cannot be restated: says which, and why."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One creator's money of a day before and after (micros)."""
+
+    creator_id: str
+    before: int
+    after: int
+
+    @property
+    def gain(self) -> int:
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class RestatedDay:
+    """One day's accounts before and after (micros); `accounts` are gross, creators, platform and
+    carry.
+
+    `of` is `bonus` for the bonuses of the month that ends on the day; they are no part of the day's
+    own row.
+    """
+
+    day: date
+    of: Literal["day", "bonus"]
+    closed: bool
+    outcome: str
+    revision: int
+    accounts: dict[str, tuple[int, int]]
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True)
+class Restatement:
+    """What a restatement does to every day it touches."""
+
+    reason: str
+    budget_neutral: bool
+    booked_day: date
+    days: tuple[RestatedDay, ...]
+    applied: bool
+
+    @property
+    def digest(self) -> str:
+        """Equal for restatements that change the same amounts."""
+        return hashlib.sha256(json.dumps(self.as_dict()["days"]).encode()).hexdigest()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Every creator's gain or loss over all days, largest gain first."""
+        totals: dict[str, tuple[int, int]] = {}
+        for change in (c for day in self.days for c in day.changes):
+            before, after = totals.get(change.creator_id, (0, 0))
+            totals[change.creator_id] = (before + change.before, after + change.after)
+        found = (Change(creator, *amounts) for creator, amounts in totals.items())
+        return tuple(sorted(found, key=lambda c: (-c.gain, c.creator_id)))
+
+    def as_dict(self) -> dict[str, Any]:
+        days = [{**asdict(d), "day": str(d.day)} for d in self.days]
+        totals = [{**asdict(c), "gain": c.gain} for c in self.changes]
+        return {**asdict(self), "booked_day": str(self.booked_day), "days": days, "changes": totals}
+
+
+Made = tuple[str, date, Metadata]  # an asset, a day it made again, and what it has to say of it
+
+
+def restate(
+    home: Home,
+    first: date,
+    last: date,
+    *,
+    reason: str,
+    budget_neutral: bool = False,
+    expected: str | None = None,
+) -> tuple[Restatement, list[Made]]:
+    """Make closed days again from what is in `landing/` and the policy in force now; all of it in
+    one transaction.
+
+    Later days that depend on them follow: by carried money, a score's window, a changed snapshot.
+    So do bonuses of their months that were paid. Closed days are reversed and reissued in the open
+    period, open ones on their own day.
+
+    Parameters
+    ----------
+    budget_neutral
+        Creators together keep exactly what they were paid for each closed day: the new amounts are
+        scaled to the old total by largest remainder, and the platform bears the difference. Bonuses
+        follow their schedule, which has a budget of its own.
+    expected
+        None: only show what would change. The `digest` of what was shown: do that.
+
+    Raises
+    ------
+    RestatementError
+        A day is open or has not landed; or the restatement would not do what `expected` says,
+        because something changed since.
+    """
+    house = Warehouse(home)
+    with house.open() as con:
+        con.begin()
+        try:
+            days, made = _restate_days(con, house, first, last, reason, budget_neutral)
+            closed = closed_through(con)
+            assert closed is not None
+            found = Restatement(
+                reason,
+                budget_neutral,
+                closed + timedelta(days=1),
+                tuple(days),
+                expected is not None,
+            )
+            if expected is None:
+                con.rollback()
+            elif found.digest != expected:
+                raise RestatementError(
+                    "files, policies or the warehouse changed since the difference was shown;"
+                    " nothing was written"
+                )
+            else:
+                house.store.before_commit(con, f"restated {first} to {last}: {reason}", None)
+                con.commit()
+        except BaseException:
+            with suppress(
+                duckdb.TransactionException
+            ):  # none is open any more: the commit itself failed
+                con.rollback()
+            raise
+    if expected is not None:
+        house.publish()
+    return found, made
+
+
+def _restate_days(
+    con: Connection, house: Warehouse, first: date, last: date, reason: str, budget_neutral: bool
+) -> tuple[list[RestatedDay], list[Made]]:
+    home, policies = house.home, house.home.policies
+    closed = closed_through(con)
+    if closed is None or last > closed:
+        upto = f"closed is what lies through {closed}" if closed else "no day is closed"
+        raise RestatementError(
+            f"{last} is open: {upto}. An open day is simply run again: earnings run --from {first}"
+            f" --to {last}"
+        )
+    asked = [day for day in home.landed() if first <= day <= last]
+    if not asked:
+        raise RestatementError(f"no day from {first} to {last} has landed")
+    complete = [
+        row[0]
+        for row in con.execute(
+            "SELECT day FROM written_days WHERE table_name = 'creator_earnings'"
+        ).fetchall()
+    ]
+    widest = timedelta(days=max(policy.quality.window_days for policy in policies.versions) - 1)
+    reach = last  # the last day that what changed so far can touch
+    days: list[RestatedDay] = []
+    made: list[Made] = []
+    for day in sorted({*asked, *(d for d in complete if d >= first)}):
+        if day > reach:
+            break
+        why = reason if day in asked else f"follows from the restatement of {first}: {reason}"
+        before = _balances(con, day)
+        (clock,) = con.execute("SELECT coalesce(max(made), 0) FROM written_days").fetchall()[0]
+        carried_out = _carried_out(con, day)
+        run = Day(con, day, house, policies.in_force(day), why)
+        for asset in ASSETS:
+            if asset.name in LANDING and day not in asked:
+                continue
+            if (
+                asset.name == "ledger_entries"
+                and day <= closed
+                and (budget_neutral or day in asked)
+            ):
+                _adjust(con, day, neutral=budget_neutral)
+            made.append((asset.name, day, asset.make(run)))
+        changed = {
+            row[0]
+            for row in con.execute(
+                "SELECT table_name FROM written_days WHERE changed > ?", [clock]
+            ).fetchall()
+        }
+        if changed & {table.name for table in SNAPSHOTS}:
+            reach = date.max
+        if "viewer_events" in changed:
+            reach = max(reach, day + widest)
+        if _carried_out(con, day) != carried_out:
+            reach = max(reach, min((d for d in complete if d > day), default=reach))
+        posting = next(
+            metadata for name, of, metadata in made if (name, of) == ("ledger_entries", day)
+        )
+        days.append(_difference(day, "day", day <= closed, posting, before, _balances(con, day)))
+    for begin in sorted({MONTH.first(restated.day) for restated in days}):
+        month_end = MONTH.last(begin)
+        if latest_revision(con, month_end, "bonus"):
+            before = _balances(con, month_end, "bonus")
+            why = f"follows from the restatement of {asked[0]}: {reason}"
+            posting = creator_bonuses.make(
+                Period(con, month_end, house, policies.in_force(month_end), why, first=begin)
+            )
+            made.append(("creator_bonuses", begin, posting))
+            days.append(
+                _difference(
+                    month_end,
+                    "bonus",
+                    month_end <= closed,
+                    posting,
+                    before,
+                    _balances(con, month_end, "bonus"),
+                )
+            )
+    return days, made
+
+
+def _adjust(con: Connection, day: date, *, neutral: bool) -> None:
+    """Replace the day's adjustments by those that give creators together what the ledger gives them
+    now, or by none.
+    """
+    con.execute("DELETE FROM adjustments WHERE day = ?", [day])
+    if not neutral:
+        return
+    rows = con.execute(
+        f"""SELECT account[9:] AS creator_id, sum(amount_micros)::BIGINT AS micros
+            FROM ({query("ledger/ledger_entries")})
+            WHERE starts_with(account, 'creator:') GROUP BY account ORDER BY account""",
+        {"day": day},
+    ).fetchall()
+    budget = sum(
+        micros for creator, micros in _balances(con, day).items() if creator.startswith("creator:")
+    )
+    if budget and not any(micros for _, micros in rows):
+        raise RestatementError(
+            f"{day}: nobody would earn anything, so {budget} micros cannot be kept for creators"
+        )
+    creators, amounts = [row[0] for row in rows], [row[1] for row in rows]
+    kept = apportion(amounts, budget, keys=creators).tolist() if rows else []
+    changes = [
+        (day, creator, k - amount)
+        for creator, amount, k in zip(creators, amounts, kept, strict=True)
+        if k != amount
+    ]
+    if changes:
+        con.executemany("INSERT INTO adjustments VALUES (?, ?, ?)", changes)
+
+
+def _balances(con: Connection, day: date, of: Literal["day", "bonus"] = "day") -> dict[str, int]:
+    """What the ledger says of the day, or of the bonuses kept under it, by account (micros);
+    reversed payouts cancel out.
+    """
+    return dict(
+        con.execute(
+            """SELECT account, sum(amount_micros)::BIGINT AS micros FROM ledger_entries
+               WHERE day = ? AND part <> 'statement' AND starts_with(part, 'bonus:') = ?
+               GROUP BY account HAVING micros <> 0""",
+            [day, of == "bonus"],
+        ).fetchall()
+    )
+
+
+def _carried_out(con: Connection, day: date) -> dict[str, int]:
+    return dict(
+        con.execute(
+            "SELECT category, carry_out_micros FROM ad_pools WHERE day = ? AND"
+            " carry_out_micros > 0",
+            [day],
+        ).fetchall()
+    )
+
+
+def _difference(
+    day: date,
+    of: Literal["day", "bonus"],
+    closed: bool,
+    posting: Metadata,
+    before: dict[str, int],
+    after: dict[str, int],
+) -> RestatedDay:
+    def total(balances: dict[str, int], prefix: str) -> int:
+        return sum(micros for account, micros in balances.items() if account.startswith(prefix))
+
+    accounts = {
+        name: (sign * total(before, prefix), sign * total(after, prefix))
+        for name, prefix, sign in (
+            ("gross", "revenue:", -1),
+            ("creators", "creator:", 1),
+            ("platform", "platform", 1),
+            ("carry", "carry:", 1),
+        )
+    }
+    creators = sorted(
+        account for account in before.keys() | after.keys() if account.startswith("creator:")
+    )
+    changes = (
+        Change(a.removeprefix("creator:"), before.get(a, 0), after.get(a, 0)) for a in creators
+    )
+    return RestatedDay(
+        day,
+        of,
+        closed,
+        posting["outcome"],
+        posting["revision"],
+        accounts,
+        tuple(c for c in changes if c.gain),
+    )

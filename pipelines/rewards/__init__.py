@@ -1,0 +1,1 @@
+"""Monthly bonuses: what a budget buys, and who gets it."""

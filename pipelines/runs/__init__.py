@@ -1,0 +1,1 @@
+"""How assets of days, weeks and months are run, checked and partitioned."""

@@ -1,0 +1,205 @@
+"""Every table: its columns with meaning, unit and rule. One file a part of the money's way; this
+page is the list of them all.
+
+What does not belong here: reading files (`sources/landing.py`), writing tables
+(`store/warehouse.py`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from pipelines.schema.ads import AD_PAYOUTS, AD_POOLS, AD_RULES, AD_SOLUTIONS, PULSE_PAYOUTS
+from pipelines.schema.audience import (
+    GROUP_CENTRES,
+    GROUP_UTILITY,
+    GROUP_WEIGHTS,
+    MATCHING_POLICY,
+    VIDEO_QUALITY,
+    VIEWER_GROUPS,
+    WEIGHT_COMMITS,
+)
+from pipelines.schema.coins import (
+    ADJUSTMENTS,
+    COIN_SOLUTIONS,
+    DONATION_MARKET,
+    DONATION_MARKET_PLACES,
+    DONATION_MARKET_PROFILE,
+    DONATION_SPLITS,
+    MARKET_COMMITS,
+)
+from pipelines.schema.columns import (
+    ABSURD_COINS,
+    ABSURD_MICROS,
+    ABSURD_WATCH_MS,
+    CERTIFICATE,
+    Column,
+    Kind,
+    Table,
+)
+from pipelines.schema.ledger import (
+    CREATOR_EARNINGS,
+    LEDGER_ENTRIES,
+    LEDGER_TRANSACTIONS,
+    POLICIES,
+    SCHEMA_VERSIONS,
+    STATEMENTS,
+    WRITTEN_DAYS,
+)
+from pipelines.schema.platform import (
+    AD_REVENUE,
+    CREATORS,
+    GIFTS,
+    LANDING_FILES,
+    QUARANTINE,
+    VIDEOS,
+    VIEWER_EVENTS,
+    VIEWERS,
+)
+from pipelines.schema.rewards import (
+    CREATOR_BONUSES,
+    CREATOR_TYPES,
+    REWARD_FORECAST,
+    REWARD_SCHEDULE,
+)
+
+SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS)
+
+DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
+
+AUDIENCE = (VIEWER_GROUPS, GROUP_CENTRES, GROUP_UTILITY, GROUP_WEIGHTS, MATCHING_POLICY)
+
+ADS = (PULSE_PAYOUTS, AD_POOLS, AD_PAYOUTS, AD_SOLUTIONS, AD_RULES)
+
+REWARDS = (REWARD_SCHEDULE, CREATOR_TYPES, REWARD_FORECAST)
+
+MARKET = (DONATION_MARKET, DONATION_MARKET_PLACES, DONATION_MARKET_PROFILE)
+
+DERIVED = (
+    *AUDIENCE,
+    VIDEO_QUALITY,
+    *ADS,
+    DONATION_SPLITS,
+    COIN_SOLUTIONS,
+    CREATOR_EARNINGS,
+    *MARKET,
+    *REWARDS,
+    CREATOR_BONUSES,
+)
+
+BOOK = (POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
+
+LOGS = (
+    QUARANTINE,
+    LANDING_FILES,
+    WRITTEN_DAYS,
+    SCHEMA_VERSIONS,
+    WEIGHT_COMMITS,
+    MARKET_COMMITS,
+    *BOOK,
+)
+
+TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}
+
+LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
+
+
+def arrow_columns(name: str) -> pa.Schema:
+    """Arrow columns of a derived table without the two that every row of a day shares."""
+    types = {
+        "VARCHAR": pa.string(),
+        "BIGINT": pa.int64(),
+        "DOUBLE": pa.float64(),
+        "DATE": pa.date32(),
+        "BOOLEAN": pa.bool_(),
+    }
+    return pa.schema(
+        [
+            (c.name, types[c.type])
+            for c in TABLES[name].columns
+            if c.name not in ("day", "policy_hash")
+        ]
+    )
+
+
+def as_markdown(table: Table) -> str:
+    """The table's section of docs/data.md."""
+    lines = [f"### `{table.name}`", "", table.meaning, ""]
+    lines += ["| column | type | required | meaning | rule |", "| --- | --- | --- | --- | --- |"]
+    for c in table.columns:
+        required = (
+            "computed"
+            if c.computed
+            else (
+                f"no, {c.default.strip(chr(39))}"
+                if c.default
+                else "yes"
+                if c.required
+                else "no, may be empty"
+            )
+        )
+        lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {c.rule or ''} |")
+    lines += ["", f"Key within a day: {', '.join(f'`{k}`' for k in table.key)}.", ""]
+    return "\n".join(lines)
+
+
+__all__ = [
+    "ABSURD_COINS",
+    "ABSURD_MICROS",
+    "ABSURD_WATCH_MS",
+    "ADJUSTMENTS",
+    "ADS",
+    "AD_PAYOUTS",
+    "AD_POOLS",
+    "AD_REVENUE",
+    "AD_RULES",
+    "AD_SOLUTIONS",
+    "AUDIENCE",
+    "BOOK",
+    "CERTIFICATE",
+    "COIN_SOLUTIONS",
+    "CREATORS",
+    "CREATOR_BONUSES",
+    "CREATOR_EARNINGS",
+    "CREATOR_TYPES",
+    "DAILY",
+    "DERIVED",
+    "DONATION_MARKET",
+    "DONATION_MARKET_PLACES",
+    "DONATION_MARKET_PROFILE",
+    "DONATION_SPLITS",
+    "GIFTS",
+    "GROUP_CENTRES",
+    "GROUP_UTILITY",
+    "GROUP_WEIGHTS",
+    "LANDING",
+    "LANDING_FILES",
+    "LEDGER_ENTRIES",
+    "LEDGER_TRANSACTIONS",
+    "LOGS",
+    "MARKET",
+    "MARKET_COMMITS",
+    "MATCHING_POLICY",
+    "POLICIES",
+    "PULSE_PAYOUTS",
+    "QUARANTINE",
+    "REWARDS",
+    "REWARD_FORECAST",
+    "REWARD_SCHEDULE",
+    "SCHEMA_VERSIONS",
+    "SNAPSHOTS",
+    "STATEMENTS",
+    "TABLES",
+    "VIDEOS",
+    "VIDEO_QUALITY",
+    "VIEWERS",
+    "VIEWER_EVENTS",
+    "VIEWER_GROUPS",
+    "WEIGHT_COMMITS",
+    "WRITTEN_DAYS",
+    "Column",
+    "Kind",
+    "Table",
+    "arrow_columns",
+    "as_markdown",
+]

@@ -1,0 +1,238 @@
+"""Tables of what the platform delivers, and of what became of each delivery."""
+
+from __future__ import annotations
+
+from pipelines.schema.columns import (
+    ABSURD_COINS,
+    ABSURD_MICROS,
+    ABSURD_WATCH_MS,
+    Column,
+    Table,
+    _count,
+    _day,
+    _flag,
+    _id,
+    _source,
+    _unit,
+)
+
+VIEWERS = Table(
+    "viewers",
+    "snapshot",
+    "Viewers as known from a day on. A viewer no snapshot knows counts as unverified with trust 1.",
+    (
+        _day("first day on which this row holds"),
+        _id("viewer_id", "viewer"),
+        _flag("verified", "identity verified"),
+        _unit("trust", "the viewer's own trust score", required=True, default="1.0"),
+        Column("region", "VARCHAR", "region", required=False),
+        Column("device", "VARCHAR", "device", required=False),
+        Column("activity", "VARCHAR", "how active the viewer is, any scale", required=False),
+        Column(
+            "tenure_days",
+            "BIGINT",
+            "days since registration",
+            required=False,
+            rule="tenure_days >= 0",
+            complaint="negative",
+        ),
+        _source(),
+    ),
+    key=("viewer_id",),
+)
+
+CREATORS = Table(
+    "creators",
+    "snapshot",
+    "Creators as known from a day on.",
+    (
+        _day("first day on which this row holds"),
+        _id("creator_id", "creator, the account that is paid"),
+        Column(
+            "identity_id",
+            "VARCHAR",
+            "verified identity behind the account; accounts that share one are one unit of"
+            " fairness",
+            required=False,
+        ),
+        Column(
+            "followers",
+            "BIGINT",
+            "followers",
+            required=False,
+            rule="followers >= 0",
+            complaint="negative",
+        ),
+        _source(),
+    ),
+    key=("creator_id",),
+)
+
+VIDEOS = Table(
+    "videos",
+    "snapshot",
+    "Videos as known from a day on.",
+    (
+        _day("first day on which this row holds"),
+        _id("video_id", "video"),
+        _id("creator_id", "creator who is paid for it"),
+        Column(
+            "length_ms",
+            "BIGINT",
+            "length in milliseconds",
+            rule="length_ms > 0",
+            complaint="length <= 0",
+        ),
+        Column(
+            "categories",
+            "VARCHAR[]",
+            "ad categories it is labelled with; in CSV separated by `;`. None: it competes in no"
+            " pool",
+            default="[]",
+        ),
+        _flag("compliant", "passes the compliance gate C"),
+        _unit(
+            "s_plus",
+            "positive/educational score of a moderation service; the policy's neutral value where"
+            " missing",
+        ),
+        _unit(
+            "s_tox",
+            "toxicity score of a moderation service; the policy's neutral value where missing",
+        ),
+        _source(),
+    ),
+    key=("video_id",),
+    references=(("creator_id", "creators"),),
+)
+
+VIEWER_EVENTS = Table(
+    "viewer_events",
+    "daily",
+    "One row per session: one viewer, one video, once.",
+    (
+        _day(),
+        _id("event_id", "identifies the event; the same id with other content is a conflict"),
+        Column("ts", "TIMESTAMP", "when it began, UTC (ISO 8601; an offset is honoured)"),
+        _id("viewer_id", "viewer"),
+        _id("video_id", "video"),
+        Column(
+            "watch_ms",
+            "BIGINT",
+            "time watched in this session, milliseconds; more than the length is rewatching",
+            rule=f"watch_ms BETWEEN 0 AND {ABSURD_WATCH_MS}",
+            complaint="negative or longer than a day",
+        ),
+        _flag("liked", "liked in this session"),
+        _flag("commented", "commented"),
+        _flag("shared", "shared"),
+        _flag("followed", "followed the creator"),
+        Column(
+            "length_ms",
+            "BIGINT",
+            "length the player reported, where it reports one; only checked, the score uses"
+            " `videos.length_ms`",
+            required=False,
+            rule="length_ms > 0",
+            complaint="length <= 0",
+        ),
+        _source(),
+        Column(
+            "repeated",
+            "BOOLEAN",
+            "the viewer has another session on the video that day; found when the day is loaded, so"
+            " that scoring need not",
+            required=False,
+            computed="count(*) OVER (PARTITION BY video_id, viewer_id) > 1",
+        ),
+    ),
+    key=("event_id",),
+    references=(("video_id", "videos"),),
+    stored_by=("video_id", "viewer_id"),
+)
+
+GIFTS = Table(
+    "gifts",
+    "daily",
+    "Coins a viewer gave on a video.",
+    (
+        _day(),
+        _id("gift_id", "identifies the gift"),
+        Column("ts", "TIMESTAMP", "when, UTC"),
+        _id("viewer_id", "viewer who gave"),
+        _id("video_id", "video it was given on"),
+        Column(
+            "coins",
+            "BIGINT",
+            "coins",
+            rule=f"coins BETWEEN 1 AND {ABSURD_COINS}",
+            complaint=f"not between 1 and {ABSURD_COINS}",
+        ),
+        _flag("premium", "paid from a verified wallet (premium coins); otherwise normal coins"),
+        _source(),
+    ),
+    key=("gift_id",),
+    references=(("video_id", "videos"),),
+)
+
+AD_REVENUE = Table(
+    "ad_revenue",
+    "daily",
+    "Advertising money taken in.",
+    (
+        _day(),
+        _id("ad_id", "identifies the booking"),
+        Column("ts", "TIMESTAMP", "when, UTC"),
+        _id("category", "ad category: the pool it belongs to"),
+        Column("video_id", "VARCHAR", "video the ad ran next to, where known", required=False),
+        Column(
+            "amount_micros",
+            "BIGINT",
+            "revenue in micros (millionths of the currency unit)",
+            rule=f"amount_micros BETWEEN 0 AND {ABSURD_MICROS}",
+            complaint=f"not between 0 and {ABSURD_MICROS}",
+        ),
+        _source(),
+    ),
+    key=("ad_id",),
+    references=(("video_id", "videos"),),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    "log",
+    "Landing rows that were refused, with the reason. Nothing is lost: `raw` is the row as it"
+    " came.",
+    (
+        Column("table_name", "VARCHAR", "table the row was meant for"),
+        _day("day of the folder it lay in"),
+        Column("file", "VARCHAR", "file, relative to the landing folder"),
+        _count(
+            "line",
+            "line of the file on which the row begins, from 1; in Parquet the number of the row,"
+            " from 1",
+        ),
+        Column("reason", "VARCHAR", "why it was refused"),
+        Column("raw", "VARCHAR", "the row as it came: its text; from Parquet, JSON by column name"),
+    ),
+    key=("table_name", "file", "line"),
+)
+
+LANDING_FILES = Table(
+    "landing_files",
+    "log",
+    "Files a table's day was loaded from.",
+    (
+        Column("table_name", "VARCHAR", "table"),
+        _day("day of the folder"),
+        Column("file", "VARCHAR", "file, relative to the landing folder"),
+        Column("sha256", "VARCHAR", "hash of its bytes"),
+        _count("bytes", "size"),
+        _count("rows", "rows read, good and bad"),
+        _count("loaded", "rows that are in the table"),
+        _count("duplicates", "exact duplicates dropped"),
+        _count("quarantined", "rows sent to quarantine"),
+        Column("ignored_columns", "VARCHAR[]", "columns the table does not have"),
+    ),
+    key=("table_name", "day", "file"),
+)

@@ -1,0 +1,1 @@
+"""A made-up platform: viewers, bots, gifts, advertising, late and rotten rows."""

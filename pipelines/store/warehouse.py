@@ -1,0 +1,472 @@
+"""The warehouse: tables that are written a day at a time, opened late and closed always, with one
+way to write a day.
+
+What belongs here: connections, the write primitive, working through days. Where the tables are kept
+is in `store/file_store.py` and `store/lake.py`, what a table looks like in `schema.py`, what must
+hold of it in `schema/invariants.py`; what goes into it is decided by the assets.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from importlib.metadata import version
+from itertools import count as counting
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.errors import ExpectedError
+from pipelines.schema import TABLES
+from pipelines.schema.invariants import enforce
+from pipelines.settings import Home
+from pipelines.store.file_store import (
+    EVERYTHING,
+    QUIET,
+    Claim,
+    Connection,
+    DisturbedError,
+    FileStore,
+    Past,
+    Store,
+    WarehouseError,
+    WarehouseLockedError,
+    delete_spilled,
+)
+from pipelines.store.migrations import is_current, migrate
+
+__all__ = [
+    "CODE_VERSION", "ByDay", "ClosedDayError", "Connection", "DayWriter", "DisturbedError", "MissingDayError", "Past", "Warehouse",
+    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "in_batches", "require_days", "transaction",
+]  # fmt: skip
+
+CODE_VERSION = version("creator-earnings")
+_T = TypeVar("_T")
+_TOGETHER, _AT_ALL = 3, 8  # how often a day is tried beside others, and in all
+
+
+class ClosedDayError(ExpectedError, RuntimeError):
+    """A day whose statement was issued would change: says which, and how to correct it."""
+
+
+class MissingDayError(ExpectedError, LookupError):
+    """A day that should be in the warehouse is not: names the table, the day and the command that
+    makes it.
+    """
+
+
+@dataclass(frozen=True)
+class DayWriter:
+    """Replaces a day of some tables inside one transaction."""
+
+    con: Connection
+    day: date
+    written: set[str] = field(default_factory=set)
+    changed: set[str] = field(default_factory=set)
+
+    def replace(
+        self,
+        table: str,
+        rows: duckdb.DuckDBPyRelation | pa.Table | str,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Make `rows` (SQL with its parameters, a relation or an Arrow table) the table's day, by
+        column name; returns how many there are.
+
+        SQL goes into the table as it is computed. A relation made by `con.sql(..., params=...)`
+        does not: DuckDB computes it at once, and keeps all of it in memory that its limit does not
+        know.
+
+        Raises
+        ------
+        ValueError
+            The rows lack a column of the table or have one too many, or belong to another day.
+        """
+        columns = {c.name for c in TABLES[table].columns}
+        if isinstance(rows, str):
+            source = f"({rows}\n)"
+        else:
+            self.con.register(
+                "incoming_rows", rows
+            )  # unlike a view that is created, it is in no store
+            source = "incoming_rows"
+        given = {
+            column[0]
+            for column in self.con.execute(f"FROM {source} LIMIT 0", parameters).description or ()
+        }
+        if missing := columns - given:
+            raise ValueError(f"{table} {self.day}: rows lack {', '.join(sorted(missing))}")
+        if unknown := given - columns:
+            raise ValueError(
+                f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table"
+                " does not"
+            )
+        before = _digest(self.con, table, self.day)
+        self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
+        inserted = self.con.execute(
+            f"INSERT INTO {table} BY NAME FROM {source}", parameters
+        ).fetchone()
+        if not isinstance(rows, str):
+            self.con.unregister("incoming_rows")
+        after = _digest(self.con, table, self.day)
+        if inserted is None or inserted[0] != after[0]:
+            raise ValueError(f"{table} {self.day}: some of the rows are of another day")
+        self.mark(table, rows=after[0], changed=after != before)
+        return after[0]
+
+    def mark(self, table: str, *, rows: int, changed: bool) -> None:
+        """Note that the table's day is written; only one that is not as it was before makes what
+        was made from it stale.
+        """
+        self.written.add(table)
+        which = [table, self.day]
+        sql = (
+            "SELECT max(changed) FILTER (table_name = ? AND day = ?), coalesce(max(made), 0) + 1"
+            " FROM written_days"
+        )
+        before, now = self.con.execute(sql, which).fetchall()[0]
+        if changed or before is None:
+            self.changed.add(table)
+        last_change = now if table in self.changed else before
+        if before is not None:
+            self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
+        made_at = datetime.now(UTC).replace(tzinfo=None)
+        self.con.execute(
+            "INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [*which, rows, last_change, now, made_at, CODE_VERSION],
+        )
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The warehouse of one home."""
+
+    home: Home
+
+    @cached_property
+    def store(self) -> Store:
+        """Where the home's settings keep it."""
+        if not self.home.lake:
+            return FileStore(self.home)
+        from pipelines.store.lake import LakeStore
+
+        return LakeStore(self.home)
+
+    def exists(self) -> bool:
+        """Whether anything was ever written."""
+        return self.store.exists()
+
+    @contextmanager
+    def open(self, *, read_only: bool = False, past: Past | None = None) -> Iterator[Connection]:
+        """A connection; all tables exist, and nobody else writes. Waits for others up to the home's
+        `lock_timeout_seconds`.
+
+        Raises
+        ------
+        WarehouseLockedError
+            Others still write after that time; names them.
+        WarehouseError
+            It cannot be opened for another reason: no permission, no warehouse, tables of no
+            version that is known.
+        MigrationError
+            Its tables are newer than this software, or cannot be brought to it.
+        """
+        with self._opened(read_only, past) as con:
+            if read_only:
+                yield con
+            else:
+                with self.store.claimed(con, EVERYTHING):
+                    yield con
+
+    def kept_open(self) -> AbstractContextManager[None]:
+        """For a process that opens it again and again: while this lasts, that is quick where the
+        store allows it.
+        """
+        return self.store.kept_open()
+
+    @contextmanager
+    def by_day(self) -> Iterator[ByDay]:
+        """For work that claims one day after another, so that others can write other days at the
+        same time where the store allows it.
+        """
+        days = ByDay(self)
+        try:
+            yield days
+        finally:
+            days.close()
+
+    def read(self, past: Past | None = None) -> AbstractContextManager[Connection]:
+        """What readers see: it never waits for a run, nor a run for it. Raises WarehouseError."""
+        return self.store.read(past)
+
+    @contextmanager
+    def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
+        con = self._connect(read_only, past)
+        try:
+            con.execute(f"SET TimeZone = 'UTC'; SET preserve_insertion_order = true; {QUIET}")
+            if not is_current(con):
+                if read_only and not past:
+                    # made by an earlier version, or by a process that was killed before it had
+                    # tables
+                    con.close()
+                    with self.open():
+                        pass
+                    con = self._connect(read_only, past)
+                elif not read_only:
+                    with self.store.claimed(con, EVERYTHING), self.transaction(con, "tables"):
+                        migrate(con, CODE_VERSION, constraints=self.store.keeps_constraints)
+            self._check_columns(_columns(con))
+            with _room_to_write():
+                yield con
+        finally:
+            con.close()
+
+    def _check_columns(self, found: dict[str, set[str]]) -> None:
+        for table in TABLES.values():
+            if odd := {c.name for c in table.columns} ^ found.get(table.name, set()):
+                raise WarehouseError(
+                    f"{self.store}: table {table.name} was made by another version of this software"
+                    f" (it differs in {', '.join(sorted(odd))}). Nothing was changed. As long as no"
+                    " statement was issued, move the file away and run the days again from"
+                    " landing/; afterwards go on with the version that made it."
+                )
+
+    def _connect(self, read_only: bool, past: Past | None) -> Connection:
+        return self.store.connect(read_only, past)
+
+    @contextmanager
+    def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
+        """One transaction: everything that is replaced inside becomes visible together, or not at
+        all.
+
+        Before the commit the invariants of every table written are checked on that day; a violation
+        rolls back. So does a change of a closed day, except in tables of advice: no amount of that
+        day follows from them.
+
+        Raises
+        ------
+        ClosedDayError
+            A statement was issued for the day, and a table would not be as it was.
+        """
+        with transaction(con):
+            with self.rewrite_day(con, day) as writer:
+                yield writer
+                closed = closed_through(con)
+                changed = sorted(name for name in writer.changed if TABLES[name].kind != "advice")
+                if changed and closed and day <= closed:
+                    raise ClosedDayError(
+                        f"{day} is closed: statements were issued through {closed}. Its"
+                        f" {', '.join(changed)} would change. Nothing was written. To correct it in"
+                        f" the open period: earnings restate --day {day} --reason '...'"
+                    )
+            self.store.before_commit(con, f"{day} {', '.join(sorted(writer.written))}", None)
+
+    @contextmanager
+    def rewrite_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
+        """Like `write_day`, inside a transaction of the caller's, and for closed days too: for
+        restatements only.
+        """
+        writer = DayWriter(con, day)
+        yield writer
+        enforce(
+            con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit
+        )
+
+    @contextmanager
+    def transaction(
+        self, con: Connection, note: str, *, closing: date | None = None
+    ) -> Iterator[None]:
+        """Everything inside is committed together, or nothing; `note` says what it is, `closing`
+        which days it closes.
+        """
+        with transaction(con):
+            yield
+            self.store.before_commit(con, note, closing)
+
+    def publish(self) -> Path | None:
+        """Let readers see what was committed, unless the home's settings say no; the file they
+        read, if it is one.
+        """
+        return self.store.publish() if self.home.settings.publish else None
+
+    def prune(self, *, dry_run: bool) -> Sequence[str]:
+        """Forget what the store keeps of earlier states beyond what the settings say; in words what
+        was done, or would be.
+        """
+        if not dry_run:
+            delete_spilled(self.home)
+        if not self.store.many_writers or not self.exists():
+            return ()
+        with self.open() as con:
+            return self.store.prune(con, dry_run=dry_run)
+
+
+class ByDay:
+    """Does one day's work after another on a connection that is opened when it is needed, and again
+    when it was lost.
+    """
+
+    def __init__(self, house: Warehouse) -> None:
+        self._house = house
+        self._opened: AbstractContextManager[Connection] | None = None
+        self._con: Connection | None = None
+
+    def work(self, claim: Claim, job: Callable[[Connection], _T]) -> _T:
+        """Do it while nobody else writes what is claimed; again from the start if another commit or
+        a lost server undid it.
+
+        Raises
+        ------
+        DisturbedError
+            It was undone again and again, in the end with everything claimed.
+        """
+        for attempt in counting(1):
+            try:
+                con = self._connection()
+                with self._house.store.claimed(con, claim if attempt <= _TOGETHER else EVERYTHING):
+                    return job(con)
+            except DisturbedError:
+                self.close()
+                if attempt == _AT_ALL:
+                    raise
+                time.sleep(0.05 * 2**attempt * random.uniform(0.5, 1.5))
+        raise AssertionError("unreachable")
+
+    def _connection(self) -> Connection:
+        if self._con is None:
+            self._opened = self._house._opened(read_only=False)
+            try:
+                self._con = self._opened.__enter__()
+            except duckdb.Error as error:
+                if not self._house.store.many_writers:
+                    raise
+                raise DisturbedError(
+                    f"{self._house.store}: lost while it was opened: {' '.join(str(error).split())}"
+                ) from error
+        return self._con
+
+    def close(self) -> None:
+        if self._opened and self._con:
+            self._opened.__exit__(None, None, None)
+        self._opened = self._con = None
+
+
+@contextmanager
+def transaction(con: Connection) -> Iterator[None]:
+    """Everything inside is committed together; any exception leaves what was there before."""
+    with _room_to_write():
+        con.begin()
+        try:
+            yield
+            con.commit()
+        except BaseException:
+            with suppress(
+                duckdb.Error
+            ):  # none is open any more: the commit itself failed, or the server is gone
+                con.rollback()
+            raise
+
+
+@contextmanager
+def _room_to_write() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        if "Could not write file" not in str(error):
+            raise
+        raise WarehouseError(
+            f"the warehouse cannot be written: {str(error).splitlines()[0]}. What was committed"
+            " before stays, and nothing else was written: make room and start again."
+        ) from error
+
+
+def _columns(con: Connection) -> dict[str, set[str]]:
+    """Columns of every table there is."""
+    found: dict[str, set[str]] = {}
+    sql = (
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal AND database_name"
+        " = current_database()"
+    )
+    for table, column in con.execute(sql).fetchall():
+        found.setdefault(table, set()).add(column)
+    return found
+
+
+def in_batches(
+    con: Connection, sql: str, parameters: dict[str, Any] | None = None, *, rows: int = 1 << 18
+) -> Iterator[pa.RecordBatch]:
+    """The rows of a query, so many at a time and never all at once; ask nothing else of the
+    connection meanwhile.
+    """
+    try:
+        yield from con.execute(sql, parameters).to_arrow_reader(rows)
+    except OSError as error:  # what DuckDB finds while it streams, Arrow says in its own words
+        raise duckdb.Error(str(error)) from error
+
+
+def closed_through(con: Connection) -> date | None:
+    """The last day for which statements were issued."""
+    (closed,) = con.execute(
+        "SELECT max(day) FROM ledger_transactions WHERE kind = 'statement'"
+    ).fetchall()[0]
+    return closed  # type: ignore[no-any-return]
+
+
+def count(con: Connection, table: str, day: date) -> int:
+    """Rows a table holds for a day."""
+    row = con.execute(f"SELECT count(*) FROM {table} WHERE day = ?", [day]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def is_written(con: Connection, table: str, day: date) -> bool:
+    """The table's day was written, if only without rows."""
+    return not unwritten(con, [table], [day])
+
+
+def unwritten(
+    con: Connection, tables: Sequence[str], days: Sequence[date]
+) -> list[tuple[date, str]]:
+    """Days that were never written, each with its table: by day, then in the order of `tables`. One
+    query, for in a lake it is queries that cost, not rows.
+    """
+    if not tables or not days:
+        return []
+    found = con.execute(
+        "SELECT day, table_name FROM written_days WHERE day BETWEEN ? AND ?", [min(days), max(days)]
+    ).fetchall()
+    there = set(found)
+    return [(day, table) for day in days for table in tables if (day, table) not in there]
+
+
+def require_days(con: Connection, tables: Sequence[str], days: Sequence[date]) -> None:
+    """Raise MissingDayError if a day of one of the tables was never written."""
+    for day, table in unwritten(con, tables, days):
+        raise MissingDayError(
+            f"{table} of {day} is not in the warehouse. Make it first: earnings run --from {day}"
+            f" --to {day}"
+        )
+
+
+def _digest(con: Connection, table: str, day: date) -> tuple[int, int | None, int | None]:
+    """How many rows there are, and two numbers that are equal for equal rows in any order.
+
+    Counts first: before every query that names all columns of a table that never had a row, a lake
+    asks its catalogue twice a column.
+    """
+    if not count(con, table, day):
+        return 0, None, None
+    found = con.execute(
+        f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE"
+        " day = ?",
+        [day],
+    ).fetchone()
+    assert found is not None
+    return found[0], found[1], found[2]

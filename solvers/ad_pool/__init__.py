@@ -1,0 +1,31 @@
+"""Advertising pools: one pool of money among videos, fair and efficient, within bounds and rules;
+and judges of what came out.
+
+`allocate` solves a pool in memory, `chunks` one of any size, `rules` one with rules over groups;
+`response` answers what one row would have been paid at another share. `certificate` and
+`chunked_certificate` judge a split and know no solver.
+"""
+
+from solvers.ad_pool.allocate import PoolAllocation, allocate_pool
+from solvers.ad_pool.certificate import Certificate, EachAtMost, Rule, certify_pool
+from solvers.ad_pool.chunked_certificate import certify_chunks
+from solvers.ad_pool.chunks import ChunkedAllocation, PoolChunk, allocate_chunks
+from solvers.ad_pool.response import ShareSketch, paid_at
+from solvers.ad_pool.rules import RuledAllocation, allocate_with_rules
+
+__all__ = [
+    "Certificate",
+    "ChunkedAllocation",
+    "EachAtMost",
+    "PoolAllocation",
+    "PoolChunk",
+    "Rule",
+    "RuledAllocation",
+    "ShareSketch",
+    "allocate_chunks",
+    "allocate_pool",
+    "allocate_with_rules",
+    "certify_chunks",
+    "certify_pool",
+    "paid_at",
+]
