@@ -29,7 +29,9 @@ from pipelines.settings import Home, Settings, Spark
 
 DAY = date(2026, 1, 10)
 ACTIONS = ("liked", "commented", "shared", "followed")
-CASES = json.loads((Path(__file__).parents[1] / "cases" / "quality.json").read_text(encoding="utf-8"))
+CASES = json.loads(
+    (Path(__file__).parents[1] / "cases" / "quality.json").read_text(encoding="utf-8")
+)
 
 
 @dataclass(frozen=True)
