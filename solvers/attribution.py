@@ -34,7 +34,8 @@ def shapley(value: Callable[[Mask], npt.ArrayLike], players: int) -> Floats:
     Parameters
     ----------
     value : v of many coalitions at once; gets every subset as a row of a (2**k, k) boolean array
-    and returns (2**k,) numbers players : k, from 0 to 20
+        and returns (2**k,) numbers
+    players : k, from 0 to 20
 
     Returns
     -------

@@ -23,7 +23,7 @@ def median_of_chunks(chunks: Iterable[Numbers]) -> float:
     Parameters
     ----------
     chunks : (n,) arrays, all of doubles or all of int64, at least 0; can be iterated over again and
-    again, and gives the same each time
+        again, and gives the same each time
 
     Raises
     ------

@@ -14,8 +14,7 @@ def gini(amounts: ArrayLike) -> float:
 
     Parameters
     ----------
-    amounts : (n,)
-        Amounts, any unit; NaN and negative amounts are refused.
+    amounts : (n,) Amounts, any unit; NaN and negative amounts are refused.
 
     Returns
     -------

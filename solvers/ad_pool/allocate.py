@@ -31,16 +31,15 @@ class PoolAllocation:
 
     Attributes
     ----------
-    payout : (n,) array, in the unit of the pool; sums to the pool multiplier : worth of the last
-    unit of the *normalised* pool, nu in the equations of `allocate_pool` (0 where money is left
-    over
-        for videos without views, and for an empty pool; infinite where a floor of 0 is forced on a
-        video with views)
+    payout : (n,) array, in the unit of the pool; sums to the pool
+    multiplier : worth of the last unit of the *normalised* pool, nu in the equations of
+        `allocate_pool` (0 where money is left over for videos without views, and for an empty pool;
+        infinite where a floor of 0 is forced on a video with views)
     residual : largest violation of the optimality conditions by `payout`, relative: |sum -
-    pool|/pool, bounds broken / pool, and
-        |gradient - nu| / max(gradient, nu) wherever no bound explains the difference
+        pool|/pool, bounds broken / pool, and |gradient - nu| / max(gradient, nu) wherever no bound
+        explains the difference
     passes : sweeps over n rows that the search took; a step over the part of the rows that is still
-    open counts as that part
+        open counts as that part
     """
 
     payout: Floats
@@ -77,11 +76,13 @@ def allocate_pool(
 
     Parameters
     ----------
-    pool : money to give out, any unit, at least 0 share : (n,) effective impressions or any
-    multiple of them, at least 0 alpha : fairness exponent, in (0, 1] lambda_fair, lambda_eff :
-    weights of the two goals, at least 0, not both 0; they need not sum to 1 objective : "blend" or
-    "linear" floor, cap : bounds in money, one number or (n,); None is no bound, and a cap may be
-    infinite
+    pool : money to give out, any unit, at least 0
+    share : (n,) effective impressions or any multiple of them, at least 0
+    alpha : fairness exponent, in (0, 1]
+    lambda_fair, lambda_eff : weights of the two goals, at least 0, not both 0; they need not sum to
+        1
+    objective : "blend" or "linear"
+    floor, cap : bounds in money, one number or (n,); None is no bound, and a cap may be infinite
 
     Returns
     -------

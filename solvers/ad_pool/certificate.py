@@ -40,9 +40,10 @@ class Rule:
 
     Attributes
     ----------
-    name : how errors and multipliers call it members : (n,) who is in the group (bool), or a weight
-    each (any finite numbers: 1 and -0.5 compare two groups) minimum, maximum : parts of the pool,
-    0.2 for 20 %; None is no bound
+    name : how errors and multipliers call it
+    members : (n,) who is in the group (bool), or a weight each (any finite numbers: 1 and -0.5
+        compare two groups)
+    minimum, maximum : parts of the pool, 0.2 for 20 %; None is no bound
     """
 
     name: str
@@ -340,20 +341,21 @@ class Certificate:
     Attributes
     ----------
     primal_residual : largest violation, relative: |sum - pool| / pool, a floor or cap / max(it,
-    pool / n), a rule / its bound stationarity_residual : largest relative difference between a
-    unit's marginal worth and its price, where no bound is near enough to
-        explain it
+        pool / n), a rule / its bound
+    stationarity_residual : largest relative difference between a unit's marginal worth and its
+        price, where no bound is near enough to explain it
     complementarity_residual : largest multiplier times slack, over bounds and rules, in the unit of
-    `gap` gap : how much better than this split any other can be to first order, relative to
-    `scale`; an upper bound on the objective still
-        to be gained, 0 exactly at the optimum, infinite where a unit with a say in the logarithm is
-        paid nothing
-    value : the objective of `pool_problem`, with payouts as parts of the pool upper_bound : no
-    split that keeps the bounds and rules has a larger value; upper_bound - value is mostly far
-    smaller than gap * scale multiplier : worth of the last unit of the normalised pool, nu
+        `gap`
+    gap : how much better than this split any other can be to first order, relative to `scale`; an
+        upper bound on the objective still to be gained, 0 exactly at the optimum, infinite where a
+        unit with a say in the logarithm is paid nothing
+    value : the objective of `pool_problem`, with payouts as parts of the pool
+    upper_bound : no split that keeps the bounds and rules has a larger value; upper_bound - value
+        is mostly far smaller than gap * scale
+    multiplier : worth of the last unit of the normalised pool, nu
     rule_multipliers : by rule, how the best value moves with the rule's bound: >= 0 for a maximum,
-    <= 0 for a minimum scale : sum of the logarithm's weights plus the largest weight of the linear
-    term
+        <= 0 for a minimum
+    scale : sum of the logarithm's weights plus the largest weight of the linear term
     """
 
     primal_residual: float

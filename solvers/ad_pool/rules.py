@@ -55,14 +55,17 @@ class RuledAllocation:
 
     Attributes
     ----------
-    payout : (n,) array, in the unit of the pool multiplier : worth of the last unit of the
-    normalised pool to a unit that no rule mentions rule_multipliers : by rule, how the best value
-    moves when the rule's bound is raised, per whole pool: a maximum is worth that much
-        (at least 0), a minimum costs that much (at most 0); 0 where the rule does not bind
-    residual : the certificate's primal residual gap : the certificate's; at most 1e-9 where the
-    solver is "closed form" or "dual" solver : "closed form" (no rule binds), "dual", or the solver
-    of the model that ran status : as the solver calls it; "optimal", or "optimal_inaccurate" where
-    no solver of the model did better passes : sweeps over n units that the dual search took
+    payout : (n,) array, in the unit of the pool
+    multiplier : worth of the last unit of the normalised pool to a unit that no rule mentions
+    rule_multipliers : by rule, how the best value moves when the rule's bound is raised, per whole
+        pool: a maximum is worth that much (at least 0), a minimum costs that much (at most 0); 0
+        where the rule does not bind
+    residual : the certificate's primal residual
+    gap : the certificate's; at most 1e-9 where the solver is "closed form" or "dual"
+    solver : "closed form" (no rule binds), "dual", or the solver of the model that ran
+    status : as the solver calls it; "optimal", or "optimal_inaccurate" where no solver of the model
+        did better
+    passes : sweeps over n units that the dual search took
     """
 
     payout: Floats

@@ -86,8 +86,9 @@ def apportion_chunks(
     Parameters
     ----------
     chunks : can be iterated over again and again, and gives the same chunks each time; ids differ
-    from each other total : whole number to give out, from 0 to 9.2e18 floor, cap : whole bounds of
-    every row
+        from each other
+    total : whole number to give out, from 0 to 9.2e18
+    floor, cap : whole bounds of every row
 
     Returns
     -------

@@ -32,8 +32,10 @@ def apportion_groups(
     Parameters
     ----------
     amounts : (n,) floats or integers, finite and at least 0; a group of zeros is split as evenly as
-    possible totals : (g,) whole numbers, at least 0 group : (n,) index into `totals` keys : (n,)
-    ids for ties; None uses positions
+        possible
+    totals : (g,) whole numbers, at least 0
+    group : (n,) index into `totals`
+    keys : (n,) ids for ties; None uses positions
 
     Returns
     -------

@@ -54,10 +54,10 @@ def apportion(
 
     Parameters
     ----------
-    amounts : (n,) floats or integers, finite and at least 0; all zero counts as all equal total :
-    whole number to give out, from 0 to 9.2e18 keys : (n,) one id per row; equal remainders are
-    ordered by a hash (blake2b) of the id, so that the outcome does not depend on
-        the order of rows. None hashes the position instead.
+    amounts : (n,) floats or integers, finite and at least 0; all zero counts as all equal
+    total : whole number to give out, from 0 to 9.2e18
+    keys : (n,) one id per row; equal remainders are ordered by a hash (blake2b) of the id, so that
+        the outcome does not depend on the order of rows. None hashes the position instead.
     floor, cap : whole bounds, one number or (n,); None is no bound
 
     Returns

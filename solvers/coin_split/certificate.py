@@ -29,13 +29,13 @@ class CoinCertificate:
 
     Attributes
     ----------
-    feasible : (n,) whether any pair of shares keeps the video's constraints primal_residual : (n,)
-    largest violation: shares in parts of 1, payouts in parts of the video's coins; infinite for a
-    NaN where a
-        split exists, 0 for a NaN where none does
-    value : (n,) the objective upper_bound : (n,) no feasible pair of shares has a larger value;
-    -inf where there is none gap : (n,) (upper_bound - value) / (lambda_rev + lambda_util +
-    lambda_inc), at least 0; 0 where nothing is feasible
+    feasible : (n,) whether any pair of shares keeps the video's constraints
+    primal_residual : (n,) largest violation: shares in parts of 1, payouts in parts of the video's
+        coins; infinite for a NaN where a split exists, 0 for a NaN where none does
+    value : (n,) the objective
+    upper_bound : (n,) no feasible pair of shares has a larger value; -inf where there is none
+    gap : (n,) (upper_bound - value) / (lambda_rev + lambda_util + lambda_inc), at least 0; 0 where
+        nothing is feasible
     """
 
     feasible: Mask
@@ -170,7 +170,9 @@ class PlatformCertificate:
     Attributes
     ----------
     primal_residual : largest violation: shares in parts of 1, a payout in parts of the video's
-    coins, the total in parts of all coins value : the objective total : sum of the payouts
+        coins, the total in parts of all coins
+    value : the objective
+    total : sum of the payouts
     """
 
     primal_residual: float

@@ -29,16 +29,20 @@ class PlatformSplit:
 
     Attributes
     ----------
-    payout : (n,) coins to the creator, x_n N_n + x_p N_p normal_share, premium_share : (n,)
-    fractions x_n and x_p that go to the creator total : sum of the payouts value : the objective
-    upper_bound : no feasible split has a larger value (up to rounding) gap : (upper_bound - value)
-    / max(|value|, the most that the objective can vary between two splits) multiplier : how much
-    the objective grows with the next coin that revenue_floor or payout_cap lets go; 0 where neither
-    binds local_maxima : (total, value) of the other local maxima that the search met, best first,
-    as exactly as it needed to rule them out inner_solves : problems with a fixed total that were
-    solved residual : largest violation of the first-order conditions by `payout`, relative to the
-    sum of the terms they compare (about 1 where
-        no split is best, see the notes)
+    payout : (n,) coins to the creator, x_n N_n + x_p N_p
+    normal_share, premium_share : (n,) fractions x_n and x_p that go to the creator
+    total : sum of the payouts
+    value : the objective
+    upper_bound : no feasible split has a larger value (up to rounding)
+    gap : (upper_bound - value) / max(|value|, the most that the objective can vary between two
+        splits)
+    multiplier : how much the objective grows with the next coin that revenue_floor or payout_cap
+        lets go; 0 where neither binds
+    local_maxima : (total, value) of the other local maxima that the search met, best first, as
+        exactly as it needed to rule them out
+    inner_solves : problems with a fixed total that were solved
+    residual : largest violation of the first-order conditions by `payout`, relative to the sum of
+        the terms they compare (about 1 where no split is best, see the notes)
     """
 
     payout: Floats
@@ -90,14 +94,18 @@ def split_platform(
     Parameters
     ----------
     normal, premium : (n,) coins from unverified and from verified wallets, 0 or at least 1e-6
-    epsilon utility_weight : b, in the document lambda_fair w f(Q); at least 0 incentive_weight : c,
-    in the document lambda_inc omega; at least 0 efficiency_share : s, at least 0; need not sum to 1
-    lambda_eff : weight of the efficiency term, at least 0 normal_max, premium_max : largest shares,
-    in [0, 1] min_gap, max_gap : bounds on x_p - x_n, at least 0; min_gap is delta g(Q) where it
-    depends on quality revenue_floor : R_min, coins that the platform keeps at least, over all
-    videos payout_cap : P_max, coins paid out at most, over all videos; None is no cap payout_min,
-    payout_max : coins per video; None is no bound epsilon : coins, above 0; where the logarithm
-    bends
+        epsilon
+    utility_weight : b, in the document lambda_fair w f(Q); at least 0
+    incentive_weight : c, in the document lambda_inc omega; at least 0
+    efficiency_share : s, at least 0; need not sum to 1
+    lambda_eff : weight of the efficiency term, at least 0
+    normal_max, premium_max : largest shares, in [0, 1]
+    min_gap, max_gap : bounds on x_p - x_n, at least 0; min_gap is delta g(Q) where it depends on
+        quality
+    revenue_floor : R_min, coins that the platform keeps at least, over all videos
+    payout_cap : P_max, coins paid out at most, over all videos; None is no cap
+    payout_min, payout_max : coins per video; None is no bound
+    epsilon : coins, above 0; where the logarithm bends
 
     Parameters that belong to a video are one number or have shape (n,).
 

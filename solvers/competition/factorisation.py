@@ -80,7 +80,8 @@ def cross_validated(
     Parameters
     ----------
     user, movie, rating, dimension, ridge, sweeps, seed : as in `factorise`; the seed also draws the
-    folds folds : number of parts, 2 to the number of ratings
+        folds
+    folds : number of parts, 2 to the number of ratings
 
     Returns
     -------

@@ -151,11 +151,15 @@ class Competition:
 
     Parameters
     ----------
-    users : (m, d) strategies : (n, d) relevance : any function of strategies and users; `Euclidean`
-    and `DotProduct` are the fast ones temperature : beta of the default matching, above 0: the
-    smaller, the more certainly users get their most relevant creator candidates : K of the default
-    matching, at least 1; more than n counts as n reward : "relevance" or "traffic" mechanism : see
-    `Mechanism` weights : (m,) weight of each user, above 0; None is 1
+    users : (m, d)
+    strategies : (n, d)
+    relevance : any function of strategies and users; `Euclidean` and `DotProduct` are the fast ones
+    temperature : beta of the default matching, above 0: the smaller, the more certainly users get
+        their most relevant creator
+    candidates : K of the default matching, at least 1; more than n counts as n
+    reward : "relevance" or "traffic"
+    mechanism : see `Mechanism`
+    weights : (m,) weight of each user, above 0; None is 1
 
     Raises
     ------

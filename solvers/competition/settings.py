@@ -99,12 +99,14 @@ def synthetic(
 
     Parameters
     ----------
-    seed : of the population, the start and the grouping spread : standard deviation of a cluster in
-    each coordinate unit_ball : move users outside the unit ball to its surface, as the document
-    assumes; as printed they stay where they are initial_spread : standard deviation of the first
-    strategies, which the document does not give project_first : reading of algorithm 2, see
-    `solvers.competition.Ball` sizes, dimension, creators, temperature, candidates : the printed
-    ones groups : number of groups that k-means looks for; those that end up empty are left out
+    seed : of the population, the start and the grouping
+    spread : standard deviation of a cluster in each coordinate
+    unit_ball : move users outside the unit ball to its surface, as the document assumes; as printed
+        they stay where they are
+    initial_spread : standard deviation of the first strategies, which the document does not give
+    project_first : reading of algorithm 2, see `solvers.competition.Ball`
+    sizes, dimension, creators, temperature, candidates : the printed ones
+    groups : number of groups that k-means looks for; those that end up empty are left out
 
     Notes
     -----

@@ -126,14 +126,21 @@ def simulate(
 
     Parameters
     ----------
-    game : the game at the start; its weights are not used steps : T, a multiple of epoch actions :
-    `Ball`, `DiscreteActions` or anything with their method groups : (m,) group of each user, 0 to L
-    - 1; None puts every user in a group of its own mechanism : None is the game's weights : (L,) of
-    each group in the first epoch; None is 1. With both rates 0 they stay, but for being normalised
-    epoch : M, steps between updates rates : alpha in the first half of the steps and in the second
-    clip : smallest and largest weight step_size : eta seed : of the orders and directions keep :
-    steps after which to keep the profile, 0 to T engine : "incremental" or, to check it,
-    "reference": everything from scratch in numpy for every move
+    game : the game at the start; its weights are not used
+    steps : T, a multiple of epoch
+    actions : `Ball`, `DiscreteActions` or anything with their method
+    groups : (m,) group of each user, 0 to L - 1; None puts every user in a group of its own
+    mechanism : None is the game's
+    weights : (L,) of each group in the first epoch; None is 1. With both rates 0 they stay, but for
+        being normalised
+    epoch : M, steps between updates
+    rates : alpha in the first half of the steps and in the second
+    clip : smallest and largest weight
+    step_size : eta
+    seed : of the orders and directions
+    keep : steps after which to keep the profile, 0 to T
+    engine : "incremental" or, to check it, "reference": everything from scratch in numpy for every
+        move
 
     Raises
     ------

@@ -258,10 +258,9 @@ def choose(
 
     Returns
     -------
-    Choices; the residual is the largest of lambda_ps y_ps / money, mu_p (N_p - sum_s y_ps) / money
-    and (sum_s y_ps - N_p) / sum N, with mu and lambda computed from y by (16a), so that the rest of
-    (16) holds exactly. N is capped where the cap cannot bind (see `_participation_cap`); gap and
-    residual are of that equivalent market.
+    Choices; the residual is the largest of lambda_ps y_ps / money, mu_p (N_p - sum_s y_ps) / money and (sum_s y_ps - N_p) / sum N,
+    with mu and lambda computed from y by (16a), so that the rest of (16) holds exactly. N is capped where the cap cannot bind (see
+    `_participation_cap`); gap and residual are of that equivalent market.
 
     Raises
     ------

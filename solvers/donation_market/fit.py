@@ -65,14 +65,18 @@ class PreferenceFit:
 
     Attributes
     ----------
-    opportunity_costs, deviation_costs : (v,), (w,): the pairs tried rmse : (v, w), equation 28
-    coefficients : (v, w, 3), c1 >= 0, 0 <= c2 < 2 pi, c3 errors : (v, w, 3), standard errors given
-    the pair; infinite where the observation says nothing about a coefficient everyone_serves : (v,
-    w), whether all fitted creators take part: then V leaves no trace in what is observed plausible
-    : (v, w), pairs within the 95 % likelihood region of the best one (normal errors): the data do
-    not tell them apart best : indices of the pair that fits best best_alpha : (v, w), the
-    platform's best split; NaN for pairs that are not plausible gain : (v, w), platform payoff there
-    over that under the present split, minus 1; NaN likewise
+    opportunity_costs, deviation_costs : (v,), (w,): the pairs tried
+    rmse : (v, w), equation 28
+    coefficients : (v, w, 3), c1 >= 0, 0 <= c2 < 2 pi, c3
+    errors : (v, w, 3), standard errors given the pair; infinite where the observation says nothing
+        about a coefficient
+    everyone_serves : (v, w), whether all fitted creators take part: then V leaves no trace in what
+        is observed
+    plausible : (v, w), pairs within the 95 % likelihood region of the best one (normal errors): the
+        data do not tell them apart
+    best : indices of the pair that fits best
+    best_alpha : (v, w), the platform's best split; NaN for pairs that are not plausible
+    gain : (v, w), platform payoff there over that under the present split, minus 1; NaN likewise
     """
 
     opportunity_costs: Floats
@@ -180,12 +184,14 @@ def fit_preferences(
     Parameters
     ----------
     serving : (L,) creators observed at each location (counted at every location they serve), at
-    least 4 locations viewers : (L,) viewers at each alpha : the present split, in (0, 1) window,
-    donation : as for `DonationMarket` opportunity_costs, deviation_costs : the values of V and W to
-    try independent : how many independent observations these L are worth, above 0; all of them
-    unless given. Counts of creators who
-        serve K locations in a row share their creators, so L / K is nearer: errors then grow by
-        sqrt(K), and more pairs are plausible
+        least 4 locations
+    viewers : (L,) viewers at each
+    alpha : the present split, in (0, 1)
+    window, donation : as for `DonationMarket`
+    opportunity_costs, deviation_costs : the values of V and W to try
+    independent : how many independent observations these L are worth, above 0; all of them unless
+        given. Counts of creators who serve K locations in a row share their creators, so L / K is
+        nearer: errors then grow by sqrt(K), and more pairs are plausible
 
     Raises
     ------

@@ -50,14 +50,18 @@ class Equilibrium:
 
     Attributes
     ----------
-    alpha : share of donations that creators keep serving : (L,), creators who serve each location,
-    N-hat total_donation : money that viewers donate participation : mass of creators who take part
-    deviation : sum over creators who take part of the squared distance from what they prefer payoff
-    : (L,), mu of (16): money of a creator with each preference platform_payoff : (1 - alpha)
-    total_donation, G potential : value of (14), with 1/N in front of its integral, times N choice :
-    (L, L), creators by what they prefer (rows) and where they start to serve (columns) gap :
-    duality gap relative to alpha total_donation residual : largest violation of (16), relative to
-    alpha total_donation, and of (5), relative to all creators
+    alpha : share of donations that creators keep
+    serving : (L,), creators who serve each location, N-hat
+    total_donation : money that viewers donate
+    participation : mass of creators who take part
+    deviation : sum over creators who take part of the squared distance from what they prefer
+    payoff : (L,), mu of (16): money of a creator with each preference
+    platform_payoff : (1 - alpha) total_donation, G
+    potential : value of (14), with 1/N in front of its integral, times N
+    choice : (L, L), creators by what they prefer (rows) and where they start to serve (columns)
+    gap : duality gap relative to alpha total_donation
+    residual : largest violation of (16), relative to alpha total_donation, and of (5), relative to
+        all creators
     """
 
     alpha: Floats
@@ -80,11 +84,13 @@ class OptimalSplit:
     Attributes
     ----------
     alpha : best share for the creators; 0 where the payoff is approached for alpha -> 0 (only
-    without opportunity cost) platform_payoff : what it leaves the platform peaks : (k, 2), every
-    local maximum found: alpha, platform payoff; by alpha lower_bound, upper_bound : the best alpha
-    lies between, by theorem; 0 and 1 where none is known payoff_bound : no split at all leaves more
-    than this, by theorem; infinite where no theorem is known (donations not a power) grid_alpha,
-    grid_payoff : the document's own search over .01, .02, ..., 1
+        without opportunity cost)
+    platform_payoff : what it leaves the platform
+    peaks : (k, 2), every local maximum found: alpha, platform payoff; by alpha
+    lower_bound, upper_bound : the best alpha lies between, by theorem; 0 and 1 where none is known
+    payoff_bound : no split at all leaves more than this, by theorem; infinite where no theorem is
+        known (donations not a power)
+    grid_alpha, grid_payoff : the document's own search over .01, .02, ..., 1
     """
 
     alpha: float

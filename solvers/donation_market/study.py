@@ -124,21 +124,26 @@ class MarketStudy:
 
     Attributes
     ----------
-    estimate : the donation function that everything below rests on fit : preferences for every pair
-    of costs; its costs are those of a whole window, in money window : K that was fitted with pair :
-    the pair shown: it fits best, or alike (to 1 %) and has the largest costs of these, V before W
-    preferences : (L,), creators who prefer each location, at that pair serving_today, serving_best
-    : (L,), who serves each location there, under today's split and under the best donated_today,
-    donated_best : what viewers donate there payoff_today, payoff_best : what that leaves the
-    platform curve : (100,), what the splits .01, .02, ..., 1 leave it there alpha : the best split
-    there alpha_range : the least and the largest split that may be the best: the best of all
-    plausible pairs, and all hundredths that leave
-        the platform within 1 % of the most for those ends and the pair, also with b at the ends of
-        its 95 % interval; for pairs next to plausible ones, because costs between the two are not
-        excluded; for the pair with each coefficient of the preferences at the ends of its interval,
-        as far as they are finite
+    estimate : the donation function that everything below rests on
+    fit : preferences for every pair of costs; its costs are those of a whole window, in money
+    window : K that was fitted with
+    pair : the pair shown: it fits best, or alike (to 1 %) and has the largest costs of these, V
+        before W
+    preferences : (L,), creators who prefer each location, at that pair
+    serving_today, serving_best : (L,), who serves each location there, under today's split and
+        under the best
+    donated_today, donated_best : what viewers donate there
+    payoff_today, payoff_best : what that leaves the platform
+    curve : (100,), what the splits .01, .02, ..., 1 leave it there
+    alpha : the best split there
+    alpha_range : the least and the largest split that may be the best: the best of all plausible
+        pairs, and all hundredths that leave the platform within 1 % of the most for those ends and
+        the pair, also with b at the ends of its 95 % interval; for pairs next to plausible ones,
+        because costs between the two are not excluded; for the pair with each coefficient of the
+        preferences at the ends of its interval, as far as they are finite
     gain_range : the least and the largest gain of the platform over today's split, of the same
-    markets lower_bound, upper_bound : the best split of that pair lies between, by theorem
+        markets
+    lower_bound, upper_bound : the best split of that pair lies between, by theorem
     """
 
     estimate: DonationEstimate
@@ -181,12 +186,14 @@ def study_market(
 
     Parameters
     ----------
-    viewers, serving, donated : (L,), M, N-hat and donations at each location alpha : the present
-    split, in (0, 1) window : K, locations that a creator serves opportunity_costs, deviation_costs
-    : V and W to try, in units of what a creator earns today locations : how many locations to fit
-    with, a divisor of L: neighbours are then looked at as one, never more than K of them, and K
-        is rounded to a multiple of that. A quarter of them takes about a tenth of the time, and
-        moves the preferences: the equilibrium has kinks that it smooths
+    viewers, serving, donated : (L,), M, N-hat and donations at each location
+    alpha : the present split, in (0, 1)
+    window : K, locations that a creator serves
+    opportunity_costs, deviation_costs : V and W to try, in units of what a creator earns today
+    locations : how many locations to fit with, a divisor of L: neighbours are then looked at as
+        one, never more than K of them, and K is rounded to a multiple of that. A quarter of them
+        takes about a tenth of the time, and moves the preferences: the equilibrium has kinks that
+        it smooths
 
     Raises
     ------

@@ -31,13 +31,15 @@ class BonusSchedule:
 
     Attributes
     ----------
-    output, bonus : (m,) output x_k of type k and its bonus R(x_k) unpaid_output : (m,) what type k
-    produces without any bonus gross_product, bought : sum of mass times output, and what of it the
-    bonuses bought spend : sum of mass times bonus, at most the budget multiplier : output that one
-    more unit of budget buys (infinite for budget 0) blocks : first type of each ironed block; types
-    of one block share one output budget_residual : |spend - budget| / budget incentive_residual :
-    what a type can gain by moving to another level or to none, at most, relative to the largest
-    bonus
+    output, bonus : (m,) output x_k of type k and its bonus R(x_k)
+    unpaid_output : (m,) what type k produces without any bonus
+    gross_product, bought : sum of mass times output, and what of it the bonuses bought
+    spend : sum of mass times bonus, at most the budget
+    multiplier : output that one more unit of budget buys (infinite for budget 0)
+    blocks : first type of each ironed block; types of one block share one output
+    budget_residual : |spend - budget| / budget
+    incentive_residual : what a type can gain by moving to another level or to none, at most,
+        relative to the largest bonus
     """
 
     output: Floats

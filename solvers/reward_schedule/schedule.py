@@ -163,13 +163,15 @@ class RewardSchedule:
     Attributes
     ----------
     quality, reward : (m,) quality x_k that type k produces and its reward R(x_k); int64 rewards
-    from `whole_rewards` gross_product : sum of mass times quality multiplier : quality that one
-    more unit of budget buys (infinite for budget 0 where the first unit of quality is free) blocks
-    : first type of each ironed block; types of one block share one quality. Types without mass do
-    what the next harder type
-        with mass does, and produce nothing where there is none
-    budget_residual : |sum of mass times reward - budget| / budget incentive_residual : what a type
-    can gain by moving to another level or to none, at most, relative to the largest reward
+        from `whole_rewards`
+    gross_product : sum of mass times quality
+    multiplier : quality that one more unit of budget buys (infinite for budget 0 where the first
+        unit of quality is free)
+    blocks : first type of each ironed block; types of one block share one quality. Types without
+        mass do what the next harder type with mass does, and produce nothing where there is none
+    budget_residual : |sum of mass times reward - budget| / budget
+    incentive_residual : what a type can gain by moving to another level or to none, at most,
+        relative to the largest reward
     """
 
     quality: Floats
@@ -363,7 +365,7 @@ def whole_rewards(
     Parameters
     ----------
     schedule : what `optimal_schedule` made of the other four arguments, `budget` in units that
-    cannot be divided (cents, micros)
+        cannot be divided (cents, micros)
 
     Returns
     -------
@@ -424,7 +426,7 @@ def incentive_violations(
     Parameters
     ----------
     quality, reward, difficulty : (m,) what each type is meant to produce, what that pays, its
-    difficulty; in any order
+        difficulty; in any order
 
     Source: Chen et al., problem P1 (its first constraint).
 

@@ -33,9 +33,11 @@ class Types:
 
     Attributes
     ----------
-    member : (n,) class of each creator, from 0 mass : (m,) creators in each class production : (m,)
-    their mean production, strictly rising difficulty : (m,) h at which that production is best for
-    a creator who is paid `price` a unit; strictly falling
+    member : (n,) class of each creator, from 0
+    mass : (m,) creators in each class
+    production : (m,) their mean production, strictly rising
+    difficulty : (m,) h at which that production is best for a creator who is paid `price` a unit;
+        strictly falling
     """
 
     member: npt.NDArray[np.intp]

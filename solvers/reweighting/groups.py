@@ -75,9 +75,10 @@ def inherited_weights(
 
     Parameters
     ----------
-    weights : (L,) weights of the old groups, above 0 members : (M, L) how many viewers of each new
-    group were in each old group; a new group without any starts from 1 clip : smallest and largest
-    weight
+    weights : (L,) weights of the old groups, above 0
+    members : (M, L) how many viewers of each new group were in each old group; a new group without
+        any starts from 1
+    clip : smallest and largest weight
 
     Examples
     --------

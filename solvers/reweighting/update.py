@@ -33,10 +33,11 @@ def update_weights(
 
     Parameters
     ----------
-    weights : (L,) weights in force, above 0 utility : (L,) utility of each group over the epoch,
-    any finite number; adding a constant to all of them changes nothing rate : alpha, at least 0;
-    with 0 the weights are only normalised and clipped clip : smallest and largest weight, 0 <
-    smallest <= largest
+    weights : (L,) weights in force, above 0
+    utility : (L,) utility of each group over the epoch, any finite number; adding a constant to all
+        of them changes nothing
+    rate : alpha, at least 0; with 0 the weights are only normalised and clipped
+    clip : smallest and largest weight, 0 < smallest <= largest
 
     Returns
     -------

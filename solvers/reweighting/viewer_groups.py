@@ -71,9 +71,11 @@ def group_viewers(
     Parameters
     ----------
     features : name -> (n,) array; floats are numbers (NaN: missing), anything else is a category
-    (None: a level of its own) groups : L, at least 1; fewer come out when there are fewer distinct
-    rows, or when small ones are merged min_size : least number of rows in a group seed, starts :
-    the result depends on them and on the set of rows, not on the order of the rows
+        (None: a level of its own)
+    groups : L, at least 1; fewer come out when there are fewer distinct rows, or when small ones
+        are merged
+    min_size : least number of rows in a group
+    seed, starts : the result depends on them and on the set of rows, not on the order of the rows
 
     Raises
     ------
