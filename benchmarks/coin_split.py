@@ -38,9 +38,7 @@ def coins(videos: int, seed: int) -> tuple[Floats, Floats, Floats]:
 
 
 def weights(normal: float, premium: float, quality: float) -> tuple[float, float, float, float]:
-    """Revenue floor, and the weights of -pay, log1p(pay) and the gap in the normalised
-    objective.
-    """
+    """Revenue floor, and the weights of -pay, log1p(pay) and the gap in the normalised objective."""
     total = normal + premium
     floor = 0.1 * total
     top = math.log1p(POLICY["normal_max"] * normal + POLICY["premium_max"] * premium)

@@ -2,8 +2,9 @@
 columns, pandas and Spark.
 
     python -m benchmarks.events_to_scores --events 1e6 1e7 5e7 --memory-limit 4GB --json scores.json
-    python -m benchmarks.events_to_scores --events 1e6 1e7 --rounds 1 --spark python -m
-    benchmarks.events_to_scores --events 1e8 --rounds 0 --spark --lake lake/ --memory-limit 3500MB
+    python -m benchmarks.events_to_scores --events 1e6 1e7 --rounds 1 --spark
+    python -m benchmarks.events_to_scores --events 1e8 --rounds 0 --spark --lake lake/
+    --memory-limit 3500MB
 
 Each size runs in its own process, so that peak memory is that size's own. Contestants take turns
 within a run, and a ratio is between medians of one run: on a shared machine only ratios mean

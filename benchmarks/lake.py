@@ -1,9 +1,10 @@
 """The same days in a file and in lakes: by one process, by several workers, some of them killed,
 with Spark. What they take, and whether any row differs.
 
-    python -m benchmarks.lake "host=127.0.0.1 user=me" python -m benchmarks.lake "host=127.0.0.1
-    user=me" --landing kuairand/landing --workers 4 --kills 3 python -m benchmarks.lake
-    "host=127.0.0.1 user=me" --month --ways file spark
+    python -m benchmarks.lake "host=127.0.0.1 user=me"
+    python -m benchmarks.lake "host=127.0.0.1 user=me" --landing kuairand/landing --workers 4
+    --kills 3
+    python -m benchmarks.lake "host=127.0.0.1 user=me" --month --ways file spark
 
 Needs psql and pgrep. The DSN is that of a PostgreSQL in which databases may be made; each lake gets
 one of its own, which is dropped. Without --landing it is the bundled sample; with --month a made-up

@@ -152,9 +152,7 @@ class Crowd:
 def honest(
     seed: int, videos: Iterable[int], viewers: int, *, verified: float = 0.2, rates: float = 1.0
 ) -> Crowd:
-    """`viewers` honest viewers for each video; `rates` multiplies how often they act and
-    rewatch.
-    """
+    """`viewers` honest viewers for each video; `rates` multiplies how often they act and rewatch."""
     rng = np.random.default_rng(seed)
     video = np.repeat(np.fromiter(videos, dtype=np.int64), viewers)
     n = video.size
@@ -171,9 +169,7 @@ def honest(
 
 
 def bots(video: int, count: int, *, watch: float, actions: Sequence[str]) -> Crowd:
-    """Unverified accounts that watch the fraction `watch` of one video and take the named
-    actions.
-    """
+    """Unverified accounts that watch the fraction `watch` of one video and take the named actions."""
     took = np.tile([name in actions for name in ACTIONS], (count, 1))
     return Crowd(
         np.full(count, video),
@@ -247,9 +243,7 @@ def _insert(con: duckdb.DuckDBPyConnection, table: str, **columns: Any) -> None:
 
 
 def changed(policy: Policy, **fields: Any) -> Policy:
-    """The policy with fields of its sections replaced: `changed(PRINTED,
-    quality_prior_mass=20)`.
-    """
+    """The policy with fields of its sections replaced: `changed(PRINTED, quality_prior_mass=20)`."""
     for name, value in fields.items():
         section, field = name.split("_", 1)
         policy = policy.model_copy(
@@ -1336,9 +1330,7 @@ def coin_corners() -> Finding:
 
 @demonstration("coin-edges")
 def coin_edges() -> Finding:
-    """Coin splits where the printed normalisation divides by zero, and where nothing is
-    feasible.
-    """
+    """Coin splits where the printed normalisation divides by zero, and where nothing is feasible."""
     coins = HARDENED.coins
     cases: list[tuple[str, float, float, dict[str, Any]]] = [
         ("ordinary", 100, 50, {}),
@@ -1587,9 +1579,7 @@ def starved_group() -> Finding:
 def _answers(
     h: Floats, price: float, cost: PowerCost, x: Floats, r: Floats
 ) -> tuple[Floats, Floats]:
-    """What types do and are paid on top, whom `price` a unit is paid anyway and r from output x
-    on.
-    """
+    """What types do and are paid on top, whom `price` a unit is paid anyway and r from output x on."""
     alone = cost.inverse_derivative(price / h)
     outputs = np.maximum(np.append(0.0, x)[None, :], alone[:, None])
     bonus = np.append(0.0, r)[None, :]

@@ -4,7 +4,8 @@ What belongs here: names, defaults, ranges and the choice of the policy in force
 formula is computed here.
 
 A folder of policies holds one or more files; files with the same `name` are versions of one policy,
-and the version in force on a day is the one with the latest `effective_from` not after it.
+and the
+version in force on a day is the one with the latest `effective_from` not after it.
 
 Adding a field. A policy's hash stands in the ledger, and must be the same in every version of this
 software; another hash means that other amounts are paid. So a field that is added to a section gets

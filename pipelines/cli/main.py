@@ -647,9 +647,7 @@ def migrate(home: Home) -> None:
 @click.argument("table", required=False, type=click.Choice(list(TABLES)))
 @as_json_option
 def schema(table: str | None, as_json: bool) -> None:
-    """Columns of every table, with units and rules (docs/data.md is made from this, in
-    Markdown).
-    """
+    """Columns of every table, with units and rules (docs/data.md is made from this, in Markdown)."""
     from pipelines.schema import as_markdown
 
     chosen = [TABLES[table]] if table else list(TABLES.values())

@@ -36,9 +36,7 @@ _LINES = {
 
 
 class MovieLensError(ExpectedError, ValueError):
-    """A file that is not as GroupLens publishes it: says which, which line, and what is
-    expected.
-    """
+    """A file that is not as GroupLens publishes it: says which, which line, and what is expected."""
 
 
 @dataclass(frozen=True, eq=False)

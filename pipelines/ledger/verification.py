@@ -38,9 +38,7 @@ HEAD_DIGITS = 12
 
 @dataclass(frozen=True)
 class Verification:
-    """What was replayed, the hash of the last transaction, and every contradiction found, in
-    words.
-    """
+    """What was replayed, the hash of the last transaction, and every contradiction found, in words."""
 
     transactions: int
     entries: int

@@ -62,7 +62,8 @@ def score_query(day: date, policy: Policy) -> Query:
     \quad
        S = \max(0, s^+ - \tau s^{tox}) $$
     $$ Q = C \min(1, W^{\phi_W} E^{\phi_E} D^{\phi_D} R^{\phi_R} S^{\phi_S}), \quad M = \text{views}
-    \cdot Q $$ $$ k = \min\bigl(1, \kappa \rho (V + v_0 \alpha_{ver}) / U\bigr) $$
+    \cdot Q $$
+    $$ k = \min\bigl(1, \kappa \rho (V + v_0 \alpha_{ver}) / U\bigr) $$
 
     $V$, $U$ are the video's verified and unverified trust in viewers' worth, $\rho$ the platform's
     $\sum U / \sum V$, and $W_0, A_0, R_0$ the platform's rates, all over the window and before the

@@ -44,7 +44,8 @@ def _check(table: str) -> dg.AssetChecksDefinition:
         with house.open(read_only=True) as con:
             for spec in specs:
                 # An evaluation a partition: from an AssetCheckResult a run of several days gets one
-                # that belongs to no day, and the UI then shows every day as skipped.
+                # that belongs to no day,
+                # and the UI then shows every day as skipped.
                 for key, day in kept.items():
                     rows = promises[spec.name].violations(
                         con, day, quarantine_limit=house.home.settings.quarantine_limit

@@ -180,7 +180,8 @@ def _scan_parquet(con: Connection, path: Path) -> Scan:
                 f"{path}: column {column.name}: {column.type} holds numbers too long to be read"
             )
     # `*` and `?` in a path would match other files too, `x=1` would become a column. Reading
-    # columns by position keeps the names in the file apart from ours.
+    # columns by position keeps
+    # the names in the file apart from ours.
     pattern = "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
     source = f"read_parquet({quoted(pattern)}, file_row_number = true, hive_partitioning = false)"
     types = [str(row[1]) for row in con.execute(f"DESCRIBE FROM {source}").fetchall()[:-1]]

@@ -69,10 +69,11 @@ def allocate_pool(
     .. math:: \max_p \; \sum_v a_v \log p_v, \quad a_v = \lambda_f w_v / \textstyle\sum_u w_u + \lambda_e s_v \qquad \text{("blend")}
 
     both subject to :math:`\sum_v p_v = P` and :math:`\text{floor}_v \le p_v \le \text{cap}_v`.
-    Solutions: :math:`y_v = \text{clip}(\lambda_f w_v / (\nu - \lambda_e s_v))` (at the cap where
-    :math:`\nu \le \lambda_e s_v`) and :math:`y_v = \text{clip}(a_v / \nu)`. "blend" has both
-    special cases of the document: lambda_eff alone pays P s, lambda_fair alone pays in proportion
-    to w. "linear" is the document's own; with lambda_fair = 0 it is a linear program.
+    Solutions:
+    :math:`y_v = \text{clip}(\lambda_f w_v / (\nu - \lambda_e s_v))` (at the cap where :math:`\nu
+    \le \lambda_e s_v`) and :math:`y_v = \text{clip}(a_v / \nu)`. "blend" has both special cases of
+    the document: lambda_eff alone pays P s, lambda_fair alone pays in proportion to w. "linear" is
+    the document's own; with lambda_fair = 0 it is a linear program.
 
     Parameters
     ----------
@@ -239,9 +240,7 @@ def _bound(bound: npt.ArrayLike | None, name: str, default: float, n: int) -> Fl
 
 
 def _sum_near(values: Floats, target: float) -> float:
-    """The sum; exactly rounded where the comparison with `target` would otherwise hang on
-    rounding.
-    """
+    """The sum; exactly rounded where the comparison with `target` would otherwise hang on rounding."""
     with np.errstate(over="ignore"):
         total = float(values.sum())
     return math.fsum(values) if abs(total - target) <= 1e-9 * target else total

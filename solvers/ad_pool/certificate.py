@@ -111,9 +111,7 @@ class PoolProblem:
         )
 
     def prices(self, mu: Floats) -> Floats:
-        """(n,) what the rules charge each unit for a part of the pool, given a multiplier per
-        side.
-        """
+        """(n,) what the rules charge each unit for a part of the pool, given a multiplier per side."""
         row, sign, _ = self.sides()
         by_row = np.bincount(row, weights=sign * mu, minlength=self.lower.size)
         return np.asarray((self.rows.T @ by_row)[self.pattern], dtype=np.float64)

@@ -343,9 +343,7 @@ class _Counted:
 
 
 class _Extremes:
-    """Largest marginal worth where everybody is at the floor, least where everybody is at the
-    cap.
-    """
+    """Largest marginal worth where everybody is at the floor, least where everybody is at the cap."""
 
     def __init__(self) -> None:
         self.largest_at_floor, self.least_at_cap = 0.0, math.inf

@@ -353,9 +353,7 @@ class _Questions:
     def wish(
         self, terms: Floats, values: Floats, d: Floats, reference: Floats
     ) -> tuple[Floats, Floats]:
-        """(k, m) money without bounds, infinite at and behind the pole, and the distance from
-        it.
-        """
+        """(k, m) money without bounds, infinite at and behind the pole, and the distance from it."""
         distance = d[:, None] + self.gain[:, None] * (reference[:, None] - values)
         with np.errstate(divide="ignore", over="ignore"):
             return np.where(distance > 0, terms / np.maximum(distance, 0.0), math.inf), distance

@@ -29,8 +29,7 @@ __all__ = ["EachAtMost", "Rule", "RuleModel", "RuledAllocation", "allocate_with_
 
 _EPS = float(np.finfo(np.float64).eps)
 _PROVED = 1e-9
-"""Gap and primal residual of an answer of the dual search; with more than that, the model is
-asked.
+"""Gap and primal residual of an answer of the dual search; with more than that, the model is asked.
 """
 _ENDLESS = 1e10
 """Prices beyond this, as multiples of the size of prices, run away: the rules contradict each
@@ -96,8 +95,9 @@ def allocate_with_rules(
     .. math:: \text{minimum}_r \le \sum_v A_{rv} p_v / P \le \text{maximum}_r
 
     The payouts that are best under multipliers nu of the pool and mu of the rules are in closed
-    form, :math:`y_v = \text{clip}(a_v / (\nu + (A^T \mu)_v - b_v))`; the dual function of (nu, mu)
-    is convex and as smooth as that, and has one variable more than rules that bind. Newton's method
+    form,
+    :math:`y_v = \text{clip}(a_v / (\nu + (A^T \mu)_v - b_v))`; the dual function of (nu, mu) is
+    convex and as smooth as that, and has one variable more than rules that bind. Newton's method
     with an exact search along each direction minimises it; rules join when they are broken. At most
     1 / maximum groups of an `EachAtMost` can be full, so a grouping of a million units costs no
     more than the groups that are. One by unit is a cap.
@@ -151,8 +151,7 @@ def allocate_with_rules(
     >>> allocate_with_rules(100.0, shares, [Rule("small", small, minimum=0.2)], cap=[15, 90, 90])
     Traceback (most recent call last):
         ...
-    solvers.errors.InfeasibleError: these cannot all be kept: the caps, so 'small' at most 15; rule
-    'small': at least 0.2 of the pool (20)
+    solvers.errors.InfeasibleError: these cannot all be kept: the caps, so 'small' at most 15; rule 'small': at least 0.2 of the pool (20)
     """
     problem = pool_problem(
         pool,

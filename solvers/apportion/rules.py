@@ -44,9 +44,10 @@ def apportion_with_rules(
     r"""Round `amounts` to integers that sum to `total` and keep the bounds of every group.
 
     Rows that belong to the same groups form a cell. Starting from the largest remainder, the fewest
-    units :math:`\min \sum_c |d_c|` are moved between cells, :math:`\sum_c d_c = 0`, so that every
-    rule holds; each cell is then rounded by largest remainder to its new total. Where the amounts
-    keep the rules, so few have to move that no row is off by more than a few units.
+    units
+    :math:`\min \sum_c |d_c|` are moved between cells, :math:`\sum_c d_c = 0`, so that every rule
+    holds; each cell is then rounded by largest remainder to its new total. Where the amounts keep
+    the rules, so few have to move that no row is off by more than a few units.
 
     Parameters
     ----------

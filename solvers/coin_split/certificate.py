@@ -292,9 +292,7 @@ def _broken(x_n: Floats, x_p: Floats, column: dict[str, Floats], room: Floats) -
 
 
 def _corners(column: dict[str, Floats], room: Floats) -> Iterator[tuple[Floats, Floats]]:
-    """Where two of the lines c_n x_n + c_p x_p = level cross; not finite where they are
-    parallel.
-    """
+    """Where two of the lines c_n x_n + c_p x_p = level cross; not finite where they are parallel."""
     one, none = np.ones_like(room), np.zeros_like(room)
     lines = [
         (one, none, none),

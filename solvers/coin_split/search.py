@@ -26,8 +26,9 @@ from solvers.coin_split.total import (
 )
 
 _LEAST_TOTAL, _LEAST_PAY = 1e-12, 1e-13
-"""Totals below these parts of what the videos with the largest efficiency share can get, and of epsilon, are not searched: the upper
-bound covers them."""
+"""Totals below these parts of what the videos with the largest efficiency share can get, and of
+epsilon, are not searched: the upper bound covers them.
+"""
 _GAP = 1e-10
 """Where the search stops, as a part of the most that the objective can vary."""
 _MAX_SOLVES, _MAX_POLISH = 400, 12
@@ -64,9 +65,7 @@ class Found:
 
 
 def search(rows: Rows, lambda_eff: float, largest: float) -> Found:
-    """Best-first branch and bound over the total; values leave out the constant lambda_eff
-    max(s).
-    """
+    """Best-first branch and bound over the total; values leave out the constant lambda_eff max(s)."""
     unequal = lambda_eff * float(rows.deficit[rows.y_hi > 0].max(initial=0.0))
     span = unequal + float(rows.weight @ np.log(rows.q_lo / rows.q_hi)) + float(rows.gap_1.sum())
     if largest <= 0:

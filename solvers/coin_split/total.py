@@ -24,8 +24,10 @@ _NO_WEIGHT = 1e-200
 nothing.
 """
 ROWS_AT_ONCE = 10_000
-"""Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the processor's cache, and with the C
-library, which hands larger ones back to the system after every operation."""
+"""Rows handled together: enough to keep numpy busy, few enough that the temporaries stay in the
+processor's cache, and with the C library, which hands larger ones back to the system after every
+operation.
+"""
 _MAX_PASSES = 400
 
 

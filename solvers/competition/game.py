@@ -85,10 +85,12 @@ class Static:
 
 Mechanism = Literal["base", "uir", "smt", "hmt", "coordinated"] | Static
 
-"""What the platform does with the weights: nothing; multiplies rewards by them (8); temperatures (9); numbers of candidates (10).
+"""What the platform does with the weights: nothing; multiplies rewards by them (8); temperatures
+(9); numbers of candidates (10).
 
-"coordinated" has no creators' interests: a move is accepted when *welfare* does not fall, which shows what content alone could gain. It too
-is a local search, so what it reaches is a lower bound: in the toy setting it gets stuck.
+"coordinated" has no creators' interests: a move is accepted when *welfare* does not fall, which
+shows what content alone could gain. It too is a local search, so what it reaches is a lower bound:
+in the toy setting it gets stuck.
 """
 
 TIE = 1e-12

@@ -25,9 +25,7 @@ CLUSTERS = (1000, 500, 200, 100, 100, 50, 20, 10, 10, 10)
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A game at its start, what creators may do in it, and the groups (m,) that the platform
-    sees.
-    """
+    """A game at its start, what creators may do in it, and the groups (m,) that the platform sees."""
 
     game: Competition
     actions: Actions

@@ -23,8 +23,10 @@ _GAP = 1e-14
 _REFUSED_GAP = 1e-8
 _MAX_STEPS = 200
 _PROXIMAL = 1e-8
-"""Pull of every choice towards its last value, in units of price / mass. It bounds the condition of the linear system, and vanishes at
-the solution; without it the steps lose all their digits at a gap of 1e-9."""
+"""Pull of every choice towards its last value, in units of price / mass. It bounds the condition of
+the linear system, and vanishes at the solution; without it the steps lose all their digits at a gap
+of 1e-9.
+"""
 _HOLD = 0.1
 """Complementarity stays above this share of what prices and multipliers are still off by, or it
 would vanish first and nothing move.
@@ -34,8 +36,7 @@ _BOUNDARY, _CAUTIOUS_BOUNDARY = 0.995, 0.7
 _ENOUGH = 1e-11
 """A market whose gap stays above this is solved once more, cautiously."""
 _FAR = 0.1
-"""Logarithm of a price over what the mass there commands, above which they are far from each
-other.
+"""Logarithm of a price over what the mass there commands, above which they are far from each other.
 """
 _NEAR = 0.9
 """Price in `_participation_cap` over the break-even one; nearer 1 the cap grows as 1 / (1 - _NEAR),

@@ -109,8 +109,9 @@ class DonationMarket:
 
     A creator who starts at s serves s, s + 1, ..., s + K - 1 (mod L); one who prefers p pays
     :math:`C_{ps} = V + W d(p, s)^2` to do so, d the distance around a circle of length 1, and
-    receives :math:`\alpha \sum_{l \in L_s} U_l`, :math:`U_l = D(M_l, \hat N_l) / \hat N_l`. Taking
-    no part pays 0.
+    receives
+    :math:`\alpha \sum_{l \in L_s} U_l`, :math:`U_l = D(M_l, \hat N_l) / \hat N_l`. Taking no part
+    pays 0.
 
     Parameters
     ----------

@@ -315,9 +315,7 @@ class _Seen:
         donation: PowerDonation,
         shift: npt.ArrayLike = 0.0,
     ) -> DonationMarket:
-        """The market of one pair of costs, with the preferences fitted to it, or moved from
-        there.
-        """
+        """The market of one pair of costs, with the preferences fitted to it, or moved from there."""
         return DonationMarket(
             sine_preferences(fit.coefficients[at] + shift, self.viewers.size),
             self.viewers,

@@ -422,9 +422,7 @@ def _step(h: float, before: float, after: float, price: float, cost: PowerCost) 
 def _temptation(
     own_x: Floats, own_r: Floats, x: Floats, r: Floats, h: Floats, price: float, cost: PowerCost
 ) -> float:
-    """Largest gain of a type by any of the published levels or none, relative to the largest
-    bonus.
-    """
+    """Largest gain of a type by any of the published levels or none, relative to the largest bonus."""
     own = own_r - _loss(h, own_x, price, cost)
     gain = 0.0
     for level, bonus in [(0.0, 0.0), *zip(x.tolist(), r.tolist(), strict=True)]:
@@ -433,9 +431,7 @@ def _temptation(
 
 
 def _crossing(excess: Callable[[float], float], low: float = 0.0) -> float:
-    """Largest float from `low` on at which a rising function is not above 0 (it is not at
-    `low`).
-    """
+    """Largest float from `low` on at which a rising function is not above 0 (it is not at `low`)."""
     high = 2 * low or 1.0
     while excess(high) <= 0:
         low, high = high, 2 * high

@@ -227,9 +227,7 @@ class ProportionalEquilibrium:
 
 
 class _Types(NamedTuple):
-    """Distinct types with mass: mass and difficulty of each, its first row, and the number of
-    rows.
-    """
+    """Distinct types with mass: mass and difficulty of each, its first row, and the number of rows."""
 
     mass: Floats
     difficulty: Floats
@@ -257,9 +255,10 @@ def optimal_schedule(
 
     and :math:`R(x_k) = R(x_{k-1}) + (c(x_k) - c(x_{k-1})) h_k` is the cheapest reward for it, of
     expected cost B. Pooling adjacent violators of :math:`f / \alpha` gives blocks of ratio
-    :math:`\rho_b` and weight :math:`A_b`; in each :math:`x_b = \inf\{x: c'(x) \ge \rho_b /
-    \lambda\}`, and :math:`\lambda` is where the budget is met. For :math:`c = x^k`, :math:`x_b =
-    \tau \rho_b^{1/(k-1)}` with :math:`\tau^k = B / \sum A_b \rho_b^{k/(k-1)}`.
+    :math:`\rho_b` and weight :math:`A_b`; in each
+    :math:`x_b = \inf\{x: c'(x) \ge \rho_b / \lambda\}`, and :math:`\lambda` is where the budget is
+    met. For :math:`c = x^k`, :math:`x_b = \tau \rho_b^{1/(k-1)}` with :math:`\tau^k = B / \sum A_b
+    \rho_b^{k/(k-1)}`.
 
     Parameters
     ----------
@@ -683,9 +682,7 @@ def _meet(
 
 
 def _smallest(reached: Callable[[Floats], Mask], lo: Floats, hi: Floats) -> Floats:
-    """Smallest x between lo and hi that has reached the goal, each by bisection; hi where none
-    has.
-    """
+    """Smallest x between lo and hi that has reached the goal, each by bisection; hi where none has."""
     hi = np.where(reached(lo), lo, hi)
     while True:
         middle = lo + (hi - lo) / 2

@@ -87,9 +87,7 @@ def _empty() -> Connection:
 
 
 def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> Connection:
-    """The tables of a day on which these videos were paid, by the functions that the assets
-    call.
-    """
+    """The tables of a day on which these videos were paid, by the functions that the assets call."""
     stamp = {"day": DAY, "policy_hash": policy.hash}
     tables: dict[str, list[dict[str, Any]]] = {
         "policies": [

@@ -1,6 +1,4 @@
-"""Verification: whatever is changed behind the ledger's back is found, wherever it is, and
-named.
-"""
+"""Verification: whatever is changed behind the ledger's back is found, wherever it is, and named."""
 
 from __future__ import annotations
 

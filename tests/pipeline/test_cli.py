@@ -38,8 +38,7 @@ locations = 12
 opportunity_costs = [0.8]
 deviation_costs = [10.0]
 """
-"""A policy whose weeks are studied for one pair of costs: where the market is not what is
-tested.
+"""A policy whose weeks are studied for one pair of costs: where the market is not what is tested.
 """
 
 

@@ -742,9 +742,7 @@ def test_relative_utility_is_the_change_over_the_mean_of_two_days(
 def test_a_starved_group_gains_weight_its_creators_gain_pay_and_it_stops_once_served(
     tmp_path: Path,
 ) -> None:
-    """Creators respond to yesterday's pay, so every day is made before the next one is
-    simulated.
-    """
+    """Creators respond to yesterday's pay, so every day is made before the next one is simulated."""
     home = Home.at(tmp_path / "home")
     home.root.mkdir()
     (home.root / "settings.toml").write_text(SETTINGS)

@@ -53,9 +53,7 @@ def both(
     folder: Path,
     category: str = "music",
 ) -> list[dict[str, Any]]:
-    """What each video is paid by the split in memory, and by the one in chunks; with the
-    solution.
-    """
+    """What each video is paid by the split in memory, and by the one in chunks; with the solution."""
     with duckdb.connect() as con:
         con.register("found", found)
         con.execute("CREATE TEMP TABLE ad_candidates AS FROM found")

@@ -825,9 +825,7 @@ def test_sums_do_not_overflow(con: duckdb.DuckDBPyConnection) -> None:
 def test_the_query_in_two_gives_the_same_bits(
     con: duckdb.DuckDBPyConnection, mechanism: str
 ) -> None:
-    """Sums first, scores of them afterwards; what goes from one to the other is whole numbers
-    only.
-    """
+    """Sums first, scores of them afterwards; what goes from one to the other is whole numbers only."""
     events, viewers = zip(*(crowd(f"v{n}", 20 + n) for n in range(9)), strict=True)
     videos = [Video(f"v{n}", 7_000 + 13 * n) for n in range(9)]
     load(

@@ -82,9 +82,7 @@ def objective(v: dict[str, float], x_n: Any, x_p: Any, utility: str) -> Any:
 
 
 def polygon(v: dict[str, float]) -> list[tuple[float, float]]:
-    """Corners of the feasible set in order: the box of shares, cut by one half-plane after
-    another.
-    """
+    """Corners of the feasible set in order: the box of shares, cut by one half-plane after another."""
     corners = [
         (0.0, 0.0),
         (v["normal_max"], 0.0),

@@ -408,9 +408,7 @@ def test_a_run_of_no_steps():
 
 
 def test_static_controls_beat_the_adaptive_mechanisms():
-    """And most of any gain over the default vanishes when the same content is matched by
-    default.
-    """
+    """And most of any gain over the default vanishes when the same content is matched by default."""
     start = synthetic(1, **SMALL)
     run = {
         name: start.simulate(name, steps=40)

@@ -92,9 +92,7 @@ def test_thirty_thousand_rows_to_a_thousandth_of_a_micro(knobs: dict[str, Any]) 
 
 
 def test_what_is_not_smooth_is_read_again() -> None:
-    """Bins in which rows meet a floor or a cap are opened, a few of them; without bounds none
-    is.
-    """
+    """Bins in which rows meet a floor or a cap are opened, a few of them; without bounds none is."""
     share = np.exp(np.random.default_rng(2).normal(0, 2, 20_000))
     sketch = ShareSketch([share])
     before = sketch.points.closed.size

@@ -34,9 +34,7 @@ def features(found: list[tuple[Any, ...]]) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def inertia(found: ViewerGroups, columns: dict[str, Any], labels: np.ndarray[Any, Any]) -> float:
-    """From the definition: every feature scaled to a variance of 1, distances to the group's
-    mean.
-    """
+    """From the definition: every feature scaled to a variance of 1, distances to the group's mean."""
     parts = []
     for column in columns.values():
         if column.dtype.kind == "f":

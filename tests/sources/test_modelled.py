@@ -1,6 +1,4 @@
-"""What is made up for KuaiRand: deterministic per id, marked, in range, and as the docstring
-says.
-"""
+"""What is made up for KuaiRand: deterministic per id, marked, in range, and as the docstring says."""
 
 from __future__ import annotations
 

@@ -67,9 +67,7 @@ def con():
 
 
 def test_every_change_of_a_table_has_its_migration(platform):
-    """Fails where schema.py changed a table that was there: append to MIGRATIONS what its rows
-    get.
-    """
+    """Fails where schema.py changed a table that was there: append to MIGRATIONS what its rows get."""
     with duckdb.connect(str(platform.home.warehouse)) as con:
         con.execute(VERSION_1.read_text())
     with platform.warehouse.open() as con, duckdb.connect() as new:
