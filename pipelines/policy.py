@@ -350,7 +350,7 @@ class Coins(_Section):
     @property
     def floor(self) -> float:
         """R_min as a number. Where a market decides it, it is one only for a day:
-        `pipelines.market_floor.floor_on`.
+        `pipelines.market.floor.floor_on`.
         """
         if self.revenue_floor == "market":
             raise ValueError(

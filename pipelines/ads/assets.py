@@ -324,7 +324,7 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
 
     The solver decides what each unit of fairness gets; inside a unit the money follows effective
     views. Floors, caps and the bounds of rules are whole micros before the solver sees them, and
-    rounding its answer keeps them. What it found is then judged by `solvers.certificate`, which
+    rounding its answer keeps them. What it found is then judged by `solvers.ad_pool.certificate`, which
     does not know it.
 
     Raises

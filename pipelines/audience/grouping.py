@@ -2,7 +2,7 @@
 is there on a day.
 
 What belongs here: features of viewers in and out of the warehouse. The clustering itself is
-`solvers.viewer_groups`; when a new version is due is decided by the asset (`audience/assets.py`),
+`solvers.reweighting.viewer_groups`; when a new version is due is decided by the asset (`audience/assets.py`),
 and what a group's weight is in `audience/weights.py`.
 """
 

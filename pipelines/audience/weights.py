@@ -3,7 +3,7 @@ it goes on, what was committed.
 
 What belongs here: states of the weights, the refusal to go on over a gap, the record of every
 commit, and the published matching policy. The arithmetic is `solvers.reweighting` and
-`solvers.group_weights`; utilities are measured by the asset (`audience/assets.py`).
+`solvers.reweighting.groups`; utilities are measured by the asset (`audience/assets.py`).
 """
 
 from __future__ import annotations

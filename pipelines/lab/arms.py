@@ -2,7 +2,7 @@
 viewers, over all its days.
 
 What belongs here: the period, the tables and plots, and what the document claims. How gains are
-measured is in `pipelines.experiment`.
+measured is in `pipelines.audience.experiment`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 the platform's own viewers.
 
 What belongs here: reading a population, and how long each setting is played. How a population is
-made is in `solvers.competition_settings`.
+made is in `solvers.competition.settings`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ statements and tables, and what came out.
 
 What belongs here: the settings of the document (those it does not print are marked), what it
 claims, tables and plots. The market itself is `solvers.donation_market`, the inverse problem
-`solvers.market_fit`.
+`solvers.donation_market.fit`.
 """
 
 from __future__ import annotations

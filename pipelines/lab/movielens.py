@@ -1,8 +1,8 @@
 """MovieLens-1M as GroupLens publishes it, into arrays.
 
 Belongs here: the files ratings.dat, users.dat and movies.dat, wherever they lie, and what is wrong
-with them. Does not: what is made of the ratings (`solvers.factorisation`,
-`solvers.competition_settings.from_ratings`). The data are not part of the project, as their licence
+with them. Does not: what is made of the ratings (`solvers.competition.factorisation`,
+`solvers.competition.settings.from_ratings`). The data are not part of the project, as their licence
 demands.
 """
 

@@ -2,7 +2,7 @@
 week before the day says.
 
 What belongs here: which market a day is paid by, that it is there, and keeping one that money was
-paid by. How a market is found is in `solvers.market_study`, what becomes of the floor in
+paid by. How a market is found is in `solvers.donation_market.study`, what becomes of the floor in
 `coins/assets.py`. Like the weights of viewer groups, a market that was used is never changed by a
 restated day; only `earnings remarket` does that (docs/formulas.md section 7).
 """

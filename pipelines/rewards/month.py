@@ -2,7 +2,7 @@
 month's production into bonuses.
 
 What belongs here: reading a history, the tables of a schedule, which schedule holds, and who is
-paid what by it. The mathematics is in `solvers.creator_types` and `solvers.bonus_schedule`; when it
+paid what by it. The mathematics is in `solvers.reward_schedule.types` and `solvers.reward_schedule.bonus`; when it
 is made is in `rewards/assets.py` (docs/formulas.md section 6).
 """
 

@@ -1,5 +1,5 @@
 """Judge the split of a pool that does not fit in memory: the certificate of
-`solvers.certificate.certify_pool`, from sums over chunks.
+`solvers.ad_pool.certificate.certify_pool`, from sums over chunks.
 
 Belongs here: the bound on what any other split could gain. Does not: rules over groups, which need
 the whole pool at once.

@@ -3,7 +3,7 @@ chunks of its rows.
 
 Belongs here: the search for the multiplier when a step may only look at one chunk after the other,
 and what a row is paid once it is found. Does not: rules over groups, whole micros
-(`solvers.chunked_apportion`), or where chunks come from.
+(`solvers.apportion.chunks`), or where chunks come from.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ part.
 
 Belongs here: the search for the rules' multipliers, the same problem as a CVXPY model, and which
 rules contradict each other. Does not: the statement of the problem and the proof of its answer
-(`solvers.certificate`), the pool without rules (`solvers.ad_pool`), and where rules come from.
+(`solvers.ad_pool.certificate`), the pool without rules (`solvers.ad_pool`), and where rules come from.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def allocate_with_rules(
 
     Notes
     -----
-    Where the dual search does not prove its answer within 1e-9 (see `solvers.certificate`), the
+    Where the dual search does not prove its answer within 1e-9 (see `solvers.ad_pool.certificate`), the
     model is solved. That is the limit: Clarabel takes two seconds at 1e4 units and grows faster
     than they do. With its tolerances at 1e-10 the objective is right to about 1e-10 there and the
     payouts to 1e-6; where it ends inaccurately, `status` and `gap` say so.

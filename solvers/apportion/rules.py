@@ -1,7 +1,7 @@
 """Whole units under rules over groups: a rounding that keeps every group's bounds.
 
 Belongs here: moving single units between groups after `solvers.apportion` rounded as if there were
-no rules. Does not: the real-valued optimum (`solvers.ad_rules`).
+no rules. Does not: the real-valued optimum (`solvers.ad_pool.rules`).
 """
 
 from __future__ import annotations

@@ -165,7 +165,7 @@ def certify_coin_split(
 @dataclass(frozen=True, eq=False)
 class PlatformCertificate:
     """Whether a split of all coins is allowed, and what it is worth;
-    `solvers.coin_platform.split_platform` bounds what any can be worth.
+    `solvers.coin_split.platform.split_platform` bounds what any can be worth.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ def certify_platform_split(
     epsilon: float = 1.0,
 ) -> PlatformCertificate:
     """Judge any split of the platform's coins against the constraints and the objective of
-    `solvers.coin_platform.split_platform`.
+    `solvers.coin_split.platform.split_platform`.
 
     Parameters are the shares x_n and x_p of each video, then those of `split_platform`. Raises
     ValueError as `certify_coin_split` does.

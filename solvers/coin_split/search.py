@@ -2,7 +2,7 @@
 be better.
 
 Belongs here: which total is solved next, the bound between two solved ones, and the proof that ends
-the search. Does not: the split with one total (`solvers.coin_platform_total`).
+the search. Does not: the split with one total (`solvers.coin_split.total`).
 """
 
 from __future__ import annotations

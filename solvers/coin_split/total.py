@@ -1,7 +1,7 @@
 """The split of all coins with one given total: every video in closed form, one multiplier.
 
 Belongs here: the videos as the search over totals sees them, their answer to a price, and the price
-at which their pay adds up. Does not: which total is best (`solvers.coin_platform_search`).
+at which their pay adds up. Does not: which total is best (`solvers.coin_split.search`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Belongs here: the shares of normal and premium coins that go to the creator. Does not: how coins are
 counted, which wallets are verified, what a coin is worth. `split_platform`, for all videos under
-one limit, lives in `solvers.coin_platform`.
+one limit, lives in `solvers.coin_split.platform`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 foretells ratings it has not seen.
 
 Belongs here: the factorisation and its cross-validation. Does not: what is played with the
-embeddings (`solvers.competition_settings`).
+embeddings (`solvers.competition.settings`).
 """
 
 from __future__ import annotations

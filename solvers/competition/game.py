@@ -3,8 +3,8 @@ about it, step by step.
 
 Belongs here: relevance, matching, utilities and welfare; local better response; the mechanisms that
 steer creators; a simulation with its curves. Does not: the settings the game is played in and what
-is known about its equilibria (`solvers.competition_settings`), the update of the weights
-(`solvers.reweighting`), the loops that make a long run fast (`solvers.competition_engine`).
+is known about its equilibria (`solvers.competition.settings`), the update of the weights
+(`solvers.reweighting`), the loops that make a long run fast (`solvers.competition.engine`).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ whether and what to serve.
 
 Belongs here: the market (windows, costs, masses), its equilibrium under a given split, the best
 split and bounds on it. Does not: how the equilibrium is computed and donation functions
-(`solvers.market_equilibrium`), and preferences from observed behaviour (`solvers.market_fit`).
+(`solvers.donation_market.equilibrium`), and preferences from observed behaviour (`solvers.donation_market.fit`).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class DonationMarket:
     window : K, locations that one creator serves, 1 to L
     opportunity_cost : V, money, at least 0
     deviation_cost : W, money for a squared distance of 1, at least 0
-    donation : D, see `solvers.market_equilibrium.Donation`
+    donation : D, see `solvers.donation_market.equilibrium.Donation`
 
     Raises
     ------

@@ -2,7 +2,7 @@
 and the range of its best split.
 
 Belongs here: the steps of section VII of Tang and Huang in one order, for data of one's own, and
-how uncertain what comes out is. Does not: the regression and the fit (`solvers.market_fit`), the
+how uncertain what comes out is. Does not: the regression and the fit (`solvers.donation_market.fit`), the
 market (`solvers.donation_market`).
 """
 

@@ -3,7 +3,7 @@ exist yesterday.
 
 Belongs here: what happens to a group without data, and what a new group takes over from the old
 ones. Does not: algorithm 1 itself and what a recommender makes of a weight (`solvers.reweighting`),
-how groups are found (`solvers.viewer_groups`), and where weights are kept.
+how groups are found (`solvers.reweighting.viewer_groups`), and where weights are kept.
 """
 
 from __future__ import annotations

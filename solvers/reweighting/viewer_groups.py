@@ -3,7 +3,7 @@ merged into the nearest.
 
 Belongs here: standardising features, the clustering, and the nearest group of somebody new. Does
 not: which features a platform has, when groups are made anew, and what a group's weight is
-(`solvers.group_weights`).
+(`solvers.reweighting.groups`).
 """
 
 from __future__ import annotations

@@ -305,7 +305,7 @@ def test_the_same_seed_gives_the_same_run():
 
 _PLAY = """
 import hashlib, json
-from solvers.competition_settings import synthetic
+from solvers.competition.settings import synthetic
 start = synthetic(3, sizes=(12, 6, 4), creators=10, candidates=3, groups=4)
 found = {}
 for name in ("base", "smt", "hmt", "coordinated"):
@@ -655,9 +655,9 @@ def test_refusals(call, message):
 
 
 def test_importing_the_game_imports_nothing_heavy():
-    heavy = "{'numba', 'scipy', 'cvxpy', 'pandas', 'pipelines', 'solvers.competition_engine'}"
+    heavy = "{'numba', 'scipy', 'cvxpy', 'pandas', 'pipelines', 'solvers.competition.engine'}"
     code = (
-        f"import sys, solvers, solvers.competition, solvers.competition_settings; print({heavy} &"
+        f"import sys, solvers, solvers.competition, solvers.competition.settings; print({heavy} &"
         " set(sys.modules))"
     )
     assert (

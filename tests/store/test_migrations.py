@@ -15,7 +15,7 @@ from pipelines.schema import SCHEMA_VERSIONS, Column, Table
 from pipelines.store.migrations import MIGRATIONS, Migration, MigrationError, is_current, migrate
 from pipelines.store.warehouse import WarehouseError, transaction
 
-VERSION_1 = Path(__file__).parent / "cases" / "tables_version_1.sql"
+VERSION_1 = Path(__file__).parents[1] / "cases" / "tables_version_1.sql"
 
 NUMBER, TEXT = Column("number", "BIGINT", ""), Column("text", "VARCHAR", "")
 SHOUT = Column("shout", "VARCHAR", "")

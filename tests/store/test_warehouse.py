@@ -73,7 +73,7 @@ def in_another_process(home: Path, body: str) -> subprocess.Popen[str]:
 import sys, time
 from datetime import date
 from pipelines.settings import Home
-from pipelines.warehouse import Warehouse
+from pipelines.store.warehouse import Warehouse
 warehouse = Warehouse(Home.at({str(home)!r}))
 with warehouse.open() as con:
 {body}
@@ -238,9 +238,8 @@ def test_nothing_is_visible_before_the_commit(warehouse):
 def test_a_killed_writer_leaves_the_last_commit(warehouse):
     body = """
     with warehouse.write_day(con, date(2026, 3, 5)) as writer:
-        writer.replace("creators", "SELECT DATE '2026-03-05' AS day, 'z' || i AS creator_id,
-        NULL::VARCHAR AS identity_id, 1 AS followers,"
-                       " 'x' AS source FROM range(300000) t(i)")
+        writer.replace("creators", "SELECT DATE '2026-03-05' AS day, 'z' || i AS creator_id,"
+                       " NULL::VARCHAR AS identity_id, 1 AS followers, 'x' AS source FROM range(300000) t(i)")
         print("written", flush=True)
         time.sleep(60)
 """
