@@ -9,10 +9,6 @@ from datetime import timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.partitions.partitioned_schedule import (
-    UnresolvedPartitionedAssetScheduleDefinition,
-)
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from pipelines.ads import assets as ads
 from pipelines.audience import assets as audience
@@ -90,7 +86,18 @@ def build_definitions(
         ],
         asset_checks=CHECKS,
         jobs=list(jobs.values()),
-        schedules=[_schedule(span, job) for span, job in jobs.items()],
+        schedules=[
+            # at night, when the partition is over; weeks and months after the last day they need
+            dg.build_schedule_from_partitioned_job(
+                job,
+                name=f"every_{span}",
+                hour_of_day=2 if span == "day" else 4,
+                minute_of_hour=0,
+                day_of_week=1 if span == WEEK.name else None,
+                day_of_month=1 if span == MONTH.name else None,
+            )
+            for span, job in jobs.items()
+        ],
         resources={"warehouse": WarehouseResource(home=str(home.root)), **(resources or {})},
         executor=dg.in_process_executor,
     )
@@ -98,20 +105,6 @@ def build_definitions(
 
 def _with_freshness(asset: dg.AssetsDefinition, fresh: dg.FreshnessPolicy) -> dg.AssetsDefinition:
     return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=fresh))
-
-
-def _schedule(
-    span: str, job: UnresolvedAssetJobDefinition
-) -> dg.ScheduleDefinition | UnresolvedPartitionedAssetScheduleDefinition:
-    """At night, when the partition is over; weeks and months after the last day that they need."""
-    return dg.build_schedule_from_partitioned_job(
-        job,
-        name=f"every_{span}",
-        hour_of_day=2 if span == "day" else 4,
-        minute_of_hour=0,
-        day_of_week=1 if span == WEEK.name else None,
-        day_of_month=1 if span == MONTH.name else None,
-    )
 
 
 defs = build_definitions(Home.here())

@@ -10,35 +10,25 @@ from typing import Any, Literal
 
 from pipelines.market.floor import moved_floors
 from pipelines.periods import DAY, SPANS, Span
-from pipelines.schema import DAILY, TABLES
+from pipelines.schema import DAILY, LANDING, TABLES
+from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
 from pipelines.store.warehouse import Connection, Warehouse, closed_through
 
 State = Literal["closed", "complete", "partial", "stale", "landed"]
 
-# The asset graph without snapshots and yesterday; a test holds it against Dagster's. The weights of
-# a day were committed before it: nothing of the day makes them stale, and a day before the first
-# commit has none.
-MADE_FROM = {
-    "viewer_groups": (),
-    "group_utility": ("viewer_events", "viewer_groups"),
-    "video_quality": ("viewer_events", "viewer_groups", "group_weights"),
-    "pulse_payouts": ("video_quality", "ad_revenue"),
-    "ad_pools": ("pulse_payouts", "video_quality", "ad_revenue"),
-    "ad_payouts": ("ad_pools",),
-    "donation_splits": ("gifts", "video_quality"),
-    "ledger_entries": ("pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
-    "creator_earnings": ("ledger_entries",),
+# What makes a day of a table stale: the tables it was made from, but no snapshot (judged by
+# `waiting_files`) and no carry of yesterday's (`_broken_carries`). Not here: weights, which were
+# committed before their day and do not follow it, and of which a day before the first has none.
+_JUDGED_BY = {
+    name: tuple(
+        source for source in (*made.needs, *made.looks_at) if TABLES[source].kind != "snapshot"
+    )
+    for name, made in MADE_FROM.items()
+    if name not in LANDING and TABLES[name].span == "day" and not TABLES[name].ahead
 }
-# The same for assets of weeks and months: the daily tables that all their days need. Their span is
-# that of the table.
-PERIODIC: dict[str, tuple[str, ...]] = {
-    "donation_market": ("viewer_events", "gifts", "videos", "donation_splits"),
-    "reward_schedule": ("video_quality", "pulse_payouts", "ad_payouts"),
-    "creator_bonuses": ("video_quality",),
-}
-_STAGES = (*(t.name for t in DAILY), *MADE_FROM)
+_STAGES = (*(t.name for t in DAILY), *_JUDGED_BY)
 
 
 @dataclass(frozen=True)
@@ -149,7 +139,8 @@ def period_statuses(home: Home) -> list[PeriodStatus]:
         rows = con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall()
     written = {(table, day): (changed, made) for table, day, changed, made in rows}
     found = []
-    for asset, sources in PERIODIC.items():
+    for asset, made_from in periodic().items():
+        sources = made_from.needs
         span = SPANS[TABLES[asset].span]
         for first in span.within(*home.calendar()):
             last, made = span.last(first), written.get((asset, span.last(first)))
@@ -242,7 +233,7 @@ def _status(
         state, note = "partial", f"lacks {', '.join(missing)}"
     elif newer := [
         f"{s} since {t} was made"
-        for t, sources in MADE_FROM.items()
+        for t, sources in _JUDGED_BY.items()
         for s in sources
         if s in written and written[s][0] > written[t][1]
     ]:

@@ -17,7 +17,7 @@ from pipelines.ads.large_pools import split_large_pool
 from pipelines.ads.rules import pool_rules
 from pipelines.errors import ExpectedError
 from pipelines.policy import Ads, exact
-from pipelines.runs.daily import Day, Metadata, daily_asset, yesterday_of
+from pipelines.runs.daily import Day, Metadata, daily_asset
 from pipelines.schema import CERTIFICATE, arrow_columns
 from pipelines.sql import as_text, query
 from solvers import InfeasibleError
@@ -32,7 +32,7 @@ from solvers.apportion import apportion, apportion_groups, apportion_with_rules
 from solvers.inequality import gini, top_share
 
 
-@daily_asset(group="ads", deps=["video_quality", "ad_revenue"])
+@daily_asset(group="ads")
 def pulse_payouts(run: Day) -> Metadata:
     """Pulse videos and the split of the revenue next to them. The creator's part is rounded down to
     the micro.
@@ -127,18 +127,7 @@ def spread_empty(pools: list[Pool]) -> list[Pool]:
     ]
 
 
-@daily_asset(
-    group="ads",
-    deps=[
-        "pulse_payouts",
-        "video_quality",
-        "videos",
-        "creators",
-        "ad_revenue",
-        yesterday_of("ad_pools"),
-    ],
-    in_order=True,
-)
+@daily_asset(group="ads", in_order=True)
 def ad_pools(run: Day) -> Metadata:
     """Money of each ad category: what came in, what the platform keeps, what is paid, what is
     carried to the next day.
@@ -198,7 +187,7 @@ _POOL_COLUMNS = pa.schema(
 )
 
 
-@daily_asset(group="ads", deps=["ad_pools"], extra_tables=["ad_solutions", "ad_rules"])
+@daily_asset(group="ads", extra_tables=["ad_solutions", "ad_rules"])
 def ad_payouts(run: Day) -> Metadata:
     """What each video is paid from each pool: the optimum of the policy's objective, in integers
     that sum to the pool.

@@ -25,7 +25,7 @@ from pipelines.audience.weights import (
     state_on,
     write_state,
 )
-from pipelines.runs.daily import Day, Metadata, daily_asset, yesterday_of
+from pipelines.runs.daily import Day, Metadata, daily_asset
 from pipelines.sql import query
 from pipelines.store.warehouse import MissingDayError
 
@@ -33,7 +33,7 @@ PLOTTED = 25
 _NONE: Metadata = {"rows": 0, "mechanism": "none"}
 
 
-@daily_asset(group="audience", deps=["viewers"], extra_tables=["group_centres"], in_order=True)
+@daily_asset(group="audience", extra_tables=["group_centres"], in_order=True)
 def viewer_groups(run: Day) -> Metadata:
     """Groups of viewers by k-means on static features. New viewers join the nearest group; a new
     version is made on a schedule.
@@ -109,7 +109,7 @@ def _arm(run: Day) -> str:
     )
 
 
-@daily_asset(group="audience", deps=["viewer_events", "viewer_groups", "videos"])
+@daily_asset(group="audience")
 def group_utility(run: Day) -> Metadata:
     """How well each group of viewers was served: a metric per impression, with its confidence
     interval, and its change.
@@ -176,7 +176,6 @@ def _gains_of_the_day(run: Day) -> Metadata:
 
 @daily_asset(
     group="audience",
-    deps=["group_utility", yesterday_of("group_weights")],
     extra_tables=["matching_policy", "weight_commits"],
     in_order=True,
 )

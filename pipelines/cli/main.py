@@ -190,11 +190,12 @@ def _run(
 ) -> None:
     from pipelines.market.floor import in_turn
     from pipelines.running import run_days, run_workers
-    from pipelines.status import PERIODIC, day_statuses, period_statuses
+    from pipelines.schema.graph import periodic
+    from pipelines.status import day_statuses, period_statuses
 
     runs: list[RunOutcome] = []
     policies = home.policies
-    daily = tuple(name for name in assets if name not in PERIODIC)
+    daily = tuple(name for name in assets if name not in periodic())
     console = ERR if as_json else OUT
     # all that is asked for by name is days, then weeks and months; otherwise a week's market may
     # have to be made before the next day
@@ -259,12 +260,13 @@ def _run_periods(
 ) -> None:
     """Make the weeks and months that end in the ranges; stops after a run that failed."""
     from pipelines.running import run_periods
-    from pipelines.status import PERIODIC, ready_periods
+    from pipelines.schema.graph import periodic
+    from pipelines.status import ready_periods
 
     for span in SPANS.values():
         names = [
             name
-            for name in PERIODIC
+            for name in periodic()
             if TABLES[name].span == span.name and (not assets or name in assets)
         ]
         for first, last in ranges if names else ():

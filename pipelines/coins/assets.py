@@ -26,9 +26,7 @@ Floats = NDArray[np.float64]
 Micros = NDArray[np.int64]
 
 
-@daily_asset(
-    group="coins", deps=["gifts", "video_quality", "videos"], extra_tables=["coin_solutions"]
-)
+@daily_asset(group="coins", extra_tables=["coin_solutions"])
 def donation_splits(run: Day) -> Metadata:
     """Coins gifted on each video, the shares x_n and x_p its creator keeps, and what that is in
     money.

@@ -21,18 +21,14 @@ from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
 from pipelines.runs.daily import Day
 from pipelines.schema import AUDIENCE, DAILY, MARKET, SNAPSHOTS, TABLES
+from pipelines.schema.graph import changes_with
 from pipelines.settings import Home
 from pipelines.sql import query
 from pipelines.store.warehouse import Connection, Warehouse
 from solvers.inequality import gini, top_share
 
-STAGES = {  # assets that a section of the policy can change, with those that follow from them
-    "quality": ("video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
-    "views": ("video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"),
-    "pulse": ("pulse_payouts", "ad_pools", "ad_payouts"),
-    "ads": ("ad_pools", "ad_payouts"),
-    "coins": ("donation_splits",),
-}
+# a trial makes a day from the score to what is owed for it
+_TRIED = ("video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits")
 
 
 class TrialError(ExpectedError, LookupError):
@@ -90,9 +86,9 @@ class Trial:
         return self._outcome()
 
     def _make(self, policy: Policy, changed: str | None) -> None:
-        wanted = STAGES[changed] if changed else STAGES["quality"]
+        wanted = changes_with(changed) if changed else _TRIED
         for asset in ASSETS:
-            if asset.name in wanted:
+            if asset.name in _TRIED and asset.name in wanted:
                 asset.make(Day(self.con, self.day, self.warehouse, policy, "a trial"))
 
     def _outcome(self) -> Outcome:

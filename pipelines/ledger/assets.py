@@ -9,12 +9,7 @@ from pipelines.store.warehouse import DayWriter, Warehouse, count
 from solvers.inequality import gini, top_share
 
 
-@daily_asset(
-    group="earnings",
-    deps=["pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"],
-    extra_tables=["ledger_transactions"],
-    in_order=True,
-)
+@daily_asset(group="earnings", extra_tables=["ledger_transactions"], in_order=True)
 def ledger_entries(run: Day) -> Metadata:
     """Double-entry ledger, append-only: a day that changed is reversed and reissued, one that did
     not is left alone.
@@ -43,7 +38,7 @@ def write_earnings(writer: DayWriter, policy_hash: str) -> int:
     )
 
 
-@daily_asset(group="earnings", deps=["ledger_entries"], afterwards=Warehouse.publish)
+@daily_asset(group="earnings", afterwards=Warehouse.publish)
 def creator_earnings(run: Day) -> Metadata:
     """What each creator earned on the day, with its parts: Pulse, each ad category, carried-in
     money, coins, a month's bonus.

@@ -18,7 +18,6 @@ from pipelines.store.warehouse import DayWriter, count
 @periodic_asset(
     period=WEEK,
     group="advice",
-    deps=["viewer_events", "gifts", "videos", "donation_splits"],
     extra_tables=["donation_market_places", "donation_market_profile", "market_commits"],
 )
 def donation_market(run: Period) -> Metadata:

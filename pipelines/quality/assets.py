@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 
-import dagster as dg
-
 from pipelines.audience.weights import require_weights
 from pipelines.quality.scoring import score_engine, score_query
 from pipelines.quality.spark import score_on_spark
@@ -15,10 +13,7 @@ from pipelines.store.warehouse import require_days
 
 # The day's weights are made by group_weights of the day before. The edge is to that of the day
 # itself, which depends on it: with one to yesterday a backfill in the UI takes twice as many runs.
-@daily_asset(
-    group="quality",
-    deps=["viewer_events", "viewers", "videos", "viewer_groups", dg.AssetDep("group_weights")],
-)
+@daily_asset(group="quality")
 def video_quality(run: Day) -> Metadata:
     """Quality score and effective views of every video somebody watched in the window."""
     if run.policy.epochs.mechanism == "uir":

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
@@ -36,7 +35,6 @@ from pipelines.store.warehouse import DayWriter, Warehouse, count, is_written, r
 @periodic_asset(
     period=MONTH,
     group="rewards",
-    deps=["video_quality", "pulse_payouts", "ad_payouts"],
     extra_tables=["creator_types", "reward_forecast"],
 )
 def reward_schedule(run: Period) -> Metadata:
@@ -84,14 +82,6 @@ def reward_schedule(run: Period) -> Metadata:
 @periodic_asset(
     period=MONTH,
     group="rewards",
-    deps=["video_quality"],
-    other_deps=[
-        dg.AssetDep("creator_earnings"),
-        dg.AssetDep(
-            "reward_schedule",
-            partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1),
-        ),
-    ],
     extra_tables=["ledger_transactions", "ledger_entries", "creator_earnings"],
     afterwards=Warehouse.publish,
 )

@@ -9,12 +9,13 @@ to 11 done and known to be done.
 import logging
 import time
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import partial
-from typing import Any, Protocol
+from functools import cached_property, partial
+from typing import Any
 
 import dagster as dg
 
@@ -22,9 +23,17 @@ from pipelines.errors import ExpectedError
 from pipelines.policy import Policy, PolicyBook
 from pipelines.runs.partitions import DAYS
 from pipelines.schema import TABLES
+from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home
 from pipelines.store.file_store import Claim
-from pipelines.store.warehouse import CODE_VERSION, Connection, DayWriter, Warehouse, require_days
+from pipelines.store.warehouse import (
+    CODE_VERSION,
+    ByDay,
+    Connection,
+    DayWriter,
+    Warehouse,
+    require_days,
+)
 from solvers import InfeasibleError
 
 warnings.filterwarnings(
@@ -76,20 +85,141 @@ class Day:
         return write(self.con, day or self.day)
 
 
-@dataclass(frozen=True)
-class DailyAsset:
-    """A table of the pipeline: the function that makes a day of it, and what it needs to have been
-    written before.
+class PartitionedAsset(ABC):
+    """A table of the pipeline as an asset: one partition a day, week or month, each made and
+    committed by itself.
+
+    What a kind of asset decides: which partitions there are, how one is made, and what of the
+    warehouse nobody else may write meanwhile. What it is made from is in `schema/graph.py`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        meaning: str | None,
+        *,
+        group: str,
+        extra_tables: Sequence[str],
+        afterwards: Callable[[Warehouse], object] | None,
+    ) -> None:
+        self.name = name
+        self.meaning = meaning
+        self.group = group
+        self.tables = (name, *extra_tables)
+        self.afterwards = afterwards
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The tables without which it refuses to run."""
+        return MADE_FROM[self.name].needs
+
+    @property
+    @abstractmethod
+    def partitions(self) -> dg.TimeWindowPartitionsDefinition:
+        """The days, weeks or months there are."""
+
+    @abstractmethod
+    def claim(self, key: date) -> Claim:
+        """What of the warehouse nobody else may write while the partition is made."""
+
+    @abstractmethod
+    def make_partition(
+        self, con: Connection, house: Warehouse, policies: PolicyBook, key: date
+    ) -> tuple[date, Metadata]:
+        """Make the partition with a key; also says under which day its rows are kept."""
+
+    @cached_property
+    def definition(self) -> dg.AssetsDefinition:
+        """What it is to Dagster."""
+
+        @dg.asset(
+            name=self.name,
+            description=self.meaning,
+            deps=edges_of(self.name),
+            group_name=self.group,
+            partitions_def=self.partitions,
+            backfill_policy=dg.BackfillPolicy.single_run(),
+            pool=POOL,
+            code_version=CODE_VERSION,
+            kinds={"duckdb"},
+            metadata={
+                "tables": ", ".join(self.tables),
+                "dagster/column_schema": columns_of(self.name),
+            },
+        )
+        def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
+            self._run(context, warehouse.warehouse())
+
+        return asset
+
+    def _run(self, context: dg.AssetExecutionContext, house: Warehouse) -> None:
+        done: dict[str, Metadata] = {}
+        try:
+            with house.by_day() as by_day:
+                self._make_all(context, house, by_day, done)
+            if self.afterwards:
+                self.afterwards(house)
+        except BaseException as error:
+            # when the asset returns, Dagster marks its partitions itself
+            for key, metadata in done.items():
+                context.log_event(
+                    dg.AssetMaterialization(self.name, partition=key, metadata=metadata)
+                )
+            if isinstance(error, ExpectedError | InfeasibleError):
+                # the run's page shows the message, not a stack
+                raise dg.Failure(str(error), allow_retries=False) from error
+            raise
+
+    def _make_all(
+        self,
+        context: dg.AssetExecutionContext,
+        house: Warehouse,
+        by_day: ByDay,
+        done: dict[str, Metadata],
+    ) -> None:
+        policies, keys = house.home.policies, context.partition_keys
+        for n, key in enumerate(keys, 1):
+            began, first = time.monotonic(), date.fromisoformat(key)
+            make = partial(self.make_partition, house=house, policies=policies, key=first)
+            day, metadata = by_day.work(self.claim(first), make)
+            done[key] = metadata
+            progress = {
+                "asset": self.name,
+                "day": day,
+                "n": n,
+                "of": len(keys),
+                "seconds": time.monotonic() - began,
+                "metadata": metadata,
+            }
+            PROGRESS.info("%s %s", self.name, day, extra=progress)
+            context.add_asset_metadata(metadata, partition_key=key)
+
+
+class DailyAsset(PartitionedAsset):
+    """A table of days, and the function that makes one of them.
 
     `in_order`: a day needs the one before, or adds to what all days share, so no two are ever made
     at once.
     """
 
-    name: str
-    function: Callable[[Day], Metadata]
-    required: tuple[str, ...]
-    in_order: bool
-    definition: dg.AssetsDefinition
+    def __init__(
+        self, function: Callable[[Day], Metadata], *, in_order: bool = False, **shared: Any
+    ) -> None:
+        super().__init__(function.__name__, function.__doc__, **shared)
+        self.function = function
+        self.in_order = in_order
+
+    @property
+    def partitions(self) -> dg.TimeWindowPartitionsDefinition:
+        return DAYS
+
+    def claim(self, key: date) -> Claim:
+        return Claim(key, self.name if self.in_order else None)
+
+    def make_partition(
+        self, con: Connection, house: Warehouse, policies: PolicyBook, key: date
+    ) -> tuple[date, Metadata]:
+        return key, self.make(Day(con, key, house, policies.in_force(key)))
 
     def make(self, run: Day) -> Metadata:
         """Make one day, refusing to go on from a table whose day was never written."""
@@ -100,7 +230,6 @@ class DailyAsset:
 def daily_asset(
     *,
     group: str,
-    deps: Sequence[str | dg.AssetDep] = (),
     extra_tables: Sequence[str] = (),
     in_order: bool = False,
     afterwards: Callable[[Warehouse], object] | None = None,
@@ -108,132 +237,34 @@ def daily_asset(
     """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy
     all of them have.
 
-    `deps` that are plain names must have been written for the day; the asset refuses to run
-    otherwise. `in_order`: no two days of it are made at once. `afterwards` is called once, when all
-    days of the run are committed and the warehouse is closed.
+    What it is made from is in `schema/graph.py`; tables that it `needs` must have been written for
+    the day, or the asset refuses to run. `extra_tables`: what it writes besides. `in_order`: no two
+    days of it are made at once. `afterwards` is called once, when all days of the run are committed
+    and the warehouse is closed.
     """
-
-    def decorate(function: Callable[[Day], Metadata]) -> DailyAsset:
-        def make(
-            con: Connection, key: date, house: Warehouse, policies: PolicyBook
-        ) -> tuple[date, Metadata]:
-            return key, made.make(Day(con, key, house, policies.in_force(key)))
-
-        def claim(key: date) -> Claim:
-            return Claim(key, function.__name__ if in_order else None)
-
-        definition = partitioned_asset(
-            function,
-            make,
-            claim,
-            group=group,
-            deps=deps,
-            extra_tables=extra_tables,
-            partitions=DAYS,
-            afterwards=afterwards,
-        )
-        made = DailyAsset(function.__name__, function, plain_names(deps), in_order, definition)
-        return made
-
-    return decorate
-
-
-def plain_names(deps: Sequence[str | dg.AssetDep]) -> tuple[str, ...]:
-    """The tables among `deps` that must have been written first."""
-    return tuple(name for name in deps if isinstance(name, str))
-
-
-class Make(Protocol):
-    def __call__(
-        self, con: Connection, key: date, house: Warehouse, policies: PolicyBook
-    ) -> tuple[date, Metadata]: ...
-
-
-def partitioned_asset(
-    function: Callable[..., Metadata],
-    make: Make,
-    claim: Callable[[date], Claim],
-    *,
-    group: str,
-    deps: Sequence[str | dg.AssetDep],
-    extra_tables: Sequence[str],
-    partitions: dg.TimeWindowPartitionsDefinition,
-    afterwards: Callable[[Warehouse], object] | None,
-) -> dg.AssetsDefinition:
-    """What assets of days, weeks and months are to Dagster; `make` makes the partition with a key,
-    and says under which day it is kept.
-
-    `claim` says what of the warehouse nobody else may write meanwhile.
-    """
-    name = function.__name__
-
-    @dg.asset(
-        name=name,
-        description=function.__doc__,
-        deps=list(deps),
-        group_name=group,
-        partitions_def=partitions,
-        backfill_policy=dg.BackfillPolicy.single_run(),
-        pool=POOL,
-        code_version=CODE_VERSION,
-        kinds={"duckdb"},
-        metadata={
-            "tables": ", ".join((name, *extra_tables)),
-            "dagster/column_schema": columns_of(name),
-        },
+    return partial(
+        DailyAsset,
+        group=group,
+        extra_tables=extra_tables,
+        in_order=in_order,
+        afterwards=afterwards,
     )
-    def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
-        keys = context.partition_keys
-        house = warehouse.warehouse()
-        done: dict[str, Metadata] = {}
-        try:
-            policies = house.home.policies
-            with house.by_day() as by_day:
-                for n, key in enumerate(keys, 1):
-                    began, first = time.monotonic(), date.fromisoformat(key)
-                    day, metadata = by_day.work(
-                        claim(first), partial(make, key=first, house=house, policies=policies)
-                    )
-                    done[key] = metadata
-                    seconds = time.monotonic() - began
-                    progress = {
-                        "asset": name,
-                        "day": day,
-                        "n": n,
-                        "of": len(keys),
-                        "seconds": seconds,
-                        "metadata": metadata,
-                    }
-                    PROGRESS.info("%s %s", name, day, extra=progress)
-                    context.add_asset_metadata(metadata, partition_key=key)
-            if afterwards:
-                afterwards(house)
-        except BaseException as error:
-            for (
-                key,
-                metadata,
-            ) in done.items():  # when the asset returns, Dagster marks its partitions itself
-                context.log_event(dg.AssetMaterialization(name, partition=key, metadata=metadata))
-            if isinstance(
-                error, ExpectedError | InfeasibleError
-            ):  # the run's page shows the message, not a stack
-                raise dg.Failure(str(error), allow_retries=False) from error
-            raise
 
-    return asset
+
+def edges_of(table: str) -> list[dg.AssetDep]:
+    """An asset's edges, as Dagster wants them."""
+    made = MADE_FROM[table]
+    before = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+    return [
+        *(dg.AssetDep(name) for name in (*made.needs, *made.looks_at)),
+        *(dg.AssetDep(name, partition_mapping=before) for name in made.before),
+    ]
 
 
 def columns_of(table: str) -> dg.TableSchema:
     """The columns of a table as an asset's page lists them, with their meaning and units."""
     return dg.TableSchema(
         columns=[dg.TableColumn(c.name, c.type, c.meaning) for c in TABLES[table].columns]
-    )
-
-
-def yesterday_of(name: str) -> dg.AssetDep:
-    """The same asset one day earlier."""
-    return dg.AssetDep(
-        name, partition_mapping=dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
     )
 
 

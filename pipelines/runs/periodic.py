@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
+from typing import Any
 
 import dagster as dg
 
 from pipelines.periods import Span
 from pipelines.policy import PolicyBook
-from pipelines.runs.daily import Day, Metadata, partitioned_asset, plain_names
+from pipelines.runs.daily import Day, Metadata, PartitionedAsset
 from pipelines.runs.partitions import PARTITIONS
-from pipelines.store.file_store import EVERYTHING
+from pipelines.store.file_store import EVERYTHING, Claim
 from pipelines.store.warehouse import Connection, MissingDayError, Warehouse, unwritten
 
 
@@ -36,17 +38,28 @@ class Period(Day):
         return [day for day in self.home.landed() if self.first <= day <= self.day]
 
 
-@dataclass(frozen=True)
-class PeriodicAsset:
-    """A table of weeks or months: the function that makes one of them, and the daily tables all of
-    its days need.
-    """
+class PeriodicAsset(PartitionedAsset):
+    """A table of weeks or months, and the function that makes one of them."""
 
-    name: str
-    span: Span
-    function: Callable[[Period], Metadata]
-    required: tuple[str, ...]
-    definition: dg.AssetsDefinition
+    def __init__(
+        self, function: Callable[[Period], Metadata], *, span: Span, **shared: Any
+    ) -> None:
+        super().__init__(function.__name__, function.__doc__, **shared)
+        self.function = function
+        self.span = span
+
+    @property
+    def partitions(self) -> dg.TimeWindowPartitionsDefinition:
+        return PARTITIONS[self.span.name]
+
+    def claim(self, key: date) -> Claim:
+        return EVERYTHING
+
+    def make_partition(
+        self, con: Connection, house: Warehouse, policies: PolicyBook, key: date
+    ) -> tuple[date, Metadata]:
+        last = self.span.last(key)
+        return last, self.make(Period(con, last, house, policies.in_force(last), first=key))
 
     def make(self, run: Period) -> Metadata:
         """Make one period, refusing if a landed day of it was not made, or if none has landed."""
@@ -68,8 +81,6 @@ def periodic_asset(
     *,
     period: Span,
     group: str,
-    deps: Sequence[str],
-    other_deps: Sequence[dg.AssetDep] = (),
     extra_tables: Sequence[str] = (),
     afterwards: Callable[[Warehouse], object] | None = None,
 ) -> Callable[[Callable[[Period], Metadata]], PeriodicAsset]:
@@ -86,33 +97,16 @@ def periodic_asset(
     - the function: read `run.con` between `run.first` and `run.day` (or the days in `run.days`),
       call one function of `solvers`, `with run.write() as writer: writer.replace(table, rows)`,
       return metadata. Invariants of its tables get `$day` = `run.day`;
-    - its name in `definitions.PERIODIC`, and its edges in `status.PERIODIC`, so that `earnings run`
-      and `earnings status` know it.
+    - what it is made from in `schema/graph.py`, and its name in `definitions.PERIODIC`.
 
-    `deps` are names of daily tables: every landed day of the period must have been written, and
-    Dagster maps the period to its days. `other_deps` are edges to assets of the same span (e.g. to
-    its own period before); the asset itself judges what it needs of those. `afterwards` is called
-    once, when all periods of the run are committed and the warehouse is closed.
+    Of the daily tables that it `needs`, every landed day of the period must have been written;
+    Dagster maps the period to its days. `afterwards` is called once, when all periods of the run
+    are committed and the warehouse is closed.
     """
-
-    def decorate(function: Callable[[Period], Metadata]) -> PeriodicAsset:
-        def make(
-            con: Connection, key: date, house: Warehouse, policies: PolicyBook
-        ) -> tuple[date, Metadata]:
-            last = period.last(key)
-            return last, made.make(Period(con, last, house, policies.in_force(last), first=key))
-
-        definition = partitioned_asset(
-            function,
-            make,
-            lambda _: EVERYTHING,
-            group=group,
-            deps=[*deps, *other_deps],
-            extra_tables=extra_tables,
-            partitions=PARTITIONS[period.name],
-            afterwards=afterwards,
-        )
-        made = PeriodicAsset(function.__name__, period, function, plain_names(deps), definition)
-        return made
-
-    return decorate
+    return partial(
+        PeriodicAsset,
+        span=period,
+        group=group,
+        extra_tables=extra_tables,
+        afterwards=afterwards,
+    )

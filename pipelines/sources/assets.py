@@ -27,9 +27,7 @@ def _metadata(report: LoadReport) -> Metadata:
 
 def _asset(table: Table, load: Callable[[Day], Metadata], *, in_order: bool = False) -> DailyAsset:
     load.__name__, load.__doc__ = table.name, table.meaning
-    return daily_asset(
-        group="raw", deps=sorted({target for _, target in table.references}), in_order=in_order
-    )(load)
+    return daily_asset(group="raw", in_order=in_order)(load)
 
 
 def _stream(table: Table) -> DailyAsset:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dagster as dg
+import pytest
+from pydantic import BaseModel
 
-from pipelines.definitions import PERIODIC, build_definitions
+from pipelines.definitions import ASSETS, PERIODIC, build_definitions
+from pipelines.policy import Policy
 from pipelines.runs.partitions import PARTITIONS
 from pipelines.schema import TABLES
+from pipelines.schema.graph import MADE_FROM, changes_with, periodic
 from pipelines.settings import Home
-from pipelines.status import MADE_FROM
-from pipelines.status import PERIODIC as PERIODIC_MADE_FROM
 
 EDGES = {
     "viewers": set(),
@@ -33,6 +35,13 @@ PERIODIC_EDGES = {
     "donation_market": {"viewer_events", "gifts", "videos", "donation_splits"},
     "reward_schedule": {"video_quality", "pulse_payouts", "ad_payouts"},
     "creator_bonuses": {"video_quality", "creator_earnings", "reward_schedule"},
+}
+READ_FROM = {
+    "quality": ["video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"],
+    "views": ["video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"],
+    "pulse": ["pulse_payouts", "ad_pools", "ad_payouts", "ledger_entries"],
+    "ads": ["ad_pools", "ad_payouts", "ledger_entries", "creator_earnings"],
+    "coins": ["donation_splits", "ledger_entries", "creator_earnings"],
 }
 CHECKS = {
     "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
@@ -74,18 +83,35 @@ def test_an_assets_page_lists_its_columns_with_their_meaning() -> None:
         ]
 
 
-def test_status_knows_the_edges() -> None:
-    """It keeps its own, because importing Dagster takes seconds; snapshots, yesterday's carry and
-    committed weights are judged apart.
-    """
-    derived = {
-        name: edges - {"viewers", "creators", "videos", name}
-        for name, edges in EDGES.items()
-        if edges - {"creators", "videos"}
+def test_what_a_table_is_made_from_is_dagsters_edges() -> None:
+    """Everything that reads the graph reads one piece of data, and every asset has its place."""
+    assert MADE_FROM.keys() == {asset.name for asset in (*ASSETS, *PERIODIC)}
+    assert {
+        name: {*made.needs, *made.looks_at, *made.before} for name, made in MADE_FROM.items()
+    } == EDGES | PERIODIC_EDGES
+    assert {asset.name for asset in PERIODIC} == periodic().keys()
+
+
+def test_sources_stand_before_what_is_made_from_them() -> None:
+    """The order of the money: for those that make a day table by table."""
+    for names in ([asset.name for asset in ASSETS], list(MADE_FROM)):
+        for place, name in enumerate(names):
+            made = MADE_FROM[name]
+            assert {*made.needs, *made.looks_at} <= set(names[:place])
+
+
+@pytest.mark.parametrize("section", READ_FROM)
+def test_what_a_section_of_the_policy_can_change_is_all_that_it_changes(section: str) -> None:
+    assert changes_with(section)[: len(READ_FROM[section])] == READ_FROM[section]
+
+
+def test_every_section_of_the_policy_is_read_by_an_asset() -> None:
+    read = {section for made in MADE_FROM.values() for section in made.policy}
+    assert read == {
+        name
+        for name, field in Policy.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
     }
-    del derived["group_weights"]
-    assert {name: set(sources) for name, sources in MADE_FROM.items()} == derived
-    assert {asset.name: asset.required for asset in PERIODIC} == PERIODIC_MADE_FROM
 
 
 def test_every_asset_has_the_partitions_of_its_table_one_backfill_policy_and_one_pool() -> None:
