@@ -1,15 +1,18 @@
 """Advertising pools: one pool of money among videos, fair and efficient, within bounds and rules;
 and judges of what came out.
 
-`allocate` solves a pool in memory, `chunks` one of any size, `rules` one with rules over groups;
-`response` answers what one row would have been paid at another share. `certificate` and
-`chunked_certificate` judge a split and know no solver.
+`allocate` solves a pool in memory, `chunks` one of any size, both by the search of `price_search`;
+`rules` one with rules over groups (`rule_model` where that proves nothing, `contradiction` where
+there is no answer); `response` answers what one row would have been paid at another share. They
+share their statement of the `problem`. `certificate` and `chunked_certificate` judge a split: they
+state the problem on their own, know no solver, and share with them no more than the `inputs`.
 """
 
 from solvers.ad_pool.allocate import PoolAllocation, allocate_pool
-from solvers.ad_pool.certificate import Certificate, EachAtMost, Rule, certify_pool
+from solvers.ad_pool.certificate import Certificate, certify_pool
 from solvers.ad_pool.chunked_certificate import certify_chunks
-from solvers.ad_pool.chunks import ChunkedAllocation, PoolChunk, allocate_chunks
+from solvers.ad_pool.chunks import ChunkedAllocation, allocate_chunks
+from solvers.ad_pool.inputs import EachAtMost, PoolChunk, Rule
 from solvers.ad_pool.response import ShareSketch, paid_at
 from solvers.ad_pool.rules import RuledAllocation, allocate_with_rules
 

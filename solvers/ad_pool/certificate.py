@@ -1,8 +1,9 @@
 """Judge a split that somebody else made: is it allowed, and how much better could any other be?
 
 Belongs here: the problem itself (an ad pool with rules over groups) and bounds on its optimum that
-are built from the split alone. Does not: any solver. Nothing here knows how a split was found.
-Coins are judged in `coin_certificate`.
+are built from the split alone. Does not: any solver. Nothing here knows how a split was found, and
+the problem is stated anew: weights, bounds and the rules' matrix are made here from the arguments.
+Pools in chunks are judged in `chunked_certificate`, coins in `solvers.coin_split.certificate`.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from solvers.ad_pool.inputs import EachAtMost, Objective, Rule, check_rules
 from solvers.arrays import Floats, Ints, Mask, column_of, refuse
 
 _ROUNDING = 1e-14
@@ -27,45 +29,10 @@ nothing to gain.
 """
 _GOOD_ENOUGH = 1e-9
 """A gap above this is worth a linear program for better rule multipliers."""
-_MOST_PATTERNS, _MOST_FITTED = 1 << 20, 200
+_MOST_FITTED = 200
 
 
 # --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Rule:
-    """A part of the pool that a group gets at least or at most: minimum <= sum(members * payout) /
-    pool <= maximum.
-
-    Attributes
-    ----------
-    name : how errors and multipliers call it
-    members : (n,) who is in the group (bool), or a weight each (any finite numbers: 1 and -0.5
-        compare two groups)
-    minimum, maximum : parts of the pool, 0.2 for 20 %; None is no bound
-    """
-
-    name: str
-    members: npt.ArrayLike
-    minimum: float | None = None
-    maximum: float | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class EachAtMost:
-    """Nobody gets more than a part of the pool: no unit, or no group of a grouping.
-
-    Attributes
-    ----------
-    name : how errors and multipliers call it
-    maximum : part of the pool, 0.03 for 3 %
-    groups : (n,) labels, units with the same label count together; None counts every unit by itself
-    """
-
-    name: str
-    maximum: float
-    groups: npt.ArrayLike | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +40,6 @@ class PoolProblem:
     r"""An ad pool in parts of the pool, y = p / P: max sum(weight log y) + gain y, sum(y) = 1,
     floor <= y <= cap, lower <= R y <= upper.
 
-    Units that every rule treats alike share a pattern, so R is stored with one column a pattern.
     Row i of R belongs to the rule `rule_of_row[i]`; an `EachAtMost` by unit is part of the caps and
     has no row.
 
@@ -82,11 +48,11 @@ class PoolProblem:
     pool : money
     weight, gain : (n,) what the logarithm and the linear term count
     floor, cap : (n,) parts of the pool; caps are at most 1
-    pattern : (n,) column of R of each unit
-    rows : (k, patterns) sparse R
+    rows : (k, n) sparse R
     lower, upper : (k,) parts of the pool, infinite where there is no bound
     rule_of_row : (k,) index into the rules
     unit_caps : (rule, maximum) of each `EachAtMost` by unit
+    names : of the rules
     scale : sum(weight) + max(gain), the size of the objective's prices; 1 where both are 0
     """
 
@@ -95,26 +61,23 @@ class PoolProblem:
     gain: Floats
     floor: Floats
     cap: Floats
-    pattern: Ints
     rows: Any
     lower: Floats
     upper: Floats
     rule_of_row: Ints
     unit_caps: tuple[tuple[int, float], ...]
+    names: tuple[str, ...]
     scale: float
 
     def totals(self, y: Floats) -> Floats:
         """(k,) what the rows of R add up to."""
-        return np.asarray(
-            self.rows @ np.bincount(self.pattern, weights=y, minlength=self.rows.shape[1]),
-            dtype=np.float64,
-        )
+        return np.asarray(self.rows @ y, dtype=np.float64)
 
     def prices(self, mu: Floats) -> Floats:
         """(n,) what the rules charge each unit for a part of the pool, given a multiplier per side."""
         row, sign, _ = self.sides()
         by_row = np.bincount(row, weights=sign * mu, minlength=self.lower.size)
-        return np.asarray((self.rows.T @ by_row)[self.pattern], dtype=np.float64)
+        return np.asarray(self.rows.T @ by_row, dtype=np.float64)
 
     def sides(self) -> tuple[Ints, Floats, Floats]:
         """Every finite bound as sign * (R y)[row] <= limit: rows, signs (1 for a maximum, -1 for a
@@ -139,7 +102,7 @@ def pool_problem(
     alpha: float,
     lambda_fair: float,
     lambda_eff: float,
-    objective: Literal["blend", "linear"],
+    objective: Objective,
     floor: npt.ArrayLike | None = None,
     cap: npt.ArrayLike | None = None,
     rules: Sequence[Rule | EachAtMost] = (),
@@ -185,148 +148,96 @@ def pool_problem(
     refuse(np.isnan(lo) | (lo < 0), "floor must be at least 0", lo)
     refuse(np.isnan(hi) | (hi < 0), "cap must be at least 0", hi)
 
-    # --- rows with cap 0 leave before anything is normalised
-    shares = np.where(hi > 0, shares, 0.0)
-    top = float(shares.max(initial=0.0))
-    weight = gain = np.zeros(n)
-    if top > 0:
-        relative = shares / top
-        s, w = relative / relative.sum(), relative**alpha
-        if objective == "blend":
-            weight = lambda_fair * w / w.sum() + lambda_eff * s
-        else:
-            weight, gain = lambda_fair * s**alpha, lambda_eff * s
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        lo, hi = (lo / pool, np.minimum(hi / pool, 1.0)) if pool > 0 else (np.zeros(n), np.zeros(n))
-
-    # --- rules
-    columns: list[npt.NDArray[Any]] = []
-    for rule in _named(rules):
-        if isinstance(rule, Rule):
-            columns.append(_members(rule, n))
-        elif rule.groups is None:
-            hi = np.minimum(hi, rule.maximum)
-        else:
-            columns.append(_labels(rule, n))
-    pattern, first = _patterns(columns, n)
-    rows, lower, upper, rule_of_row = _rule_rows(rules, [column[first] for column in columns])
-    scale = float(weight.sum()) + float(gain.max(initial=0.0))
-    unit_caps = tuple(
+    check_rules(rules, n)
+    log_weight, linear_weight = stated_terms(
+        shares, hi > 0, alpha, lambda_fair, lambda_eff, objective
+    )
+    if pool > 0:
+        with np.errstate(over="ignore"):
+            least, most = lo / pool, np.minimum(hi / pool, 1.0)
+    else:
+        least, most = np.zeros(n), np.zeros(n)
+    unit_caps = [
         (i, rule.maximum)
         for i, rule in enumerate(rules)
         if isinstance(rule, EachAtMost) and rule.groups is None
-    )
+    ]
+    for _, maximum in unit_caps:
+        most = np.minimum(most, maximum)
+    rows, lower, upper, rule_of_row = _rule_rows(rules, n)
     return PoolProblem(
-        pool,
-        weight,
-        gain,
-        lo,
-        hi,
-        pattern,
-        rows,
-        lower,
-        upper,
-        rule_of_row,
-        unit_caps,
-        scale if scale > 0 else 1.0,
+        pool=pool,
+        weight=log_weight,
+        gain=linear_weight,
+        floor=least,
+        cap=most,
+        rows=rows,
+        lower=lower,
+        upper=upper,
+        rule_of_row=rule_of_row,
+        unit_caps=tuple(unit_caps),
+        names=tuple(rule.name for rule in rules),
+        scale=float(log_weight.sum()) + float(linear_weight.max(initial=0.0)) or 1.0,
     )
 
 
-def _named(rules: Sequence[Rule | EachAtMost]) -> Sequence[Rule | EachAtMost]:
-    for rule in rules:
-        bounds = (
-            [rule.maximum]
-            if isinstance(rule, EachAtMost)
-            else [x for x in (rule.minimum, rule.maximum) if x is not None]
-        )
-        if not bounds or not all(math.isfinite(x) for x in bounds):
-            raise ValueError(
-                f"rule {rule.name!r} needs a minimum or a maximum, finite parts of the pool:"
-                f" {bounds}"
-            )
-        if isinstance(rule, EachAtMost) and rule.maximum < 0:
-            raise ValueError(f"rule {rule.name!r}: nobody can get at most {rule.maximum!r}")
-    names = [rule.name for rule in rules]
-    if len(set(names)) < len(names):
-        raise ValueError(f"every rule needs a name of its own: {names}")
-    return rules
-
-
-def _members(rule: Rule, n: int) -> npt.NDArray[Any]:
-    members = np.asarray(rule.members)
-    if members.shape != (n,):
-        raise ValueError(
-            f"members of rule {rule.name!r} must have shape ({n},), not {members.shape}"
-        )
-    if members.dtype == np.bool_:
-        return members
-    weights = members.astype(np.float64)
-    refuse(~np.isfinite(weights), f"members of rule {rule.name!r} must be finite", weights)
-    return weights
-
-
-def _labels(rule: EachAtMost, n: int) -> Ints:
-    groups = np.asarray(rule.groups)
-    if groups.shape != (n,):
-        raise ValueError(f"groups of rule {rule.name!r} must have shape ({n},), not {groups.shape}")
-    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
-
-
-def _patterns(columns: list[npt.NDArray[Any]], n: int) -> tuple[Ints, Ints]:
-    """Which units have the same value in every column: the number of the pattern of each, and a
-    unit of each pattern.
+def stated_terms(
+    shares: Floats,
+    takes_part: Mask,
+    alpha: float,
+    lambda_fair: float,
+    lambda_eff: float,
+    objective: Objective,
+) -> tuple[Floats, Floats]:
+    """(n,) weights of log y and of y in the document's objective. Rows that cannot be paid leave
+    before anything is normalised.
     """
-    code, size = np.zeros(n, dtype=np.int64), 1
-    for column in columns:
-        values = column if column.dtype != np.float64 else np.unique(column, return_inverse=True)[1]
-        count = int(values.max(initial=0)) + 1
-        if size * count > _MOST_PATTERNS:
-            code = np.unique(code, return_inverse=True)[1].astype(np.int64)
-            size = int(code.max(initial=0)) + 1
-        code, size = code * count + values, size * count
-    if size > 4 * max(n, _MOST_PATTERNS):
-        first, pattern = np.unique(code, return_index=True, return_inverse=True)[1:]
-        return pattern.astype(np.int64), first.astype(np.int64)
-    unit = np.full(size, -1, dtype=np.int64)
-    unit[code] = np.arange(n)
-    used = unit >= 0
-    return (np.cumsum(used) - 1)[code], unit[used]
+    present = shares[takes_part]
+    top = float(present.max(initial=0.0))
+    log_weight, linear_weight = np.zeros(shares.size), np.zeros(shares.size)
+    if top == 0:
+        return log_weight, linear_weight
+    in_top = present / top
+    part = in_top / in_top.sum()
+    if objective == "linear":
+        log_weight[takes_part] = lambda_fair * part**alpha
+        linear_weight[takes_part] = lambda_eff * part
+    else:
+        power = in_top**alpha
+        log_weight[takes_part] = lambda_fair * power / power.sum() + lambda_eff * part
+    return log_weight, linear_weight
 
 
-def _rule_rows(
-    rules: Sequence[Rule | EachAtMost], columns: list[npt.NDArray[Any]]
-) -> tuple[Any, Floats, Floats, Ints]:
-    """R with one column a pattern, its bounds, and the rule of each of its rows."""
+def _rule_rows(rules: Sequence[Rule | EachAtMost], n: int) -> tuple[Any, Floats, Floats, Ints]:
+    """R with one column a unit, its bounds, and the rule of each of its rows."""
     from scipy import sparse
 
-    blocks: list[Any] = []
-    lower, upper, owner = [], [], []
-    with_rows = [
-        i for i, rule in enumerate(rules) if isinstance(rule, Rule) or rule.groups is not None
-    ]
-    for index, column in zip(with_rows, columns, strict=True):
-        rule, k = rules[index], 1
+    entries: list[tuple[Ints, Ints, Floats]] = []
+    lower: list[float] = []
+    upper: list[float] = []
+    owner: list[int] = []
+    for index, rule in enumerate(rules):
         if isinstance(rule, Rule):
-            blocks.append(sparse.csr_array(column.astype(np.float64)[None, :]))
-            least, most = rule.minimum, rule.maximum
+            members = np.asarray(rule.members, dtype=np.float64)
+            units = np.flatnonzero(members)
+            entries.append((np.full(units.size, len(owner)), units, members[units]))
+            count, least, most = 1, rule.minimum, rule.maximum
+        elif rule.groups is not None:
+            labels, group = np.unique(np.asarray(rule.groups), return_inverse=True)
+            entries.append((len(owner) + group, np.arange(n), np.ones(n)))
+            count, least, most = labels.size, None, rule.maximum
         else:
-            k, least, most = int(column.max(initial=-1)) + 1, None, rule.maximum
-            blocks.append(
-                sparse.csr_array(
-                    (np.ones(column.size), (column, np.arange(column.size))), shape=(k, column.size)
-                )
-            )
-        lower.append(np.full(k, -math.inf if least is None else least))
-        upper.append(np.full(k, math.inf if most is None else most))
-        owner.append(np.full(k, index))
-    if not blocks:
-        return sparse.csr_array((0, 1)), np.empty(0), np.empty(0), np.empty(0, dtype=np.int64)
-    return (
-        sparse.csr_array(sparse.vstack(blocks)),
-        np.concatenate(lower),
-        np.concatenate(upper),
-        np.concatenate(owner),
+            continue
+        lower += [-math.inf if least is None else least] * count
+        upper += [math.inf if most is None else most] * count
+        owner += [index] * count
+    at_row, at_unit, weights = (
+        (np.concatenate(column) for column in zip(*entries, strict=True))
+        if entries
+        else (np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
     )
+    rows = sparse.csr_array((weights, (at_row, at_unit)), shape=(len(owner), n))
+    return rows, np.array(lower), np.array(upper), np.array(owner, dtype=np.int64)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -375,7 +286,7 @@ def certify_pool(
     alpha: float = 0.5,
     lambda_fair: float = 0.5,
     lambda_eff: float = 0.5,
-    objective: Literal["blend", "linear"] = "blend",
+    objective: Objective = "blend",
     floor: npt.ArrayLike | None = None,
     cap: npt.ArrayLike | None = None,
     rules: Sequence[Rule | EachAtMost] = (),
@@ -446,12 +357,12 @@ def certify_pool(
     if paid.shape != problem.weight.shape:
         raise ValueError(f"payout must have shape {problem.weight.shape}, not {paid.shape}")
     refuse(~np.isfinite(paid), "payout must be finite", paid)
-    return judge(problem, paid, [rule.name for rule in rules])
+    return judge(problem, paid)
 
 
-def judge(problem: PoolProblem, payout: Floats, names: Sequence[str]) -> Certificate:
-    """`certify_pool` for a problem that is stated already; `names` are those of its rules."""
-    nothing = dict.fromkeys(names, 0.0)
+def judge(problem: PoolProblem, payout: Floats) -> Certificate:
+    """`certify_pool` for a problem that is stated already."""
+    nothing = dict.fromkeys(problem.names, 0.0)
     if problem.pool == 0 or payout.size == 0:
         broken = float(np.abs(payout).max(initial=0.0)) if problem.pool == 0 else problem.pool
         return Certificate(
@@ -541,39 +452,31 @@ def _fitted(problem: PoolProblem, y: Floats, gradient: Floats, free: Mask, slack
     from scipy.optimize import nnls
     from scipy.sparse.linalg import spsolve
 
-    size = problem.rows.shape[1]
     w = np.where(free, y * y / np.maximum(problem.weight, 1e-12 * problem.scale * y), 0.0)
     centred = np.where(free, gradient - float(w[free] @ gradient[free]) / float(w.sum()), 0.0)
-    per_pattern, wanted = (
-        np.bincount(problem.pattern, w, size),
-        np.bincount(problem.pattern, w * centred, size),
-    )
     x = problem.rows[row[near]].multiply(sign[near][:, None]).tocsr()
-    sums = x @ per_pattern
+    weighted, sums, total = x.multiply(w).tocsr(), x @ w, float(w.sum())
+    wanted = weighted @ centred
     if near.size > _MOST_FITTED:
         system = sparse.block_array(
-            [[x.multiply(per_pattern) @ x.T, sums[:, None]], [sums[None, :], [[per_pattern.sum()]]]]
+            [[weighted @ x.T, sums[:, None]], [sums[None, :], [[total]]]]
         ).tocsc()
-        mu[near] = np.maximum(
-            np.nan_to_num(spsolve(system, np.append(x @ wanted, wanted.sum())))[:-1], 0.0
-        )
+        solved = spsolve(system, np.append(wanted, float(w @ centred)))
+        mu[near] = np.maximum(np.nan_to_num(solved)[:-1], 0.0)
         return mu
-    normal = (x.multiply(per_pattern) @ x.T).toarray() - np.outer(sums, sums) / per_pattern.sum()
+    normal = (weighted @ x.T).toarray() - np.outer(sums, sums) / total
     values, vectors = np.linalg.eigh(normal)
     kept = values > 1e-13 * max(float(values.max()), 1e-300)
     root, vectors = np.sqrt(values[kept]), vectors[:, kept]
     mu[near] = nnls(
-        root[:, None] * vectors.T,
-        vectors.T @ (x @ wanted - sums * (wanted.sum() / per_pattern.sum())) / root,
+        root[:, None] * vectors.T, vectors.T @ (wanted - sums * (float(w @ centred) / total)) / root
     )[0]
 
     # --- the digits that squaring the problem cost
     used = np.flatnonzero(mu[near] > 0)
     for _ in range(2):
-        missing = np.bincount(
-            problem.pattern, np.where(free, w * (centred - problem.prices(mu)), 0.0), size
-        )
-        right = x @ missing - sums * (missing.sum() / per_pattern.sum())
+        missing = np.where(free, centred - problem.prices(mu), 0.0)
+        right = weighted @ missing - sums * (float(w @ missing) / total)
         mu[near[used]] += np.linalg.lstsq(normal[np.ix_(used, used)], right[used])[0]
     mu = np.maximum(mu, 0.0)
     return mu
@@ -588,8 +491,8 @@ def _best(
 
     (lo, hi), (row, sign, limit) = bounds, problem.sides()
     settled = np.where(judged, 0.0, lo)
-    sides = problem.rows[row].multiply(sign[:, None]).tocsc()[:, problem.pattern[judged]]
-    found = linprog(
+    sides = problem.rows[row].multiply(sign[:, None]).tocsc()[:, judged]
+    program = linprog(
         -np.minimum(gradient[judged] / problem.scale, 1e6),
         A_ub=sides,
         b_ub=limit - sign * problem.totals(settled)[row],
@@ -598,7 +501,7 @@ def _best(
         bounds=np.column_stack([lo[judged], hi[judged]]),
         options={"dual_feasibility_tolerance": 1e-10, "primal_feasibility_tolerance": 1e-10},
     )
-    return np.maximum(-found.ineqlin.marginals, 0.0) * problem.scale if found.success else None
+    return np.maximum(-program.ineqlin.marginals, 0.0) * problem.scale if program.success else None
 
 
 def _bounded(

@@ -1,8 +1,8 @@
 """Judge the split of a pool that does not fit in memory: the certificate of
-`solvers.ad_pool.certificate.certify_pool`, from sums over chunks.
+`certificate.certify_pool`, from sums over chunks.
 
-Belongs here: the bound on what any other split could gain. Does not: rules over groups, which need
-the whole pool at once.
+Belongs here: the problem of a pool in chunks, stated anew, and the bound on what any other split
+could gain. Does not: any solver, and rules over groups, which need the whole pool at once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 
 from solvers.ad_pool.certificate import Certificate
-from solvers.ad_pool.chunks import Objective, PoolChunk, PoolTerms, columns
+from solvers.ad_pool.inputs import Objective, PoolChunk
 from solvers.arrays import Floats, Mask
 from solvers.exact_sum import ExactSum
 
@@ -65,10 +65,8 @@ def certify_chunks(
     """
     if not (math.isfinite(pool) and pool >= 0):
         raise ValueError(f"pool must be finite and at least 0, not {pool!r}")
-    terms, rows = PoolTerms.of(
-        chunks, alpha=alpha, lambda_fair=lambda_fair, lambda_eff=lambda_eff, objective=objective
-    )
-    if pool == 0 or rows == 0:
+    problem = _Problem.stated(float(pool), chunks, alpha, lambda_fair, lambda_eff, objective)
+    if pool == 0 or problem.rows == 0:
         most = max((float(np.abs(payout(chunk)).max(initial=0.0)) for chunk in chunks), default=0.0)
         return Certificate(
             math.inf if (most if pool == 0 else pool) > 0 else 0.0,
@@ -82,7 +80,85 @@ def certify_chunks(
             1.0,
         )
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-        return _judge(payout, float(pool), chunks, terms, rows)
+        return _judge(payout, chunks, problem)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """The document's objective for a pool of which only a chunk can be seen: its knobs, and the sums
+    that a row's weights are relative to. Rows that cannot be paid leave before anything is
+    normalised.
+    """
+
+    pool: float
+    rows: int
+    alpha: float
+    lambda_fair: float
+    lambda_eff: float
+    linear: bool
+    top: float
+    share_sum: float
+    power_sum: float
+
+    @classmethod
+    def stated(
+        cls,
+        pool: float,
+        chunks: Iterable[PoolChunk],
+        alpha: float,
+        lambda_fair: float,
+        lambda_eff: float,
+        objective: Objective,
+    ) -> _Problem:
+        rows, top, shares, powers = 0, 0.0, ExactSum(), ExactSum()
+        for chunk in chunks:
+            share, payable = _shares(chunk)
+            rows += share.size
+            top = max(top, float(share[payable].max(initial=0.0)))
+        if top > 0:
+            for chunk in chunks:
+                share, payable = _shares(chunk)
+                in_top = share[payable] / top
+                shares.add(in_top)
+                powers.add(in_top**alpha)
+        return cls(
+            pool,
+            rows,
+            alpha,
+            lambda_fair,
+            lambda_eff,
+            objective == "linear",
+            top,
+            float(shares),
+            float(powers),
+        )
+
+    def part(self, chunk: PoolChunk, payout: Floats) -> _Part:
+        """The rows of a chunk, in parts of the pool."""
+        share, payable = _shares(chunk)
+        least, most = (
+            np.broadcast_to(np.asarray(bound, dtype=np.float64), share.shape) / self.pool
+            for bound in (chunk.floor, chunk.cap)
+        )
+        log_weight, linear_weight = np.zeros(share.size), np.zeros(share.size)
+        if self.top > 0:
+            in_top = np.where(payable, share, 0.0) / self.top
+            part = in_top / self.share_sum
+            if self.linear:
+                log_weight, linear_weight = (
+                    self.lambda_fair * part**self.alpha,
+                    self.lambda_eff * part,
+                )
+            else:
+                log_weight = (self.lambda_fair / self.power_sum) * in_top**self.alpha
+                log_weight += self.lambda_eff * part
+        return _Part(payout / self.pool, least, np.minimum(most, 1.0), log_weight, linear_weight)
+
+
+def _shares(chunk: PoolChunk) -> tuple[Floats, Mask]:
+    """The shares of a chunk's rows, and which of them can be paid at all."""
+    share = np.asarray(chunk.share, dtype=np.float64)
+    return share, np.broadcast_to(np.asarray(chunk.cap, dtype=np.float64), share.shape) > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +194,11 @@ class _Part:
 
 
 def _judge(
-    payout: Callable[[PoolChunk], Floats],
-    pool: float,
-    chunks: Iterable[PoolChunk],
-    terms: PoolTerms,
-    rows: int,
+    payout: Callable[[PoolChunk], Floats], chunks: Iterable[PoolChunk], problem: _Problem
 ) -> Certificate:
     def parts() -> Iterator[_Part]:
         for chunk in chunks:
-            share, lo, hi = columns(chunk)
-            s, a = terms(share, hi)
-            yield _Part(
-                payout(chunk) / pool, lo / pool, np.minimum(hi / pool, 1.0), a, terms.gain * s
-            )
+            yield problem.part(chunk, payout(chunk))
 
     # --- is it allowed
     paid, floors, caps, weights, broken, gains, mean = (
@@ -140,7 +208,7 @@ def _judge(
         ExactSum(),
         0.0,
         0.0,
-        1 / rows,
+        1 / problem.rows,
     )
     for part in parts():
         for total, column in (

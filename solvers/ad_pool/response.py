@@ -17,13 +17,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from solvers.ad_pool.allocate import checked_pool
-from solvers.ad_pool.chunks import Objective
+from solvers.ad_pool.inputs import Objective
+from solvers.ad_pool.problem import ROUNDING, checked_pool
 from solvers.arrays import Floats, Ints
 from solvers.errors import InfeasibleError
 from solvers.exact_sum import ExactSum
 
-_ROUNDING = 4 * float(np.finfo(np.float64).eps)
 _SHIFT = 46
 """Bits of a double below its bin: sign, exponent and six bits of the mantissa are the bin, so a bin
 is at most 1/64 wide.
@@ -260,12 +259,12 @@ def paid_at(
     n = sketch.rows
     if not 0 <= floor <= cap:
         raise InfeasibleError(f"the floor {floor!r} is negative or above its cap {cap!r}")
-    if n * floor > pool * (1 + _ROUNDING):
+    if n * floor > pool * (1 + ROUNDING):
         raise InfeasibleError(f"the floors add up to {n * floor!r}, more than the pool of {pool!r}")
-    if n * cap < pool * (1 - _ROUNDING):
+    if n * cap < pool * (1 - ROUNDING):
         raise InfeasibleError(f"the caps add up to {n * cap!r}, less than the pool of {pool!r}")
-    if n * floor >= pool * (1 - _ROUNDING) or n * cap <= pool * (1 + _ROUNDING):
-        return np.full(x.size, floor if n * floor >= pool * (1 - _ROUNDING) else cap)
+    if n * floor >= pool * (1 - ROUNDING) or n * cap <= pool * (1 + ROUNDING):
+        return np.full(x.size, floor if n * floor >= pool * (1 - ROUNDING) else cap)
 
     # --- money that only rows without share can take
     idle = sketch.zeros - (own == 0) + (x == 0)
@@ -274,7 +273,7 @@ def paid_at(
         - np.where(idle < n, (n - idle) * cap if math.isfinite(cap) else math.inf, 0.0)
         - idle * floor
     )
-    alone = (left_over >= -_ROUNDING * pool) | (idle == n)
+    alone = (left_over >= -ROUNDING * pool) | (idle == n)
     with np.errstate(divide="ignore", invalid="ignore"):
         payout = np.where(
             x > 0, cap, np.clip(floor + np.maximum(left_over, 0.0) / idle, floor, cap)
@@ -411,7 +410,7 @@ def _not_smooth(q: _Questions, bins: Ints, found: _Answers) -> Ints:
 
 def _search(q: _Questions, others: _Points) -> _Answers:
     """Newton's method on the reciprocal of what the free rows are paid, bracketed, for every
-    question; see `ad_pool._search`.
+    question; see `price_search.search`.
 
     d is measured from the largest share. Where the caps hold that one down so far that digits
     cancel, the search is run again from the largest share that is not at its cap.
@@ -490,9 +489,7 @@ def _newton(
 
         # --- next point
         left, right = np.where(gap > 0, d, left), np.where(gap > 0, right, d)
-        done |= (np.abs(gap) <= 4 * _ROUNDING * q.pool) | (
-            np.abs(step) <= 4 * _ROUNDING * np.abs(d)
-        )
+        done |= (np.abs(gap) <= 4 * ROUNDING * q.pool) | (np.abs(step) <= 4 * ROUNDING * np.abs(d))
         with np.errstate(invalid="ignore"):
             halved = np.where(
                 left > 0, np.sqrt(np.abs(left)) * np.sqrt(np.abs(right)), left / 2 + right / 2

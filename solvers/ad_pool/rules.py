@@ -1,35 +1,36 @@
 """Split one advertising pool under rules over groups of units: a part for the small, nobody over a
 part.
 
-Belongs here: the search for the rules' multipliers, the same problem as a CVXPY model, and which
-rules contradict each other. Does not: the statement of the problem and the proof of its answer
-(`solvers.ad_pool.certificate`), the pool without rules (`solvers.ad_pool`), and where rules come from.
+Belongs here: the search for the rules' multipliers. Does not: the same problem as a CVXPY model
+(`rule_model`), which rules contradict each other (`contradiction`), the proof of the answer
+(`certificate`, which states the problem on its own), the pool without rules (`allocate`), and where
+rules come from.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import import_module
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from solvers.ad_pool import certificate
 from solvers.ad_pool.allocate import allocate_pool
-from solvers.ad_pool.certificate import EachAtMost, PoolProblem, Rule, judge, pool_problem
+from solvers.ad_pool.contradiction import Contradiction
+from solvers.ad_pool.inputs import EachAtMost, Objective, Rule
+from solvers.ad_pool.problem import EPS, RuledPool, ruled_pool
+from solvers.ad_pool.rule_model import RuleModel
 from solvers.arrays import Floats, Ints
 from solvers.errors import InfeasibleError
 
 __all__ = ["EachAtMost", "Rule", "RuleModel", "RuledAllocation", "allocate_with_rules"]
 
-_EPS = float(np.finfo(np.float64).eps)
 _PROVED = 1e-9
-"""Gap and primal residual of an answer of the dual search; with more than that, the model is asked.
+"""Gap and primal residual of an answer of the dual search; with more than that, the model is
+asked.
 """
 _ENDLESS = 1e10
 """Prices beyond this, as multiples of the size of prices, run away: the rules contradict each
@@ -37,15 +38,13 @@ other.
 """
 _USELESS = 1e-4
 """Primal residual above which an answer of the model is none."""
-_FEASIBLE = 1e-9
-"""Relative violation up to which rules count as kept when a contradiction is looked for."""
 _SETTLED = 1e-13
 _LENT = (0.0, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 0.0)
 """Weights of the logarithm, as parts of all, lent to units that have less: none, and where that
 fails ever less, down to none.
 """
 _MAX_STEPS, _MAX_SEARCH, _MAX_ROUNDS, _MAX_PIVOTS, _DENSE = 60, 60, 60, 30, 100
-_MOST_PATTERNS, _MOST_SUBSETS = 10_000, 3_000
+_MOST_PATTERNS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +84,7 @@ def allocate_with_rules(
     alpha: float = 0.5,
     lambda_fair: float = 0.5,
     lambda_eff: float = 0.5,
-    objective: Literal["blend", "linear"] = "blend",
+    objective: Objective = "blend",
     floor: npt.ArrayLike | None = None,
     cap: npt.ArrayLike | None = None,
     model: RuleModel | None = None,
@@ -95,9 +94,8 @@ def allocate_with_rules(
     .. math:: \text{minimum}_r \le \sum_v A_{rv} p_v / P \le \text{maximum}_r
 
     The payouts that are best under multipliers nu of the pool and mu of the rules are in closed
-    form,
-    :math:`y_v = \text{clip}(a_v / (\nu + (A^T \mu)_v - b_v))`; the dual function of (nu, mu) is
-    convex and as smooth as that, and has one variable more than rules that bind. Newton's method
+    form, :math:`y_v = \text{clip}(a_v / (\nu + (A^T \mu)_v - b_v))`; the dual function of (nu, mu)
+    is convex and as smooth as that, and has one variable more than rules that bind. Newton's method
     with an exact search along each direction minimises it; rules join when they are broken. At most
     1 / maximum groups of an `EachAtMost` can be full, so a grouping of a million units costs no
     more than the groups that are. One by unit is a cap.
@@ -125,7 +123,7 @@ def allocate_with_rules(
 
     Notes
     -----
-    Where the dual search does not prove its answer within 1e-9 (see `solvers.ad_pool.certificate`), the
+    Where the dual search does not prove its answer within 1e-9 (see `certificate`), the
     model is solved. That is the limit: Clarabel takes two seconds at 1e4 units and grows faster
     than they do. With its tolerances at 1e-10 the objective is right to about 1e-10 there and the
     payouts to 1e-6; where it ends inaccurately, `status` and `gap` say so.
@@ -142,29 +140,30 @@ def allocate_with_rules(
 
     Examples
     --------
-    >>> shares, small = [1, 4, 16], [True, False, False]
-    >>> best = allocate_with_rules(100.0, shares, [Rule("small", small, minimum=0.2)], lambda_eff=0.0)
+    >>> shares = [1, 4, 16]
+    >>> small = Rule("small", [True, False, False], minimum=0.2)
+    >>> best = allocate_with_rules(100.0, shares, [small], lambda_eff=0.0)
     >>> best.payout.round(2).tolist(), round(best.rule_multipliers["small"], 3)
     ([20.0, 26.67, 53.33], -0.179)
-    >>> allocate_with_rules(100.0, shares, [EachAtMost("nobody", 0.4)], lambda_eff=0.0).payout.round(2).tolist()
+    >>> nobody = EachAtMost("nobody", 0.4)
+    >>> allocate_with_rules(100.0, shares, [nobody], lambda_eff=0.0).payout.round(2).tolist()
     [20.0, 40.0, 40.0]
-    >>> allocate_with_rules(100.0, shares, [Rule("small", small, minimum=0.2)], cap=[15, 90, 90])
+    >>> allocate_with_rules(100.0, shares, [small], cap=[15, 90, 90])
+    ... # doctest: +NORMALIZE_WHITESPACE
     Traceback (most recent call last):
         ...
-    solvers.errors.InfeasibleError: these cannot all be kept: the caps, so 'small' at most 15; rule 'small': at least 0.2 of the pool (20)
+    solvers.errors.InfeasibleError: these cannot all be kept: the caps, so 'small' at most 15; rule
+    'small': at least 0.2 of the pool (20)
     """
-    problem = pool_problem(
-        pool,
-        share,
-        alpha=alpha,
-        lambda_fair=lambda_fair,
-        lambda_eff=lambda_eff,
-        objective=objective,
-        floor=floor,
-        cap=cap,
-        rules=rules,
-    )
-    names, n = [rule.name for rule in rules], problem.weight.size
+    knobs: dict[str, Any] = {
+        "alpha": alpha,
+        "lambda_fair": lambda_fair,
+        "lambda_eff": lambda_eff,
+        "objective": objective,
+    }
+    problem = ruled_pool(pool, share, rules, **knobs, floor=floor, cap=cap)
+    stated = certificate.pool_problem(pool, share, **knobs, floor=floor, cap=cap, rules=rules)
+    n = problem.weight.size
     lo = np.broadcast_to(np.asarray(0.0 if floor is None else floor, dtype=np.float64), (n,))
     caps = np.broadcast_to(np.asarray(math.inf if cap is None else cap, dtype=np.float64), (n,))
     hi = caps
@@ -173,7 +172,7 @@ def allocate_with_rules(
 
     def answer(payout: Floats, solver: str, status: str, passes: float) -> RuledAllocation:
         paid = np.clip(payout, lo, hi) + 0.0
-        proof = judge(problem, paid, names)
+        proof = certificate.judge(stated, paid)
         return RuledAllocation(
             paid,
             proof.multiplier,
@@ -186,21 +185,12 @@ def allocate_with_rules(
         )
 
     # --- contradictions are named where that is quick; where it is not, only when something failed
-    contradiction = _Contradiction(problem, rules, lo, caps)
+    contradiction = Contradiction(problem, rules, lo, caps)
     nothing = problem.pool == 0 or n == 0
     if not nothing and problem.rows.shape[1] <= _MOST_PATTERNS:
         contradiction.refuse()
     try:
-        free = allocate_pool(
-            pool,
-            share,
-            alpha=alpha,
-            lambda_fair=lambda_fair,
-            lambda_eff=lambda_eff,
-            objective=objective,
-            floor=lo,
-            cap=hi,
-        )
+        free = allocate_pool(pool, share, **knobs, floor=lo, cap=hi)
     except InfeasibleError:
         if not nothing:
             contradiction.refuse()
@@ -229,22 +219,22 @@ def allocate_with_rules(
             )
             passes += used
             if lent in (_LENT[0], _LENT[-2], _LENT[-1]):
-                found = answer(y * problem.pool, "dual", "optimal", passes)
-                if max(found.gap, found.residual) <= _PROVED:
-                    return found
+                proposed = answer(y * problem.pool, "dual", "optimal", passes)
+                if max(proposed.gap, proposed.residual) <= _PROVED:
+                    return proposed
                 contradiction.refuse()
     if model is None:
         contradiction.refuse()
         model = RuleModel(n, rules)
     y, solver, status = model.solve(problem)
-    found = answer(y * problem.pool, solver, status, 0)
-    if found.residual > _USELESS:
+    modelled = answer(y * problem.pool, solver, status, 0)
+    if modelled.residual > _USELESS:
         raise ArithmeticError(
             f"no split found: the one of {solver} ({status}) breaks a bound by"
-            f" {found.residual:.1e}. Rules that leave a unit with share nothing at all, so that its"
+            f" {modelled.residual:.1e}. Rules that leave a unit with share nothing at all, so that its"
             " logarithm has no value, end like this"
         )
-    return found
+    return modelled
 
 
 # --------------------------------------------------------------------------------------------------
@@ -265,7 +255,7 @@ class _Dual:
     payouts at a point.
     """
 
-    def __init__(self, problem: PoolProblem, sides: Ints) -> None:
+    def __init__(self, problem: RuledPool, sides: Ints) -> None:
         from scipy import sparse
 
         row, sign, limit = problem.sides()
@@ -303,7 +293,7 @@ class _Dual:
         return gives, (self.columns.multiply(per_pattern) @ self.columns.T).tocsr()
 
 
-def _dual(problem: PoolProblem, start: _Prices) -> tuple[Floats, _Prices, int]:
+def _dual(problem: RuledPool, start: _Prices) -> tuple[Floats, _Prices, int]:
     """Payouts, prices and passes; payouts keep the bounds, and the pool and the binding rules as
     nearly as it got.
     """
@@ -353,10 +343,10 @@ def _newton(dual: _Dual, x: Floats) -> tuple[Floats, Floats]:
         direction = _quadratic(bend, slope, x)
         shrinking = (direction < 0) & (np.arange(x.size) > 0)
         longest = float((x[shrinking] / -direction[shrinking]).min(initial=math.inf))
-        found = _along(dual, x, direction, float(slope @ direction), max(longest, 1.0))
-        if found is None or (np.abs(found[0] - x) <= 4 * _EPS * np.abs(x)).all():
+        lower = _along(dual, x, direction, float(slope @ direction), max(longest, 1.0))
+        if lower is None or (np.abs(lower[0] - x) <= 4 * EPS * np.abs(x)).all():
             break
-        x, y = found
+        x, y = lower
     return x, y
 
 
@@ -446,285 +436,3 @@ def _exactly(dual: _Dual, x: Floats, y: Floats) -> Floats:
         )
         dual.passes += 1
     return y
-
-
-# --------------------------------------------------------------------------------------------------
-
-
-class RuleModel:
-    """The same problem for CVXPY, built once for a number of units and their memberships;
-    everything else is a parameter.
-
-    Payouts are counted in mean payouts. Clarabel first (HiGHS where there is no logarithm), with
-    tolerances of 1e-10; SCS where it fails.
-
-    Examples
-    --------
-    >>> rules = [Rule("small", [True, False, False], minimum=0.2)]
-    >>> best = allocate_with_rules(100.0, [1, 4, 16], rules, lambda_eff=0.0, model=RuleModel(3, rules))
-    >>> best.payout.round(2).tolist(), best.solver, best.status
-    ([20.0, 26.67, 53.33], 'CLARABEL', 'optimal')
-    """
-
-    def __init__(self, units: int, rules: Sequence[Rule | EachAtMost]) -> None:
-        cvxpy: Any = import_module("cvxpy")
-        shape = pool_problem(
-            1.0,
-            np.ones(units),
-            alpha=1.0,
-            lambda_fair=1.0,
-            lambda_eff=0.0,
-            objective="blend",
-            rules=rules,
-        )
-        row, sign, limit = shape.sides()
-        self._shape, self._z = shape, cvxpy.Variable(units)
-        parameters = {
-            "weight": units,
-            "gain": units,
-            "idle": units,
-            "floor": units,
-            "cap": units,
-            "limit": limit.size,
-        }
-        self._parameter = {
-            name: cvxpy.Parameter(size, nonneg=name in ("weight", "idle"))
-            for name, size in parameters.items()
-        }
-        p, z = self._parameter, self._z
-        bounds = [cvxpy.sum(z) == units, z >= p["floor"], z <= p["cap"]]
-        if limit.size:
-            bounds.append(
-                shape.rows[row].multiply(sign[:, None]).tocsc()[:, shape.pattern] @ z <= p["limit"]
-            )
-        self._smooth = cvxpy.Problem(
-            cvxpy.Maximize(p["weight"] @ cvxpy.log(z + p["idle"]) + p["gain"] @ z), bounds
-        )
-        self._linear = cvxpy.Problem(cvxpy.Maximize(p["gain"] @ z), bounds)
-
-    def solve(self, problem: PoolProblem) -> tuple[Floats, str, str]:
-        """Parts of the pool, the solver that ran, and its status."""
-        cvxpy: Any = import_module("cvxpy")
-        units, same = problem.weight.size, self._shape
-        if (
-            not np.array_equal(problem.pattern, same.pattern)
-            or problem.rows.shape != same.rows.shape
-            or (problem.rows != same.rows).nnz
-        ):
-            raise ValueError(
-                f"this model was built for {same.weight.size} units with other memberships"
-            )
-        values = {
-            "weight": problem.weight / problem.scale,
-            "gain": problem.gain / (problem.scale * units),
-            "idle": (problem.weight == 0).astype(np.float64),
-            "floor": problem.floor * units,
-            "cap": problem.cap * units,
-            "limit": problem.sides()[2] * units,
-        }
-        for name, value in values.items():
-            self._parameter[name].value = value
-        tight: dict[str, dict[str, float]] = {
-            "HIGHS": {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-            "CLARABEL": {"tol_feas": 1e-10, "tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10},
-            "SCS": {"eps_abs": 1e-9, "eps_rel": 1e-9},
-        }
-        model, solvers = (
-            (self._smooth, ("CLARABEL", "SCS"))
-            if problem.weight.any()
-            else (self._linear, ("HIGHS", "CLARABEL"))
-        )
-        statuses, inaccurate = {}, None
-        for solver in solvers:
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # the status says it, and is passed on
-                    model.solve(solver=solver, **tight[solver])
-                statuses[solver] = str(model.status)
-            except cvxpy.error.SolverError as error:
-                statuses[solver] = str(error)
-            if statuses[solver] == "optimal":
-                return np.asarray(self._z.value) / units, solver, "optimal"
-            if statuses[solver] == "optimal_inaccurate" and inaccurate is None:
-                inaccurate = np.asarray(self._z.value) / units, solver, "optimal_inaccurate"
-        if inaccurate is None:
-            raise ArithmeticError(f"no solver of the model ended with a solution: {statuses}")
-        return inaccurate
-
-
-# --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Member:
-    """Something that must be kept: the pool, the floors, the caps, an `EachAtMost` by unit, or a
-    bound of a rule (some of the sides).
-    """
-
-    kind: Literal["pool", "floors", "caps", "units", "rule"]
-    text: str
-    rule: int = -1
-    sides: tuple[int, ...] = ()
-
-
-class _Contradiction:
-    """Which of the pool, the floors, the caps and the rules cannot be kept together."""
-
-    def __init__(
-        self, problem: PoolProblem, rules: Sequence[Rule | EachAtMost], lo: Floats, caps: Floats
-    ) -> None:
-        self.problem, self.rules, self.lo, self.caps = problem, rules, lo, caps
-        self.money = problem.pool
-        row, sign, _ = problem.sides()
-        members = [_Member("pool", f"the pool of {self.money:.12g} is paid out")]
-        if lo.any():
-            members.append(_Member("floors", "the floors"))
-        if np.isfinite(caps).any():
-            members.append(_Member("caps", "the caps"))
-        units = dict(problem.unit_caps)
-        for index, rule in enumerate(rules):
-            of_rule = problem.rule_of_row[row] == index
-            if index in units:
-                members.append(
-                    _Member(
-                        "units", f"{self._bound(rule, 'each unit at most', rule.maximum)}", index
-                    )
-                )
-                continue
-            who = "each group " if isinstance(rule, EachAtMost) else ""
-            for side, words, bound in (
-                (-1, "at least", getattr(rule, "minimum", None)),
-                (1, f"{who}at most", rule.maximum),
-            ):
-                if bound is not None:
-                    chosen = tuple(np.flatnonzero(of_rule & (sign == side)).tolist())
-                    members.append(_Member("rule", self._bound(rule, words, bound), index, chosen))
-        self.members = members
-        self._feasible = cache(self._feasible_anew)
-        self._patterns = cache(self._patterns_anew)
-
-    def refuse(self) -> None:
-        """Raise InfeasibleError if there is a contradiction."""
-        everything = frozenset(range(len(self.members)))
-        if self._feasible(everything):
-            return
-        core = everything
-        for member in sorted(everything, reverse=True):
-            if not self._feasible(core - {member}):
-                core -= {member}
-        size = 1
-        while size < len(core) and math.comb(len(everything), size) <= _MOST_SUBSETS:
-            smaller = (frozenset(x) for x in combinations(range(len(self.members)), size))
-            core = next((x for x in smaller if not self._feasible(x)), core)
-            size += 1
-        raise InfeasibleError("these cannot all be kept: " + "; ".join(self._words(core)))
-
-    def _bounds(self, kept: frozenset[int]) -> tuple[Floats, Floats]:
-        """Least and largest payouts, in parts of the pool, that the floors, caps and unit rules
-        among `kept` leave each unit.
-        """
-        lo, hi = np.zeros(self.lo.size), np.full(self.lo.size, math.inf)
-        for member in (self.members[i] for i in kept):
-            if member.kind == "floors":
-                lo = self.lo / self.money
-            elif member.kind == "caps":
-                hi = np.minimum(hi, self.caps / self.money)
-            elif member.kind == "units":
-                hi = np.minimum(hi, self.rules[member.rule].maximum or 0.0)
-        return lo, hi
-
-    def _patterns_anew(self, kept: frozenset[int]) -> tuple[Floats, Floats] | None:
-        """The same per pattern, None where a unit's floor is above its cap."""
-        lo, hi = self._bounds(kept)
-        if (lo > hi * (1 + _FEASIBLE)).any():
-            return None
-        size = self.problem.rows.shape[1]
-        least, most = (
-            np.asarray(np.bincount(self.problem.pattern, x, size), dtype=np.float64)
-            for x in (lo, hi)
-        )
-        return least, np.maximum(least, most)
-
-    def _feasible_anew(self, kept: frozenset[int]) -> bool:
-        """Whether the smallest possible relative violation of the pool and the rules is 0, given
-        the bounds.
-        """
-        from scipy import sparse
-        from scipy.optimize import linprog
-
-        bounds = self._patterns(
-            frozenset(i for i in kept if self.members[i].kind in ("floors", "caps", "units"))
-        )
-        if bounds is None:
-            return False
-        least, most = bounds
-        row, sign, limit = self.problem.sides()
-        chosen = np.array([side for i in kept for side in self.members[i].sides], dtype=np.int64)
-        left, right = (
-            self.problem.rows[row[chosen]].multiply(sign[chosen][:, None]).tocsr(),
-            limit[chosen],
-        )
-        if any(self.members[i].kind == "pool" for i in kept):
-            ones = sparse.csr_array(np.ones((1, least.size)))
-            left, right = sparse.vstack([left, ones, -ones]), np.append(right, [1.0, -1.0])
-        size = np.where(right == 0, 1.0, np.abs(right))
-        if not right.size or (left @ least - right <= _FEASIBLE * size).all():
-            return True
-        found = linprog(
-            np.append(np.zeros(least.size), 1.0),
-            A_ub=sparse.hstack([left, -size[:, None]]).tocsc(),
-            b_ub=right,
-            bounds=np.column_stack([np.append(least, 0.0), np.append(most, math.inf)]),
-            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-        )
-        if not found.success:
-            raise ArithmeticError(f"the search for a contradiction failed: {found.message}")
-        return bool(found.fun <= _FEASIBLE)
-
-    def _bound(self, rule: Rule | EachAtMost, words: str, bound: float | None) -> str:
-        assert bound is not None
-        return f"rule {rule.name!r}: {words} {bound:.12g} of the pool ({bound * self.money:.12g})"
-
-    def _words(self, core: frozenset[int]) -> list[str]:
-        """Every member with what follows from it for the others."""
-        kinds = {self.members[i].kind for i in core}
-        sign = self.problem.sides()[1]
-        words = []
-        for i in sorted(core):
-            member, text = self.members[i], self.members[i].text
-            if member.kind in ("floors", "caps", "units"):
-                lo, hi = self._bounds(frozenset([i]))
-                values, bound, against = (
-                    (lo, "least", 1) if member.kind == "floors" else (hi, "most", -1)
-                )
-                follows = (
-                    [f"together at {bound} {float(values.sum()) * self.money:.12g}"]
-                    if "pool" in kinds
-                    else []
-                )
-                for j in sorted(core):
-                    other = self.members[j]
-                    if (
-                        other.kind == "rule"
-                        and sign[other.sides[0]] == against
-                        and isinstance(rule := self.rules[other.rule], Rule)
-                    ):
-                        reach = (
-                            float(
-                                np.asarray(rule.members, dtype=np.float64)
-                                @ np.where(rule.members, values, 0.0)
-                            )
-                            * self.money
-                        )
-                        follows.append(f"so {rule.name!r} at {bound} {reach:.12g}")
-                if kinds <= {"floors", "caps", "units"}:
-                    bad = np.subtract(*self._bounds(core))
-                    unit = int(np.argmax(bad))
-                    follows.append(f"{float(values[unit]) * self.money:.12g} for row {unit}")
-                text = ", ".join([text, *follows])
-            elif isinstance(rule := self.rules[member.rule], EachAtMost) and member.kind == "rule":
-                text += f", and there are {len(member.sides)}"
-            elif isinstance(rule, Rule) and member.kind == "rule" and not np.any(rule.members):
-                text += ", and it has no members"
-            words.append(text)
-        return words
