@@ -1,4 +1,9 @@
-"""What every command of `earnings` shares: consoles, options, and how a result is printed."""
+"""What every command of `earnings` shares: consoles, options, and how a result is printed.
+
+Whatever is printed goes through `OUT` or `ERR`, which read no markup and no emoji out of a text and
+show characters that a terminal would obey; a style is put on with `styled`. So no id, reason or
+file name can break a table, end a command with a traceback or repaint a terminal.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +16,71 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
+import rich.console
+import rich.table
+from rich.text import Text
 
+from pipelines.errors import ExpectedError
+from pipelines.plain import visible
 from pipelines.settings import PROJECT, Home
 
 # A narrow terminal wraps a wide table; rich would cut digits off the amounts.
 _WIDE = max(shutil.get_terminal_size().columns, 140) if sys.stdout.isatty() else 180
-OUT = Console(highlight=False, width=_WIDE)
-ERR = Console(stderr=True, highlight=False, width=_WIDE)
+
+
+class Console(rich.console.Console):
+    """Prints text as it is."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """What rich asks for whenever it meets a plain string, in a table too."""
+        return Text(
+            visible(text, lines=True),
+            how.get("style", ""),
+            justify=how.get("justify"),
+            overflow=how.get("overflow"),
+        )
+
+
+OUT = Console()
+ERR = Console(stderr=True)
+
+
+class Table(rich.table.Table):
+    """A table without lines; every cell is data unless it is `styled`."""
+
+    def __init__(self, *columns: str, title: str | None = None) -> None:
+        super().__init__(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+
+    def add_row(self, *cells: object, **how: Any) -> None:
+        super().add_row(
+            *(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in cells), **how
+        )
+
+
+class CommandError(ExpectedError):
+    """A command that cannot do what it was asked for: says why, and what to do."""
+
+
+def styled(value: object, style: str) -> Text:
+    """A value in a style of rich, e.g. `bold red`."""
+    return Text(visible(value), style)
+
+
+def print_text(text: str) -> None:
+    """Print lines that are laid out already; a terminal may break them, nothing else does."""
+    click.echo(visible(text, lines=True))
+
+
+def print_error(error: object, word: str = "error", style: str = "bold red") -> None:
+    """Print an error (or a warning) on standard error. Lines after its first are set in, so that
+    none of them can be taken for a message of its own.
+    """
+    ERR.print(styled(f"{word}:", style), str(error).replace("\n", "\n  "), soft_wrap=True)
+
+
 DAY = click.DateTime(formats=["%Y-%m-%d"])
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -63,6 +125,7 @@ as_json_option = click.option(
 
 
 def print_json(value: Any) -> None:
+    """One JSON document, in ASCII: nothing in it is obeyed by a terminal."""
     click.echo(json.dumps(value, indent=2, default=str))
 
 

@@ -14,14 +14,16 @@ def picture(
     draw: Callable[[Any], None], caption: str, *, columns: int = 1
 ) -> dg.MarkdownMetadataValue:
     """What `draw` puts on its axes (an array of them, if there are several columns)."""
+    import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.0 * columns, 3.2), layout="constrained", dpi=72)
-    FigureCanvasAgg(figure)
-    draw(figure.subplots(1, columns))
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    with mpl.rc_context({"text.parse_math": False}):  # a `$` in a name is a `$`
+        figure = Figure(figsize=(5.0 * columns, 3.2), layout="constrained", dpi=72)
+        FigureCanvasAgg(figure)
+        draw(figure.subplots(1, columns))
+        figure.savefig(content, format="png")
     return dg.MetadataValue.md(
         f"![{caption}](data:image/png;base64,{base64.b64encode(content.getvalue()).decode()})\n\n{caption}"
     )

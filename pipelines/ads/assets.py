@@ -16,6 +16,7 @@ import pyarrow as pa
 from pipelines.ads.large_pools import split_large_pool
 from pipelines.ads.rules import pool_rules
 from pipelines.errors import ExpectedError
+from pipelines.plain import markdown_table
 from pipelines.policy import Ads, exact
 from pipelines.runs.daily import Day, Metadata, daily_asset
 from pipelines.schema import CERTIFICATE, arrow_columns
@@ -382,18 +383,17 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
 
 def _certificates(solved: list[dict[str, Any]]) -> str:
     """The day's certificates as the web UI shows them."""
-    lines = [
-        "| pool | solver | primal | stationarity | complementarity | gap |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    figures = ("primal_residual", "stationarity_residual", "complementarity_residual", "gap")
-    return "\n".join(
-        lines
-        + [
-            f"| {s['category']} | {s['solver']} | {' | '.join(f'{s[f]:.1e}' for f in figures)} |"
-            for s in solved
+    figures = ("primal", "stationarity", "complementarity")
+    rows = [
+        [
+            s["category"],
+            s["solver"],
+            *(f"{s[f'{name}_residual']:.1e}" for name in figures),
+            s["gap"],
         ]
-    )
+        for s in solved
+    ]
+    return "\n".join(markdown_table(("pool", "solver", *figures, "gap"), rows))
 
 
 _NOBODY = pa.table(

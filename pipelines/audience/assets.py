@@ -25,6 +25,7 @@ from pipelines.audience.weights import (
     state_on,
     write_state,
 )
+from pipelines.plain import markdown_table
 from pipelines.runs.daily import Day, Metadata, daily_asset
 from pipelines.sql import query
 from pipelines.store.warehouse import MissingDayError
@@ -162,14 +163,11 @@ def _gains_of_the_day(run: Day) -> Metadata:
     """
     found = gains(run.con, run.policy.epochs, run.day, run.day)
     head, rows = table_2(found)
-    lines = [head, ["---"] * len(head), *rows]
     total = next(
         (g.interval for g in found if (g.part, g.measure) == (0, run.policy.epochs.utility)), None
     )
     return {
-        "gains of treatment": dg.MetadataValue.md(
-            "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        ),
+        "gains of treatment": dg.MetadataValue.md("\n".join(markdown_table(head, rows))),
         **(dict(zip(("gain", "gain_low", "gain_high"), total, strict=True)) if total else {}),
     }
 

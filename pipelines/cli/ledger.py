@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import click
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 from pipelines.console import (
     DAY,
     OUT,
     Command,
+    Table,
     as_issued_option,
     as_json_option,
     home_option,
     option,
     print_json,
+    print_text,
     short,
+    styled,
 )
 from pipelines.money import cents, money
+from pipelines.plain import visible
 from pipelines.settings import Home
 
 _MOST = 15
@@ -128,11 +130,8 @@ def restate(
 
 
 def _print_restatement(shown: Any) -> None:
-    table = RichTable(
+    table = Table(
         title="Days (before -> after, currency units)",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
     )
     table.add_column("day")
     table.add_column("state")
@@ -155,17 +154,17 @@ def _print_restatement(shown: Any) -> None:
     OUT.print(
         f"\n{len(gained)} creators gain {money(sum(c.gain for c in gained))}, {len(lost)} lose"
         f" {money(-sum(c.gain for c in lost))}; booked on {shown.booked_day}:"
-        f" {escape(shown.reason)}"
+        f" {shown.reason}"
     )
     shortened = (
         changes if len(changes) <= _MOST else (*gained[: _MOST // 2], *lost[-(_MOST // 2) :])
     )
-    table = RichTable("creator", box=None, pad_edge=False)
+    table = Table("creator")
     for name in ("before", "after", "difference"):
         table.add_column(name, justify="right")
     for c in shortened:
         table.add_row(
-            escape(c.creator_id),
+            c.creator_id,
             money(c.before),
             money(c.after),
             f"{'+' if c.gain > 0 else ''}{money(c.gain)}",
@@ -212,7 +211,7 @@ def explain(
     if as_json:
         print_json(explained.as_dict())
     else:
-        click.echo(text(explained))
+        print_text(text(explained))
 
 
 @click.command(cls=Command)
@@ -254,7 +253,7 @@ def statement(
     elif target:
         OUT.print(f"{short(target)}: open it in a browser, or print it")
     else:
-        click.echo(text(found))
+        print_text(text(found))
 
 
 @click.group()
@@ -294,7 +293,7 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
         print_json(found.as_dict())
     else:
         for finding in found.findings:
-            OUT.print(f"[bold red]wrong:[/] {escape(finding)}")
+            OUT.print(styled("wrong:", "bold red"), visible(finding))
         verdict = (
             f"contradictions: {len(found.findings)}"
             if found.findings

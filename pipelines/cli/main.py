@@ -21,9 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 from pipelines.cli.lab import lab
 from pipelines.cli.ledger import LEDGER_COMMANDS
@@ -34,12 +31,18 @@ from pipelines.console import (
     ERR,
     OUT,
     Command,
+    CommandError,
+    Console,
+    Table,
     as_issued_option,
     as_json_option,
     home_option,
     option,
+    print_error,
     print_json,
+    print_text,
     short,
+    styled,
 )
 from pipelines.errors import ExpectedError
 from pipelines.money import money
@@ -62,7 +65,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except (ExpectedError, InfeasibleError) as error:
-            ERR.print(f"[bold red]error:[/] {escape(str(error))}")
+            print_error(error)
             raise SystemExit(1) from error
 
 
@@ -118,7 +121,7 @@ def demo(home: Home, as_json: bool) -> None:
     _run(home, [(days[0], days[-1])], (), as_json=as_json)
     if not as_json:
         OUT.print(
-            "\n[bold]Next[/]\n  earnings status                 which days exist, and what is in"
+            "\nNext\n  earnings status                 which days exist, and what is in"
             " quarantine and why\n  earnings ui                     the same run in the browser:"
             ' assets, checks, money per day\n  earnings query "FROM creator_earnings LIMIT 5"\n '
             f"                                 any SQL on {short(home.published)}\n  cp -r"
@@ -205,8 +208,8 @@ def _run(
         if daily or not assets:
             if not as_json:
                 OUT.print(
-                    f"[bold]{first} to {last}[/] in {short(home.root)}, policy"
-                    f" {policies.in_force(first).name}"
+                    styled(f"{first} to {last}", "bold"),
+                    f"in {short(home.root)}, policy {policies.in_force(first).name}",
                 )
             with _progress(console):
                 if workers > 1:
@@ -218,7 +221,7 @@ def _run(
         if not all(run.success for run in runs):
             break
     for warning in (warning for run in runs for warning in run.warnings):
-        ERR.print(f"[yellow]warning:[/] {escape(warning)}")
+        print_error(warning, "warning", "yellow")
     if assets and all(run.success for run in runs):
         _run_periods(home, ranges, assets, runs, console)
     success = all(run.success for run in runs)
@@ -242,7 +245,7 @@ def _run(
     if not success:
         failed = [run for run in runs if not run.success]
         for failure in (failure for run in failed for failure in run.failures):
-            ERR.print(f"[bold red]failed:[/] {escape(failure)}")
+            print_error(failure, "failed")
         ids = ", ".join(run.run_id for run in failed if run.run_id)
         ERR.print(
             f"Days that were committed before stay. Dagster run {ids or '(none)'} has the whole"
@@ -280,16 +283,16 @@ def _run_periods(
             else:
                 found = ready_periods(home, span, first, last)
             if assets and not found:
-                raise click.ClickException(
+                raise CommandError(
                     f"no whole {span.name} of the calendar ends from {first} to {last}, so there is"
                     f" no {names[0]}"
                 )
             for begin, end in found:
-                console.print(f"[bold]{span.name}s {begin} to {span.last(end)}[/]")
+                console.print(styled(f"{span.name}s {begin} to {span.last(end)}", "bold"))
                 with _progress(console):
                     runs.append(run_periods(home, span, begin, end, assets=names if assets else ()))
                 for warning in runs[-1].warnings:
-                    ERR.print(f"[yellow]warning:[/] {escape(warning)}")
+                    print_error(warning, "warning", "yellow")
                 if not runs[-1].success:
                     return
 
@@ -320,8 +323,10 @@ def status(home: Home, details: bool, as_json: bool) -> None:
         return
     for path in home.unread():
         OUT.print(
-            f"[bold yellow]{escape(short(path))} belongs to no table: nobody reads it. Tables:"
-            f" {', '.join(LANDING)}[/]"
+            styled(
+                f"{short(path)} belongs to no table: nobody reads it. Tables: {', '.join(LANDING)}",
+                "bold yellow",
+            )
         )
     if not days:
         OUT.print(
@@ -355,7 +360,7 @@ def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
     from pipelines.sources.kuairand import import_kuairand
 
     summary = import_kuairand(
-        folder, home.landing, seed=seed, progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]")
+        folder, home.landing, seed=seed, progress=lambda text: ERR.print(styled(text, "dim"))
     )
     _print_summary(asdict(summary), as_json)
     if not as_json:
@@ -459,18 +464,16 @@ def simulate(
         niche=Niche(options["niche"]) if options["niche"] else None,
         live=LiveMarket() if options["market"] else None,
         format=options["file_format"],
-        progress=lambda text: ERR.print(f"[dim]{escape(text)}[/]"),
+        progress=lambda text: ERR.print(styled(text, "dim")),
     )
     if as_json:
         print_json(asdict(summary))
         return
-    table = RichTable(
-        "table", "rows", "of them late", "repeated", "rotten, by reason", box=None, pad_edge=False
-    )
+    table = Table("table", "rows", "of them late", "repeated", "rotten, by reason")
     for name, counts in summary.tables.items():
         rotten = ", ".join(f"{reason} {n:,}" for reason, n in counts.rotten.items())
         table.add_row(
-            name, f"{counts.rows:,}", f"{counts.late:,}", f"{counts.duplicates:,}", escape(rotten)
+            name, f"{counts.rows:,}", f"{counts.late:,}", f"{counts.duplicates:,}", rotten
         )
     OUT.print(table)
     OUT.print(
@@ -503,8 +506,8 @@ def policy(home: Home, day: datetime | None, as_json: bool) -> None:
         print_json({"hash": chosen.hash, **json.loads(chosen.model_dump_json())})
         return
     OUT.print(
-        f"[bold]{chosen.name}[/] {chosen.hash}, in force from {chosen.effective_from}:"
-        f" {escape(chosen.description)}"
+        styled(chosen.name, "bold"),
+        f"{chosen.hash}, in force from {chosen.effective_from}: {chosen.description}",
     )
     for section, values in chosen.model_dump(
         exclude={"name", "effective_from", "description"}
@@ -545,13 +548,13 @@ def query(
             cursor = con.execute(sql)
             names, found = [column[0] for column in cursor.description or ()], cursor.fetchall()
         except duckdb.Error as error:
-            raise click.ClickException(str(error)) from error
+            raise CommandError(str(error)) from error
     if as_json:
         print_json([dict(zip(names, row, strict=True)) for row in found])
         return
-    table = RichTable(*names, box=None, pad_edge=False)
+    table = Table(*names)
     for row in found:
-        table.add_row(*(escape(str(value)) for value in row))
+        table.add_row(*(value for value in row))
     OUT.print(table)
 
 
@@ -574,7 +577,7 @@ def ui(home: Home, port: int, host: str) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise click.ClickException(
+            raise CommandError(
                 f"{host}:{port}: {error.strerror}. Choose another port: earnings ui --port"
                 f" {port + 1}"
             ) from error
@@ -656,7 +659,7 @@ def schema(table: str | None, as_json: bool) -> None:
     if as_json:
         print_json([asdict(t) for t in chosen])
     else:
-        click.echo("\n".join(as_markdown(t) for t in chosen))
+        print_text("\n".join(as_markdown(t) for t in chosen))
 
 
 for command in (*LEDGER_COMMANDS, *EPOCH_COMMANDS, *MARKET_COMMANDS, lab):
@@ -685,7 +688,7 @@ class _ProgressLines(logging.Handler):
         ]
         notes += [metadata["outcome"]] if "outcome" in metadata else []
         place = f"{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3}"
-        self.console.print(f"[dim]{place} {data['seconds']:5.2f} s  {escape(', '.join(notes))}[/]")
+        self.console.print(styled(f"{place} {data['seconds']:5.2f} s  {', '.join(notes)}", "dim"))
 
 
 @contextmanager
@@ -702,9 +705,7 @@ def _progress(console: Console) -> Iterator[None]:
 
 
 def _print_days(days: list[Any]) -> None:
-    table = RichTable(
-        title="Days (currency units, to the micro)", title_justify="left", box=None, pad_edge=False
-    )
+    table = Table(title="Days (currency units, to the micro)")
     table.add_column("day")
     table.add_column("state")
     for name in (
@@ -723,8 +724,8 @@ def _print_days(days: list[Any]) -> None:
     for d in days:
         colour = {"complete": "green", "stale": "yellow", "partial": "yellow"}.get(d.state, "dim")
         table.add_row(
-            str(d.day), f"[{colour}]{d.state}[/]", f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
-            money(d.creators_micros), money(d.platform_micros), money(d.carry_micros), str(d.creators), str(d.revision), escape(d.note),
+            str(d.day), styled(d.state, colour), f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
+            money(d.creators_micros), money(d.platform_micros), money(d.carry_micros), str(d.creators), str(d.revision), d.note,
         )  # fmt: skip
     gross, creators, platform, carry = (
         sum(getattr(d, f"{n}_micros") for d in days)
@@ -744,26 +745,24 @@ def _print_days(days: list[Any]) -> None:
     )
     OUT.print(table)
     if days:
-        equal = "equals" if creators + platform + carry == gross else "[bold red]DIFFERS FROM[/]"
-        OUT.print(f"creators + platform + carried {equal} taken in, to the micro.")
+        same = creators + platform + carry == gross
+        equal = styled("equals", "") if same else styled("DIFFERS FROM", "bold red")
+        OUT.print("creators + platform + carried", equal, "taken in, to the micro.")
 
 
 def _print_periods(periods: list[PeriodStatus]) -> None:
     if not periods:
         return
-    table = RichTable(
+    table = Table(
         "made of",
         "asset",
         "state",
         "note",
         title="\nWeeks and months",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
     )
     for p in periods:
         colour = {"made": "green", "stale": "yellow"}.get(p.state, "dim")
-        table.add_row(f"{p.first} to {p.last}", p.asset, f"[{colour}]{p.state}[/]", escape(p.note))
+        table.add_row(f"{p.first} to {p.last}", p.asset, styled(p.state, colour), p.note)
     OUT.print(table)
 
 
@@ -779,11 +778,8 @@ def _print_creators(home: Home, first: date, last: date, most: int = 10) -> None
                GROUP BY creator_id ORDER BY total DESC, creator_id LIMIT ?""",
             [first, last, most],
         ).fetchall()
-    table = RichTable(
+    table = Table(
         title=f"\nWho earned most, {first} to {last}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
     )
     table.add_column("creator")
     for name in ("Pulse", "ad pools", "carried in", "coins", "bonus", "total"):
@@ -805,13 +801,11 @@ def _print_quarantine(bad: list[dict[str, Any]], *, by_day: bool) -> None:
             )
             kept["rows"] += row["rows"]
         bad = sorted(merged.values(), key=lambda r: -r["rows"])
-    table = RichTable(title="\nQuarantine", title_justify="left", box=None, pad_edge=False)
+    table = Table(title="\nQuarantine")
     for name in ("day", "table", "reason", "rows", "first"):
         table.add_column(name, justify="right" if name == "rows" else "left")
     for row in bad:
-        table.add_row(
-            *(escape(str(row[name])) for name in ("day", "table", "reason", "rows", "first"))
-        )
+        table.add_row(*(row[name] for name in ("day", "table", "reason", "rows", "first")))
     OUT.print(table)
 
 
@@ -820,4 +814,4 @@ def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
         print_json(summary)
         return
     for key, value in summary.items():
-        OUT.print(f"{key}: {escape(str(value))}")
+        OUT.print(f"{key}: {value}")

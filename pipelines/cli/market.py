@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import click
-from rich.markup import escape
 
 from pipelines.console import DAY, OUT, Command, as_json_option, home_option, option, print_json
 from pipelines.settings import Home
@@ -40,7 +39,7 @@ def remarket(home: Home, day: datetime, reason: str, as_json: bool) -> None:
     )
     OUT.print(
         f"week to {done.week}: revenue floor {floors}{'' if done.changed else ', as it was'}:"
-        f" {escape(reason)}"
+        f" {reason}"
     )
     if done.changed and done.open_days:
         OUT.print(

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import click
-from rich.markup import escape
-from rich.table import Table as RichTable
 
-from pipelines.console import DAY, OUT, Command, as_json_option, home_option, option, print_json
+from pipelines.console import (
+    DAY,
+    OUT,
+    Command,
+    Table,
+    as_json_option,
+    home_option,
+    option,
+    print_json,
+)
 from pipelines.settings import Home
 
 
@@ -42,7 +49,7 @@ def recommit(home: Home, first: datetime, reason: str, as_json: bool) -> None:
     if as_json:
         print_json([d.as_dict() for d in days])
         return
-    table = RichTable("day", "state", "was", "is", box=None, pad_edge=False)
+    table = Table("day", "state", "was", "is")
     table.add_column("largest change", justify="right")
     for d in days:
         table.add_row(
@@ -54,7 +61,7 @@ def recommit(home: Home, first: datetime, reason: str, as_json: bool) -> None:
         )
     OUT.print(table)
     changed = [d for d in days if d.changed]
-    OUT.print(f"{len(changed)} of {len(days)} days have other weights now: {escape(reason)}")
+    OUT.print(f"{len(changed)} of {len(days)} days have other weights now: {reason}")
     if opened := [d.day for d in changed if not d.closed]:
         OUT.print(
             f"Next: earnings{home_option(home)} run --from {opened[0]} --to ...   (the days that"

@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from pipelines.console import Command, as_json_option, option
+from pipelines.console import Command, CommandError, as_json_option, option
 from pipelines.lab import arms
 from pipelines.lab.competition_claims import claims, in_words, theorem_2
 from pipelines.lab.competition_runs import (
@@ -318,7 +318,7 @@ def command(
             chosen, home, movielens, seeds=seeds, steps=steps, toys=40 if full else 10
         )
     except FileNotFoundError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandError(str(error)) from error
     study(report, found, workers=workers)
     if "platform" in chosen:
         arms.add_if_any(report, home)

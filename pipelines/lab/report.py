@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 import click
 
-from pipelines.console import ERR, OUT, option, print_json, short
+from pipelines.console import ERR, OUT, option, print_json, short, styled
 from pipelines.files import replacing
+from pipelines.plain import Markdown, csv_cell, markdown_table
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -68,10 +69,10 @@ class Report:
         ):
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
-            writer.writerows(rows)
+            writer.writerows([csv_cell(value) for value in row] for row in rows)
         self.lines.extend([f"**{caption}** ([{name}.csv]({name}.csv))", ""])
         if most:
-            self.lines.extend(_markdown(columns, rows[:most]))
+            self.lines.extend(markdown_table(columns, rows[:most]))
             self.lines.extend(
                 [f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""]
             )
@@ -84,7 +85,13 @@ class Report:
         from matplotlib.figure import Figure
 
         with mpl.rc_context(
-            {"svg.hashsalt": name, "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+            {
+                "svg.hashsalt": name,
+                "font.size": 9,
+                "axes.grid": True,
+                "grid.alpha": 0.3,
+                "text.parse_math": False,  # a `$` in a name is a `$`
+            }
         ):
             figure = Figure(figsize=(6.4 * columns, 4.0 * rows), layout="constrained")
             FigureCanvasSVG(figure)
@@ -97,20 +104,18 @@ class Report:
         """`report.md`: the claims first, then everything in the order in which it was said."""
         head = [f"# {self.title}", ""]
         if self.claims:
-            head += _markdown(
+            head += markdown_table(
                 ("claim", "came out", "figures"),
-                [(c.says, "yes" if c.holds else "**no**", c.shown) for c in self.claims],
+                [
+                    (Markdown(c.says), Markdown("yes" if c.holds else "**no**"), Markdown(c.shown))
+                    for c in self.claims
+                ],
             )
             head.append("")
         path = self.folder / "report.md"
         with replacing(path) as partial:
             partial.write_text("\n".join(head + self.lines), encoding="utf-8")
         return path
-
-
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
-    cells = [[f"{x:.6g}" if isinstance(x, float) else str(x) for x in row] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in (list(columns), ["---"] * len(columns), *cells)]
 
 
 def into_folder(name: str) -> Callable[[_F], _F]:
@@ -132,12 +137,11 @@ def finish(report: Report, as_json: bool) -> None:
         print_json({"title": report.title, "folder": str(report.folder), "claims": claims})
         return
     for c in report.claims:
-        OUT.print(
-            f"{'[green]yes[/]' if c.holds else '[yellow]no [/]'}  {c.says}\n     [dim]{c.shown}[/]"
-        )
+        OUT.print(styled("yes", "green") if c.holds else styled("no ", "yellow"), f" {c.says}")
+        OUT.print(styled(f"     {c.shown}", "dim"))
     OUT.print(f"{short(page)}: the whole study, with tables and plots")
 
 
 def progress(text: str) -> None:
     """One line on standard error."""
-    ERR.print(f"[dim]{text}[/]")
+    ERR.print(styled(text, "dim"))

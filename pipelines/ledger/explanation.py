@@ -41,6 +41,7 @@ from pipelines.ledger.counterfactual import (
 from pipelines.ledger.pool_sums import FACTORS_SQL, pool_sums, views_of_units
 from pipelines.market.floor import paid_floor
 from pipelines.money import money
+from pipelines.plain import visible
 from pipelines.policy import Coins, Policy, exact
 from pipelines.store.warehouse import Connection
 from solvers.arrays import Floats, Mask
@@ -776,7 +777,7 @@ def text(explained: VideoDay | CreatorDay) -> str:
     the micro.
     """
     if isinstance(explained, VideoDay):
-        return "\n".join([*_video_lines(explained), "", *wrap(ORDER_FREE, 120)])
+        return as_lines([*_video_lines(explained), "", *wrap(ORDER_FREE, 120)])
     lines = [
         f"creator {explained.creator_id}, {explained.day}, policy {explained.policy}",
         "",
@@ -799,7 +800,12 @@ def text(explained: VideoDay | CreatorDay) -> str:
         )
     for video in explained.videos:
         lines += ["", *_video_lines(video)]
-    return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])
+    return as_lines([*lines, "", *wrap(ORDER_FREE, 120)])
+
+
+def as_lines(lines: Sequence[str]) -> str:
+    """A line stays one line whatever ids and reasons are in it."""
+    return "\n".join(visible(line) for line in lines)
 
 
 def _video_lines(video: VideoDay) -> list[str]:

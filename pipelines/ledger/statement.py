@@ -25,12 +25,14 @@ from pipelines.ledger.explanation import (
     CreatorDay,
     DayBook,
     VideoDay,
+    as_lines,
     bonus_month,
     phrase,
     strongest,
     summed,
 )
 from pipelines.money import MICROS_PER_CENT, cents, money
+from pipelines.plain import visible
 from pipelines.store.warehouse import Connection
 
 _TOP_VIDEOS = 10
@@ -504,7 +506,7 @@ def text(month: CreatorMonth) -> str:
             f"{video.video_id}: {money(video.micros)}",
             *wrap(video.words, 120, initial_indent="  ", subsequent_indent="  "),
         ]
-    return "\n".join([*lines, "", *wrap(ORDER_FREE, 120)])
+    return as_lines([*lines, "", *wrap(ORDER_FREE, 120)])
 
 
 def html(month: CreatorMonth) -> str:
@@ -514,6 +516,7 @@ def html(month: CreatorMonth) -> str:
     environment = Environment(
         loader=PackageLoader("pipelines", "ledger"),
         autoescape=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
