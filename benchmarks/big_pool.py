@@ -27,7 +27,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.ads.assets import split_pool, unit_cap
+from pipelines.ads.assets import split_pool
 from pipelines.ads.large_pools import split_large_pool
 from pipelines.policy import AdRule, Ads
 
@@ -115,7 +115,7 @@ def split_from_disk(
         POOL,
         CARRIED,
         ads,
-        cap=unit_cap(ads, POOL),
+        cap=ads.unit_cap(POOL),
         chunk=chunk,
         done=done,
     )

@@ -269,6 +269,15 @@ class Ads(_Section):
         """Platform's share of a category as the exact decimal that stands in the file."""
         return exact(self.platform_share_by_category.get(category, self.platform_share))
 
+    def unit_cap(self, pool: int) -> int:
+        """The most a unit of fairness may get of a pool, both in micros.
+
+        >>> Ads(cap_micros=700, cap_fraction=0.5).unit_cap(1001)
+        500
+        """
+        most = pool if self.cap_micros is None else self.cap_micros
+        return min(most, int(exact(self.cap_fraction) * pool))
+
 
 class Coins(_Section):
     """Split of gifted coins (the donation document, sections 4 and 5; docs/formulas.md section 3).

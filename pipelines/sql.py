@@ -1,10 +1,19 @@
-"""Named SQL queries, one file each beside the code that asks them; and values as text in SQL."""
+"""Named SQL queries, one file each beside the code that asks them; values as text in SQL, and rows
+as mappings.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
+
+import duckdb
+
+# what every connection knows: whose an account is, which is what comes after its kind (an id may
+# hold any character, a colon too)
+MACROS = "CREATE OR REPLACE TEMP MACRO owner_of(account) AS account[strpos(account, ':') + 1:]"
 
 
 @cache
@@ -20,3 +29,13 @@ def as_text(value: str | Path) -> str:
     "'Ann''s'"
     """
     return "'" + str(value).replace("'", "''") + "'"
+
+
+def as_dicts(asked: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows of a query that was executed, each by column name.
+
+    >>> as_dicts(duckdb.connect().execute("SELECT 1 AS n, 'a' AS id"))
+    [{'n': 1, 'id': 'a'}]
+    """
+    names = [column[0] for column in asked.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in asked.fetchall()]

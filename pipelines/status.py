@@ -14,6 +14,7 @@ from pipelines.schema import DAILY, LANDING, TABLES
 from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
+from pipelines.sql import as_dicts
 from pipelines.store.warehouse import Connection, Warehouse, closed_through
 
 State = Literal["closed", "complete", "partial", "stale", "landed"]
@@ -280,6 +281,4 @@ def _broken_carries(con: Connection, home: Home) -> dict[date, str]:
 
 
 def _by_day(con: Connection, sql: str) -> dict[date, dict[str, Any]]:
-    cursor = con.execute(sql)
-    names = [column[0] for column in cursor.description or ()]
-    return {row[0]: dict(zip(names, row, strict=True)) for row in cursor.fetchall()}
+    return {row["day"]: row for row in as_dicts(con.execute(sql))}

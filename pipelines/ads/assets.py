@@ -76,6 +76,20 @@ class Pool:
     carry_out: int = 0
     spread: int = 0
 
+    def as_row(self) -> dict[str, Any]:
+        """Its row of `ad_pools`."""
+        return {
+            "category": self.category,
+            "revenue_micros": self.revenue,
+            "platform_micros": self.platform,
+            "carry_in_micros": self.carry_in,
+            "spread_micros": self.spread,
+            "pool_micros": self.pool,
+            "carry_out_micros": self.carry_out,
+            "videos": self.videos,
+            "rule": self.rule,
+        }
+
 
 def size_pool(
     ads: Ads, category: str, revenue: int, carry_in: int, videos: int, anybody_watched: bool
@@ -138,25 +152,16 @@ def ad_pools(run: Day) -> Metadata:
         query("ads/pool_sizes"), {"day": run.day, "day_before": run.home.day_before(run.day)}
     ).fetchall()
     pools = spread_empty([size_pool(run.policy.ads, *row) for row in sizes])
-    columns: dict[str, list[Any]] = {
-        "category": [p.category for p in pools],
-        "revenue_micros": [p.revenue for p in pools],
-        "platform_micros": [p.platform for p in pools],
-        "carry_in_micros": [p.carry_in for p in pools],
-        "spread_micros": [p.spread for p in pools],
-        "pool_micros": [p.pool for p in pools],
-        "carry_out_micros": [p.carry_out for p in pools],
-        "videos": [p.videos for p in pools],
-        "rule": [p.rule for p in pools],
-    }
-    run.con.register("pools", pa.table(columns, schema=_POOL_COLUMNS))
+    units = dict(
+        run.con.execute(
+            "SELECT category, count(DISTINCT unit_id) FROM ad_candidates GROUP BY category"
+        ).fetchall()
+    )
     with run.write() as writer:
-        rows = writer.replace(
+        rows = writer.write(
             "ad_pools",
-            f"""SELECT DATE '{run.day}' AS day, pools.*, '{run.policy.hash}' AS policy_hash,
-                coalesce(units, 0) AS units FROM pools
-                LEFT JOIN (SELECT category, count(DISTINCT unit_id) AS units
-                FROM ad_candidates GROUP BY category) USING (category)""",
+            [pool.as_row() | {"units": units.get(pool.category, 0)} for pool in pools],
+            policy_hash=run.policy.hash,
         )
     return {
         "rows": rows,
@@ -168,33 +173,14 @@ def ad_pools(run: Day) -> Metadata:
     }
 
 
-_POOL_COLUMNS = pa.schema(
-    [
-        ("category", pa.string()),
-        *(
-            (name, pa.int64())
-            for name in (
-                "revenue_micros",
-                "platform_micros",
-                "carry_in_micros",
-                "spread_micros",
-                "pool_micros",
-            )
-        ),
-        ("carry_out_micros", pa.int64()),
-        ("videos", pa.int64()),
-        ("rule", pa.string()),
-    ]
-)
-
-
 @daily_asset(group="ads", extra_tables=["ad_solutions", "ad_rules"])
 def ad_payouts(run: Day) -> Metadata:
     """What each video is paid from each pool: the optimum of the policy's objective, in integers
     that sum to the pool.
     """
     _candidates(run)
-    tables: list[pa.Table] = [_NOBODY]
+    columns = arrow_columns("ad_payouts")
+    tables: list[pa.Table] = [columns.empty_table()]
     files: list[Path] = []
     solved: list[dict[str, Any]] = []
     ruled: list[dict[str, Any]] = []
@@ -214,29 +200,22 @@ def ad_payouts(run: Day) -> Metadata:
             if isinstance(split.rows, Path):
                 files.append(split.rows)
             else:
-                tables.append(
-                    split.rows.append_column(
-                        "category", pa.array([category] * split.rows.num_rows, pa.string())
-                    )
-                )
+                column = pa.repeat(pa.scalar(category), split.rows.num_rows)
+                paid = split.rows.append_column("category", column)
+                tables.append(paid.select(columns.names))
             solved.append({"category": category, **split.solution})
             ruled += [{"category": category, **rule} for rule in split.rules]
         with run.write() as writer:
-            stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
             run.con.register("paid", pa.concat_tables(tables))
             sources = ["paid", *(f"read_parquet({as_text(file)})" for file in files)]
-            count = writer.replace(
+            count = writer.write(
                 "ad_payouts",
-                " UNION ALL BY NAME ".join(
-                    f"SELECT {stamp}, * FROM {source}" for source in sources
-                ),
+                " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources),
+                policy_hash=run.policy.hash,
             )
-            run.con.register(
-                "solved", pa.Table.from_pylist(solved, schema=arrow_columns("ad_solutions"))
-            )
-            writer.replace("ad_solutions", f"SELECT {stamp}, * FROM solved")
-            run.con.register("ruled", pa.Table.from_pylist(ruled, schema=arrow_columns("ad_rules")))
-            writer.replace("ad_rules", f"SELECT {stamp}, * FROM ruled")
+            run.con.unregister("paid")
+            writer.write("ad_solutions", solved, policy_hash=run.policy.hash)
+            writer.write("ad_rules", ruled, policy_hash=run.policy.hash)
     by_creator = run.con.execute(
         "SELECT sum(payout_micros)::BIGINT AS micros FROM ad_payouts WHERE day = ? GROUP BY"
         " creator_id ORDER BY 1",
@@ -258,13 +237,6 @@ class PoolTooLargeError(ExpectedError, RuntimeError):
     """A pool that must be split in memory has more videos than the settings allow: says which, and
     what to change.
     """
-
-
-def unit_cap(ads: Ads, pool: int) -> int:
-    """The most a unit may get of a pool, in micros."""
-    return min(
-        ads.cap_micros if ads.cap_micros is not None else pool, int(exact(ads.cap_fraction) * pool)
-    )
 
 
 @dataclass(frozen=True)
@@ -292,7 +264,7 @@ def _split(
             " (pools)."
         )
     if videos > settings.chunked_from and not ruled:
-        cap, chunk = unit_cap(ads, pool), settings.chunk_rows
+        cap, chunk = ads.unit_cap(pool), settings.chunk_rows
         file, solution = split_large_pool(
             run.con, folder, category, pool, carry_in, ads, cap=cap, chunk=chunk
         )
@@ -330,7 +302,7 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
         return_inverse=True,
     )
     unit_views = np.bincount(unit_of, weights=views, minlength=units.size)
-    floor, cap = ads.floor_micros, unit_cap(ads, pool)
+    floor, cap = ads.floor_micros, ads.unit_cap(pool)
     rules = pool_rules(ads.rules, category, pool, rows.take(pa.array(first)))
     problem: dict[str, Any] = {
         "alpha": ads.alpha,
@@ -394,17 +366,6 @@ def _certificates(solved: list[dict[str, Any]]) -> str:
         for s in solved
     ]
     return "\n".join(markdown_table(("pool", "solver", *figures, "gap"), rows))
-
-
-_NOBODY = pa.table(
-    {
-        **{name: pa.array([], pa.string()) for name in ("video_id", "creator_id", "unit_id")},
-        "share": pa.array([], pa.float64()),
-        "payout_micros": pa.array([], pa.int64()),
-        "carried_micros": pa.array([], pa.int64()),
-        "category": pa.array([], pa.string()),
-    }
-)
 
 
 def _candidates(run: Day) -> None:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.policy import Ads
-from pipelines.schema import CERTIFICATE
+from pipelines.schema import CERTIFICATE, arrow_columns
 from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection
 from solvers.ad_pool import PoolChunk, allocate_chunks, certify_chunks
@@ -290,7 +290,7 @@ def _inside_units(rows: Path, units: _Units, micros: _Column, path: Path, catego
     column of the micros alone.
     """
     chunk = micros.chunk
-    written, read = _Groups(path, _PAID, chunk), _Reader(rows, chunk)
+    written, read = _Groups(path, arrow_columns("ad_payouts"), chunk), _Reader(rows, chunk)
 
     def parts() -> Iterator[tuple[pa.Table, Ints]]:
         for sizes, totals in zip(units.sizes, micros, strict=True):
@@ -320,7 +320,7 @@ def _inside_units(rows: Path, units: _Units, micros: _Column, path: Path, catego
                 "carried_micros": np.zeros_like(paid),
                 "category": pa.repeat(category, paid.size),
             }
-            written.add(pa.table(columns, schema=_PAID))
+            written.add(pa.table(columns, schema=arrow_columns("ad_payouts")))
     written.close()
     return path
 
@@ -365,16 +365,6 @@ def _inside_large_unit(unit: _Unit, read: _Reader, total: int) -> Iterator[tuple
     rounding = apportion_chunks(unit, total)
     for part in unit:
         yield read.take(part.amounts.size), rounding.whole(part)
-
-
-_PAID = pa.schema(
-    [
-        *((name, pa.string()) for name in ("video_id", "creator_id", "unit_id")),
-        ("share", pa.float64()),
-        *((name, pa.int64()) for name in ("payout_micros", "carried_micros")),
-        ("category", pa.string()),
-    ]
-)
 
 
 def _blocks(sizes: Ints, chunk: int) -> Iterator[slice]:

@@ -27,7 +27,7 @@ from pipelines.audience.weights import (
 )
 from pipelines.plain import markdown_table
 from pipelines.runs.daily import Day, Metadata, daily_asset
-from pipelines.sql import query
+from pipelines.sql import as_text, query
 from pipelines.store.warehouse import MissingDayError
 
 PLOTTED = 25
@@ -42,7 +42,7 @@ def viewer_groups(run: Day) -> Metadata:
     epochs, policies = run.policy.epochs, run.home.policies
     if epochs.mechanism == "none":
         with run.write() as writer:
-            writer.replace("viewer_groups", "FROM viewer_groups WHERE false")
+            writer.write("viewer_groups", [])
         return _NONE
     grouping = Grouping.on(run.con, run.day)
     if begins(run.home, policies, run.day) and (not grouping or grouping.version != run.day):
@@ -70,10 +70,9 @@ def viewer_groups(run: Day) -> Metadata:
     grouping.assign(run.con, run.day, changed_on=None if everybody else run.day)
     treated, *control = arms(epochs)
     with run.write() as writer:
-        rows = writer.replace(
+        rows = writer.write(
             "viewer_groups",
-            f"""SELECT DATE '{run.day}' AS day, viewer_id, group_id,
-                DATE '{grouping.version}' AS version, {_arm(run)} AS arm
+            f"""SELECT viewer_id, group_id, DATE '{grouping.version}' AS version, {_arm(run)} AS arm
                 FROM assigned ORDER BY viewer_id""",
         )
     sizes = run.con.execute(
@@ -94,7 +93,8 @@ def viewer_groups(run: Day) -> Metadata:
 
 def _make_version(run: Day, version: date) -> None:
     with run.write(version) as writer:
-        writer.replace("group_centres", make_version(run.con, version, run.day, run.policy.epochs))
+        made = make_version(run.con, version, run.day, run.policy.epochs)
+        writer.write("group_centres", made)
 
 
 def _arm(run: Day) -> str:
@@ -102,10 +102,10 @@ def _arm(run: Day) -> str:
     experiment = run.policy.epochs.experiment
     if not experiment:
         return f"'{treated}'"
-    salt = experiment.salt.replace("'", "''")
+    salt = as_text(f"{experiment.salt}:")
     below = int(experiment.share * 2**64)
     return (
-        f"CASE WHEN md5_number_lower('{salt}:' || viewer_id) < {below}::UBIGINT THEN '{treated}'"
+        f"CASE WHEN md5_number_lower({salt} || viewer_id) < {below}::UBIGINT THEN '{treated}'"
         f" ELSE '{control[0]}' END"
     )
 
@@ -119,7 +119,7 @@ def group_utility(run: Day) -> Metadata:
     grouping = None if epochs.mechanism == "none" else Grouping.on(run.con, run.day)
     if not grouping:
         with run.write() as writer:
-            writer.replace("group_utility", "FROM group_utility WHERE false")
+            writer.write("group_utility", [], policy_hash=run.policy.hash)
         return _NONE
     names = arms(epochs)
     with run.write() as writer:

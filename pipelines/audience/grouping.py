@@ -92,7 +92,9 @@ class Grouping:
         con.unregister("kinds")
 
 
-def make_version(con: Connection, version: date, seen_on: date, epochs: Epochs) -> pa.Table:
+def make_version(
+    con: Connection, version: date, seen_on: date, epochs: Epochs
+) -> list[dict[str, Any]]:
     """Rows of `group_centres` for a version made from the viewers known on `seen_on`; none without
     viewers.
     """
@@ -105,23 +107,21 @@ def make_version(con: Connection, version: date, seen_on: date, epochs: Epochs) 
         f"SELECT * EXCLUDE (viewer_id) FROM known ORDER BY md5(viewer_id), viewer_id LIMIT {SAMPLE}"
     ).to_arrow_table()
     if not viewers:
-        return pa.Table.from_pylist([], schema=_CENTRES)
+        return []
     features = _features(sample)
     least = max(1, -(-epochs.min_group_viewers * sample.num_rows // viewers))
     made = group_viewers(features, groups=epochs.groups, min_size=least, seed=epochs.seed)
     shared = {
-        "day": version,
         "inertia": made.inertia,
         "coordinates": json.dumps([asdict(c) for c in made.coordinates]),
         "evidence": json.dumps(_evidence(features, made, epochs)),
     }
-    rows = [
+    return [
         {**shared, "group_id": f"{version}/{n:03}", "size": size, "centre": centre}
         for n, (size, centre) in enumerate(
             zip(made.sizes.tolist(), made.centres.tolist(), strict=True)
         )
     ]
-    return pa.Table.from_pylist(rows, schema=_CENTRES)
 
 
 def _evidence(features: Features, made: ViewerGroups, epochs: Epochs) -> dict[str, Any]:
@@ -157,16 +157,3 @@ def _features(rows: pa.Table) -> Features:
         for name in NUMBERS
     }
     return numbers | {name: np.array(rows[name].to_pylist(), dtype=object) for name in CATEGORIES}
-
-
-_CENTRES = pa.schema(
-    [
-        ("day", pa.date32()),
-        ("group_id", pa.string()),
-        ("size", pa.int64()),
-        ("inertia", pa.float64()),
-        ("centre", pa.list_(pa.float64())),
-        ("coordinates", pa.string()),
-        ("evidence", pa.string()),
-    ]
-)

@@ -18,6 +18,7 @@ import pyarrow as pa
 from pipelines.audience.grouping import Grouping
 from pipelines.files import replacing
 from pipelines.policy import Epochs, PolicyBook, PolicyError
+from pipelines.schema import arrow_columns
 from pipelines.schema.invariants import STATE_HASH
 from pipelines.settings import Home
 from pipelines.store.warehouse import CODE_VERSION, Connection, DayWriter, MissingDayError
@@ -74,7 +75,8 @@ class State:
             }
             for w in self.rows
         ]
-        con.register("next_state", pa.Table.from_pylist(rows, schema=_WEIGHTS))
+        columns = arrow_columns("group_weights", without=("state_hash",))
+        con.register("next_state", pa.Table.from_pylist(rows, schema=columns))
         try:
             return con.execute(
                 f"SELECT *, (SELECT {STATE_HASH} FROM next_state) AS state_hash FROM next_state"
@@ -271,12 +273,8 @@ def write_state(
     con = writer.con
     rows = state.table(con, epochs, policy_hash)
     writer.replace("group_weights", rows)
-    matching = (
-        _matching(state, epochs, policy_hash)
-        if publish and epochs.mechanism in ("smt", "hmt")
-        else []
-    )
-    writer.replace("matching_policy", pa.Table.from_pylist(matching, schema=_MATCHING))
+    matching = _matching(state, epochs) if publish and epochs.mechanism in ("smt", "hmt") else []
+    writer.write("matching_policy", matching, policy_hash=policy_hash)
     state_hash = rows["state_hash"][0].as_py()
     con.execute(
         """INSERT INTO weight_commits BY NAME
@@ -299,12 +297,13 @@ def write_state(
     return str(state_hash)
 
 
-def _matching(state: State, epochs: Epochs, policy_hash: str) -> list[dict[str, Any]]:
+def _matching(state: State, epochs: Epochs) -> list[dict[str, Any]]:
     """What the weights mean for a recommender; what the mechanism does not touch, and the control
     arm, stay at the defaults.
     """
     weights = [w.weight for w in state.rows]
     plain = {
+        "mechanism": epochs.mechanism,
         "temperature": epochs.temperature,
         "candidates": epochs.top_k,
         "cold_start_percentile": epochs.percentiles[0][1],
@@ -321,11 +320,9 @@ def _matching(state: State, epochs: Epochs, policy_hash: str) -> list[dict[str, 
             bounds=[bound for bound, _ in epochs.percentiles],
             percentiles=[*(p for _, p in epochs.percentiles), epochs.percentile_above],
         ).tolist()
-    stamp = {"day": state.day, "mechanism": epochs.mechanism, "policy_hash": policy_hash}
     treated, *control = arms(epochs)
     return [
         {
-            **stamp,
             **plain,
             "group_id": w.group_id,
             "arm": arm,
@@ -349,35 +346,3 @@ def publish_matching(con: Connection, home: Home, day: date) -> None:
 
         with replacing(home.root / "matching_policy" / f"{day}.parquet") as temporary:
             pq.write_table(rows, temporary)
-
-
-_WEIGHTS = pa.schema(
-    [
-        ("day", pa.date32()),
-        ("group_id", pa.string()),
-        ("version", pa.date32()),
-        ("weight", pa.float64()),
-        ("observed", pa.bool_()),
-        ("utility", pa.float64()),
-        ("epoch", pa.int64()),
-        ("rate", pa.float64()),
-        ("clipped_days", pa.int64()),
-        ("stuck", pa.bool_()),
-        ("made_from", pa.string()),
-        ("note", pa.string()),
-        ("policy_hash", pa.string()),
-    ]
-)
-_MATCHING = pa.schema(
-    [
-        ("day", pa.date32()),
-        ("group_id", pa.string()),
-        ("arm", pa.string()),
-        ("mechanism", pa.string()),
-        ("weight", pa.float64()),
-        ("temperature", pa.float64()),
-        ("candidates", pa.int64()),
-        ("cold_start_percentile", pa.float64()),
-        ("policy_hash", pa.string()),
-    ]
-)

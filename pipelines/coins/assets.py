@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from pipelines.market.floor import floor_on
 from pipelines.policy import Coins, exact
 from pipelines.runs.daily import Day, Metadata, daily_asset
-from pipelines.schema import arrow_columns
 from pipelines.sql import query
 from solvers.apportion import apportion
 from solvers.coin_split import certify_coin_split, certify_platform_split, split_videos
@@ -34,17 +33,10 @@ def donation_splits(run: Day) -> Metadata:
     floor = floor_on(run.con, run.home, run.policy, run.day)
     gifts = run.con.execute(query("coins/gifts_by_video"), {"day": run.day}).to_arrow_table()
     split = split_coins(gifts, run.policy.coins.at_floor(floor.revenue_floor))
-    run.con.register("splits", split.rows)
-    run.con.register(
-        "solved",
-        pa.Table.from_pylist(
-            [split.solution | asdict(floor)], schema=arrow_columns("coin_solutions")
-        ),
-    )
+    solution = split.solution | asdict(floor)
     with run.write() as writer:
-        stamp = f"DATE '{run.day}' AS day, '{run.policy.hash}' AS policy_hash"
-        rows = writer.replace("donation_splits", f"SELECT {stamp}, * FROM splits")
-        writer.replace("coin_solutions", f"SELECT {stamp}, * FROM solved")
+        rows = writer.write("donation_splits", split.rows, policy_hash=run.policy.hash)
+        writer.write("coin_solutions", [solution], policy_hash=run.policy.hash)
     revenue, payout = (
         int(np.sum(split.rows[name].to_numpy())) for name in ("revenue_micros", "payout_micros")
     )

@@ -23,7 +23,7 @@ from pipelines.runs.daily import Day
 from pipelines.schema import AUDIENCE, DAILY, MARKET, SNAPSHOTS, TABLES
 from pipelines.schema.graph import changes_with
 from pipelines.settings import Home
-from pipelines.sql import query
+from pipelines.sql import MACROS, query
 from pipelines.store.warehouse import Connection, Warehouse
 from solvers.inequality import gini, top_share
 
@@ -94,7 +94,7 @@ class Trial:
     def _outcome(self) -> Outcome:
         rows = self.con.execute(
             f"""WITH entry AS ({query("ledger/ledger_entries")}),
-                earned AS (SELECT account[9:] AS creator_id, sum(amount_micros) AS micros FROM entry
+                earned AS (SELECT owner_of(account) AS creator_id, sum(amount_micros) AS micros FROM entry
                            WHERE starts_with(account, 'creator:') GROUP BY account),
                 there AS (SELECT creator_id FROM video_quality WHERE day = $day
                           UNION SELECT creator_id FROM donation_splits WHERE day = $day),
@@ -138,7 +138,7 @@ def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
     """
     con = duckdb.connect(config={"autoinstall_known_extensions": False})
     try:
-        con.execute("SET TimeZone = 'UTC'")
+        con.execute(f"SET TimeZone = 'UTC'; {MACROS}")
         con.execute(";\n".join(table.ddl() for table in TABLES.values()))
         first = day - timedelta(days=window_days - 1)
         with Warehouse(home).read() as source:

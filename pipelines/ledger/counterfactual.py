@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.errors import ExpectedError
-from pipelines.policy import Ads, Coins, exact
+from pipelines.policy import Ads, Coins
 from solvers.ad_pool import ShareSketch, paid_at
 from solvers.arrays import Floats, Mask
 from solvers.attribution import shapley, whole_parts
@@ -121,8 +121,7 @@ class Pool:
 
     @property
     def cap(self) -> int:
-        most = self.ads.cap_micros if self.ads.cap_micros is not None else self.micros
-        return min(most, int(exact(self.ads.cap_fraction) * self.micros))
+        return self.ads.unit_cap(self.micros)
 
     @property
     def bounded(self) -> bool:

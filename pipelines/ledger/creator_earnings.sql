@@ -1,6 +1,6 @@
 -- What the ledger owes each creator for the day, by part; reversed transactions cancel out in the sums.
 WITH parts AS (
-    SELECT account[9:] AS creator_id, part, sum(amount_micros) AS micros
+    SELECT owner_of(account) AS creator_id, part, sum(amount_micros) AS micros
     FROM ledger_entries
     WHERE day = $day AND starts_with(account, 'creator:') AND part <> 'statement'
     GROUP BY account, part

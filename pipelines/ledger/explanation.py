@@ -43,6 +43,7 @@ from pipelines.market.floor import paid_floor
 from pipelines.money import money
 from pipelines.plain import visible
 from pipelines.policy import Coins, Policy, exact
+from pipelines.sql import as_dicts
 from pipelines.store.warehouse import Connection
 from solvers.arrays import Floats, Mask
 from solvers.attribution import shapley
@@ -627,19 +628,17 @@ class DayBook:
 
     def _rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         parameters["day"] = self.day
-        cursor = self.con.execute(
-            sql, {name: value for name, value in parameters.items() if f"${name}" in sql}
-        )
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        used = {name: value for name, value in parameters.items() if f"${name}" in sql}
+        return as_dicts(self.con.execute(sql, used))
 
 
 def bonus_month(con: Connection, creator_id: str, last: date) -> BonusMonth | None:
     """The bonus of the month that ends on `last`; None where that month had no schedule, or the
     creator produced nothing in it.
     """
-    cursor = con.execute(
-        """SELECT b.*, next.threshold_milliviews AS next_milliviews,
+    found = as_dicts(
+        con.execute(
+            """SELECT b.*, next.threshold_milliviews AS next_milliviews,
             next.bonus_micros AS next_micros,
                   (SELECT sum(promised_micros)::BIGINT FROM creator_bonuses
                   WHERE day = $day) AS all_promised_micros
@@ -647,14 +646,14 @@ def bonus_month(con: Connection, creator_id: str, last: date) -> BonusMonth | No
            LEFT JOIN reward_schedule AS next ON next.month = date_trunc('month', b.day)
            AND next.level = b.level + 1
            WHERE b.day = $day AND creator_id = $creator""",
-        {"day": last, "creator": creator_id},
+            {"day": last, "creator": creator_id},
+        )
     )
-    names, found = [column[0] for column in cursor.description or ()], cursor.fetchone()
-    if found is None:
+    if not found:
         return None
     facts = {
         name: value
-        for name, value in zip(names, found, strict=True)
+        for name, value in found[0].items()
         if name not in ("day", "creator_id", "policy_hash")
     }
     promised, paid = facts["promised_micros"], facts["paid_micros"]

@@ -2,7 +2,7 @@
 -- The first bonuses of a month are earned when they are booked, also where the month was closed before.
 -- Cents are rounded down, and nobody is paid less than nothing: the rest carries forward.
 WITH account AS (
-    SELECT account[9:] AS creator_id,
+    SELECT owner_of(account) AS creator_id,
            CAST(coalesce(sum(amount_micros) FILTER (booked_day < $first_day), 0) AS BIGINT) AS brought_forward_micros,
            CAST(coalesce(sum(amount_micros) FILTER (booked_day >= $first_day AND now), 0) AS BIGINT) AS earned_micros,
            CAST(coalesce(sum(amount_micros) FILTER (booked_day >= $first_day AND NOT now), 0) AS BIGINT) AS restated_micros

@@ -222,7 +222,7 @@ def _statements(con: Connection) -> list[str]:
             "{}: the statement pays {} cents, the ledger {} micros",
             """SELECT creator_id, paid_cents, paid FROM (SELECT creator_id, paid_cents
                 FROM statements WHERE day = $day)
-               FULL JOIN (SELECT account[11:] AS creator_id, sum(amount_micros)::BIGINT AS paid
+               FULL JOIN (SELECT owner_of(account) AS creator_id, sum(amount_micros)::BIGINT AS paid
                FROM ledger_entries
                           WHERE day = $day AND part = 'statement' AND starts_with(account,
                           'statement:') GROUP BY ALL) USING (creator_id)
@@ -309,7 +309,7 @@ def _tables(con: Connection) -> list[str]:
         con,
         "{}: earnings of {} are {} micros, the ledger owes {}",
         """SELECT day, creator_id, total_micros, owed FROM creator_earnings
-           FULL JOIN (SELECT day, account[9:] AS creator_id, sum(amount_micros)::BIGINT AS owed
+           FULL JOIN (SELECT day, owner_of(account) AS creator_id, sum(amount_micros)::BIGINT AS owed
            FROM ledger_entries
                       WHERE starts_with(account, 'creator:') AND part <> 'statement'
                       GROUP BY ALL HAVING owed <> 0) USING (day, creator_id)

@@ -57,10 +57,5 @@ def write_market(writer: DayWriter, found: WeeklyMarket, policy_hash: str, reaso
     than before.
     """
     for name, rows in found.tables().items():
-        writer.con.register("found", rows)
-        stamp = f"DATE '{writer.day}' AS day" + (
-            f", '{policy_hash}' AS policy_hash" if name == "donation_market" else ""
-        )
-        writer.replace(name, f"SELECT {stamp}, * FROM found")
-        writer.con.unregister("found")
+        writer.write(name, rows, policy_hash=policy_hash)
     return commit(writer, policy_hash, reason)

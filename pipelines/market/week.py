@@ -14,7 +14,6 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
 from pipelines.pictures import picture
 from pipelines.policy import Market
@@ -38,14 +37,13 @@ class WeeklyMarket:
     profile: list[dict[str, Any]]
     study: MarketStudy | None
 
-    def tables(self) -> dict[str, pa.Table]:
-        """The rows as Arrow, without the day and the policy's hash."""
-        rows = {
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of each table, without the day and the policy's hash."""
+        return {
             "donation_market": [self.market],
             "donation_market_places": self.places,
             "donation_market_profile": self.profile,
         }
-        return {name: pa.Table.from_pylist(rows[name], schema=arrow_columns(name)) for name in rows}
 
     def numbers(self) -> dict[str, float]:
         """What the web UI plots week by week."""

@@ -254,7 +254,7 @@ def _adjust(con: Connection, day: date, *, neutral: bool) -> None:
     if not neutral:
         return
     rows = con.execute(
-        f"""SELECT account[9:] AS creator_id, sum(amount_micros)::BIGINT AS micros
+        f"""SELECT owner_of(account) AS creator_id, sum(amount_micros)::BIGINT AS micros
             FROM ({query("ledger/ledger_entries")})
             WHERE starts_with(account, 'creator:') GROUP BY account ORDER BY account""",
         {"day": day},

@@ -4,7 +4,7 @@ one (docs/formulas.md section 6).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ from pipelines.rewards.month import (
 )
 from pipelines.runs.daily import Metadata
 from pipelines.runs.periodic import Period, periodic_asset
-from pipelines.schema import REWARDS, arrow_columns
+from pipelines.schema import REWARDS
 from pipelines.store.warehouse import DayWriter, Warehouse, count, is_written, require_days
 
 
@@ -58,10 +58,8 @@ def reward_schedule(run: Period) -> Metadata:
         require_days(run.con, reward_schedule.required, days)
         plan = make_plan(read_history(run.con, days), month, policy.bonus)
     with run.write() as writer:
-        stamp = f"DATE '{run.day}' AS day, '{policy.hash}' AS policy_hash"
         for name, rows in _tables(plan).items():
-            run.con.register("planned", rows)
-            writer.replace(name, f"SELECT {stamp}, * FROM planned")
+            writer.write(name, rows, policy_hash=policy.hash)
         keep_policy(run.con, policy)
     if not plan:
         why = (
@@ -92,16 +90,14 @@ def creator_bonuses(run: Period) -> Metadata:
     published_under = schedule_policy(run.con, run.first)
     if published_under is None:
         with run.write() as writer:
-            writer.replace("creator_bonuses", "FROM creator_bonuses WHERE false")
+            writer.write("creator_bonuses", [], policy_hash=run.policy.hash)
         return {"outcome": "no bonuses: no schedule was published for the month", "rows": 0}
     require_days(run.con, ["creator_earnings"], [run.day])
     paid_under = latest_revision(run.con, run.day, "payout")
     assert paid_under is not None  # creator_earnings is made from the ledger
     awarded = award(run.con, run.first, run.day)
     with _issuing(run) as writer:
-        run.con.register("awarded", awarded)
-        stamp = f"DATE '{run.day}' AS day, '{published_under}' AS policy_hash"
-        rows = writer.replace("creator_bonuses", f"SELECT {stamp}, * FROM awarded")
+        rows = writer.write("creator_bonuses", awarded, policy_hash=published_under)
         posting = post_bonuses(run.con, run.first, run.day, published_under, reason=run.restating)
         writer.mark(
             "ledger_entries",
@@ -142,13 +138,11 @@ def _issuing(run: Period) -> Iterator[DayWriter]:
             yield writer
 
 
-def _tables(plan: Plan | None) -> dict[str, pa.Table]:
+def _tables(plan: Plan | None) -> Mapping[str, pa.Table | Sequence[dict[str, Any]]]:
     if not plan:
-        return {table.name: arrow_columns(table.name).empty_table() for table in REWARDS}
+        return {table.name: () for table in REWARDS}
     return {
-        "reward_forecast": pa.Table.from_pylist(
-            plan.forecast(), schema=arrow_columns("reward_forecast")
-        ),
+        "reward_forecast": plan.forecast(),
         "creator_types": plan.types_table(),
         "reward_schedule": plan.schedule_table(),
     }

@@ -7,6 +7,8 @@ What does not belong here: reading files (`sources/landing.py`), writing tables
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import pyarrow as pa
 
 from pipelines.schema.ads import AD_PAYOUTS, AD_POOLS, AD_RULES, AD_SOLUTIONS, PULSE_PAYOUTS
@@ -104,21 +106,18 @@ TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *L
 LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
 
 
-def arrow_columns(name: str) -> pa.Schema:
-    """Arrow columns of a derived table without the two that every row of a day shares."""
+def arrow_columns(name: str, *, without: Container[str] = ("day", "policy_hash")) -> pa.Schema:
+    """Arrow columns of a derived table, without the two that every row of a day shares."""
     types = {
         "VARCHAR": pa.string(),
         "BIGINT": pa.int64(),
         "DOUBLE": pa.float64(),
         "DATE": pa.date32(),
         "BOOLEAN": pa.bool_(),
+        "DOUBLE[]": pa.list_(pa.float64()),
     }
     return pa.schema(
-        [
-            (c.name, types[c.type])
-            for c in TABLES[name].columns
-            if c.name not in ("day", "policy_hash")
-        ]
+        [(c.name, types[c.type]) for c in TABLES[name].columns if c.name not in without]
     )
 
 

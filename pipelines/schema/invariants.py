@@ -15,6 +15,7 @@ import duckdb
 
 from pipelines.errors import ExpectedError
 from pipelines.schema import DAILY, LANDING, TABLES, Table
+from pipelines.sql import as_dicts
 
 # Largest residuals and gaps of a certificate: of a closed form or a dual search, of a branch and
 # bound, of a general solver's model.
@@ -48,9 +49,7 @@ class Invariant:
         """The first `most` rows for which the promise does not hold on `day`."""
         parameters: dict[str, Any] = {"day": day, "quarantine_limit": quarantine_limit}
         used = {name: value for name, value in parameters.items() if f"${name}" in self.sql}
-        cursor = con.execute(f"SELECT * FROM ({self.sql}) LIMIT {most}", used)
-        names = [column[0] for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return as_dicts(con.execute(f"SELECT * FROM ({self.sql}) LIMIT {most}", used))
 
 
 def enforce(
@@ -434,7 +433,7 @@ _BY_HAND = (
         "the ledger owes every creator its bonus, to the micro",
         """SELECT creator_id, paid_micros, owed FROM
              (SELECT creator_id, paid_micros FROM creator_bonuses WHERE day = $day)
-             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS owed
+             FULL JOIN (SELECT owner_of(account) AS creator_id, sum(amount_micros) AS owed
              FROM ledger_entries
                         WHERE day = $day AND starts_with(part, 'bonus:') AND starts_with(account,
                         'creator:') GROUP BY account)
@@ -494,7 +493,7 @@ _BY_HAND = (
         "every creator's total is the balance of the creator's account for the day",
         """SELECT creator_id, total_micros, balance FROM
              (SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day)
-             FULL JOIN (SELECT account[9:] AS creator_id, sum(amount_micros) AS balance
+             FULL JOIN (SELECT owner_of(account) AS creator_id, sum(amount_micros) AS balance
              FROM ledger_entries
                         WHERE day = $day AND starts_with(account, 'creator:')
                         AND part <> 'statement' GROUP BY account) USING (creator_id)

@@ -37,6 +37,7 @@ import duckdb
 from pipelines.files import replacing
 from pipelines.sources.errors import SourceError
 from pipelines.sources.simulator import modelled
+from pipelines.sql import as_text
 
 _TEXT, _WHOLE, _FLAG, _TIME = "text", "a whole number", "0 or 1", "milliseconds since 1970"
 _IS = {
@@ -172,7 +173,7 @@ def _read(
     for path in paths:
         header = _header(path, columns)
         names = ", ".join(f"'{name}': 'VARCHAR'" for name in header)
-        source = f"read_csv({_literal(path)}, columns = {{{names}}}, {_DIALECT})"
+        source = f"read_csv({as_text(path)}, columns = {{{names}}}, {_DIALECT})"
         cells = [f"{_checked(name, kind)} AS {name}" for name, kind in columns.items()]
         if row_id:
             whole = ", ".join(f"""coalesce("{name}", '')""" for name in header)
@@ -278,7 +279,7 @@ def _write(
 ) -> int:
     with replacing(path) as temporary:
         rows = con.execute(
-            f"COPY ({query}) TO {_literal(temporary)} (FORMAT parquet, COMPRESSION zstd)"
+            f"COPY ({query}) TO {as_text(temporary)} (FORMAT parquet, COMPRESSION zstd)"
         ).fetchone()
     assert rows is not None
     if progress:
@@ -294,7 +295,3 @@ def _number(con: duckdb.DuckDBPyConnection, query: str) -> int:
     row = con.execute(query).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"

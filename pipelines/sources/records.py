@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from pipelines.schema import Column, Table
 from pipelines.sources.errors import SourceError
+from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection
 
 BATCH_ROWS = 20_000
@@ -183,7 +184,7 @@ def _scan_parquet(con: Connection, path: Path) -> Scan:
     # columns by position keeps
     # the names in the file apart from ours.
     pattern = "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
-    source = f"read_parquet({quoted(pattern)}, file_row_number = true, hive_partitioning = false)"
+    source = f"read_parquet({as_text(pattern)}, file_row_number = true, hive_partitioning = false)"
     types = [str(row[1]) for row in con.execute(f"DESCRIBE FROM {source}").fetchall()[:-1]]
     places = [f"c{n}" for n in range(len(types))]
     relation = (
@@ -191,7 +192,7 @@ def _scan_parquet(con: Connection, path: Path) -> Scan:
         f" f({', '.join([*places, 'n'])}))"
     )
     raw = ", ".join(
-        f"{quoted(name)}, {place}" for name, place in zip(schema.names, places, strict=True)
+        f"{as_text(name)}, {place}" for name, place in zip(schema.names, places, strict=True)
     )
     return Scan(
         relation,
@@ -353,7 +354,3 @@ def _json_text(c: Column, value: Any) -> str:
     if isinstance(value, list) and c.type == "VARCHAR[]":
         return json.dumps(value, ensure_ascii=False)
     raise ValueError(f"{c.name}: not {KIND[c.type]}")
-
-
-def quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

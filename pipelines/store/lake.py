@@ -27,6 +27,7 @@ from typing import Any
 import duckdb
 
 from pipelines.settings import Home, LakeAddress
+from pipelines.sql import as_text
 from pipelines.store.file_store import (
     Claim,
     Connection,
@@ -199,15 +200,15 @@ class LakeStore:
             self._attach_with(con, [*options, f"SNAPSHOT_VERSION {version}"])
 
     def _attach_with(self, con: Connection, options: Sequence[str]) -> None:
-        where = [f"DATA_PATH {_quoted(self.address.data)}", *options]
+        where = [f"DATA_PATH {as_text(self.address.data)}", *options]
         con.execute(
-            f"ATTACH {_quoted(f'ducklake:postgres:{self.address.dsn}')} AS warehouse"
+            f"ATTACH {as_text(f'ducklake:postgres:{self.address.dsn}')} AS warehouse"
             f" ({', '.join(where)}); USE warehouse"
         )
 
     def _create(self, con: Connection) -> None:
         """Two who make the catalogue's tables at once would stop each other."""
-        con.execute(f"ATTACH {_quoted(self.address.dsn)} AS catalogue (TYPE postgres)")
+        con.execute(f"ATTACH {as_text(self.address.dsn)} AS catalogue (TYPE postgres)")
         con.begin()
         con.execute(
             f"FROM postgres_query('catalogue', 'SELECT pg_advisory_xact_lock({_WHOLE}, 0)::text')"
@@ -415,11 +416,11 @@ def _still_held(con: Connection) -> bool:
 
 def _ask(con: Connection, sql: str) -> list[tuple[Any, ...]]:
     """Rows of a query in the catalogue's server."""
-    return con.execute(f"FROM postgres_query('{META}', {_quoted(sql)})").fetchall()
+    return con.execute(f"FROM postgres_query('{META}', {as_text(sql)})").fetchall()
 
 
 def _tell(con: Connection, sql: str) -> None:
-    con.execute(f"CALL postgres_execute('{META}', {_quoted(sql)})")
+    con.execute(f"CALL postgres_execute('{META}', {as_text(sql)})")
 
 
 def _secret(environment: os._Environ[str]) -> str:
@@ -437,15 +438,11 @@ def _secret(environment: os._Environ[str]) -> str:
         "REGION": environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION"),
         **({"ENDPOINT": host.rstrip("/"), "URL_STYLE": "path"} if endpoint else {}),
     }
-    given = [f"{name} {_quoted(value)}" for name, value in options.items() if value] + [
+    given = [f"{name} {as_text(value)}" for name, value in options.items() if value] + [
         f"USE_SSL {scheme != 'http'}"
     ]
     given += [] if options["KEY_ID"] else ["PROVIDER credential_chain", "REFRESH auto"]
     return f"CREATE SECRET (TYPE s3, {', '.join(given)})"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _reason(error: Exception) -> str:

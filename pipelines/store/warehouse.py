@@ -24,9 +24,10 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import ExpectedError
-from pipelines.schema import TABLES
+from pipelines.schema import TABLES, arrow_columns
 from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
+from pipelines.sql import MACROS, as_text
 from pipelines.store.file_store import (
     EVERYTHING,
     QUIET,
@@ -121,6 +122,37 @@ class DayWriter:
         self.mark(table, rows=after[0], changed=after != before)
         return after[0]
 
+    def write(
+        self,
+        table: str,
+        rows: pa.Table | Sequence[Mapping[str, Any]] | str,
+        *,
+        policy_hash: str = "",
+    ) -> int:
+        """`replace` by rows without the columns that all rows of a day share: each is stamped with
+        the day and, where the table has it, the hash of the policy. Rows are an Arrow table,
+        mappings, or SQL.
+
+        Raises
+        ------
+        ValueError
+            As `replace`; or the table wants a policy and none is given.
+        """
+        stamp = f"DATE '{self.day}' AS day"
+        if any(c.name == "policy_hash" for c in TABLES[table].columns):
+            if not policy_hash:
+                raise ValueError(f"{table} {self.day}: no policy is said that its rows are made by")
+            stamp += f", {as_text(policy_hash)} AS policy_hash"
+        if isinstance(rows, str):
+            return self.replace(table, f"SELECT {stamp}, * FROM ({rows}\n)")
+        if not isinstance(rows, pa.Table):
+            rows = pa.Table.from_pylist(list(rows), schema=arrow_columns(table))
+        self.con.register("unstamped_rows", rows)
+        try:
+            return self.replace(table, f"SELECT {stamp}, * FROM unstamped_rows")
+        finally:
+            self.con.unregister("unstamped_rows")
+
     def mark(self, table: str, *, rows: int, changed: bool) -> None:
         """Note that the table's day is written; only one that is not as it was before makes what
         was made from it stale.
@@ -210,7 +242,9 @@ class Warehouse:
     def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
         con = self._connect(read_only, past)
         try:
-            con.execute(f"SET TimeZone = 'UTC'; SET preserve_insertion_order = true; {QUIET}")
+            con.execute(
+                f"SET TimeZone = 'UTC'; SET preserve_insertion_order = true; {QUIET}; {MACROS}"
+            )
             if not is_current(con):
                 if read_only and not past:
                     # made by an earlier version, or by a process that was killed before it had

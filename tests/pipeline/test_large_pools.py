@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.ads.assets import PoolTooLargeError, split_pool, unit_cap
+from pipelines.ads.assets import PoolTooLargeError, split_pool
 from pipelines.ads.large_pools import _Reader, split_large_pool
 from pipelines.policy import Ads
 from pipelines.settings import PROJECT, Home
@@ -62,7 +62,7 @@ def both(
         ).to_arrow_table()
         in_memory = split_pool(table, pool, carry_in, ads)
         file, solution = split_large_pool(
-            con, folder, category, pool, carry_in, ads, cap=unit_cap(ads, pool), chunk=chunk
+            con, folder, category, pool, carry_in, ads, cap=ads.unit_cap(pool), chunk=chunk
         )
     assert isinstance(in_memory.rows, pa.Table)
     assert [path.name for path in folder.iterdir()] == [file.name]
