@@ -242,9 +242,6 @@ class Warehouse:
     def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
         con = self._connect(read_only, past)
         try:
-            con.execute(
-                f"SET TimeZone = 'UTC'; SET preserve_insertion_order = true; {QUIET}; {MACROS}"
-            )
             if not is_current(con):
                 if read_only and not past:
                     # made by an earlier version, or by a process that was killed before it had
@@ -273,7 +270,14 @@ class Warehouse:
                 )
 
     def _connect(self, read_only: bool, past: Past | None) -> Connection:
-        return self.store.connect(read_only, past)
+        con = self.store.connect(read_only, past)
+        try:
+            con.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = true")
+            con.execute(f"{QUIET}; {MACROS}")
+        except BaseException:
+            con.close()
+            raise
+        return con
 
     @contextmanager
     def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
