@@ -22,7 +22,7 @@ from rich.text import Text
 
 from pipelines.errors import ExpectedError
 from pipelines.plain import visible
-from pipelines.settings import PROJECT, Home
+from pipelines.settings import Home
 
 # A narrow terminal wraps a wide table; rich would cut digits off the amounts.
 _WIDE = max(shutil.get_terminal_size().columns, 140) if sys.stdout.isatty() else 180
@@ -137,4 +137,4 @@ def short(path: Path) -> str:
 
 
 def home_option(home: Home) -> str:
-    return "" if home.root == PROJECT / "assets_data" else f" --home {short(home.root)}"
+    return "" if home.root == Home.default().resolve() else f" --home {short(home.root)}"

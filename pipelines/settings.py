@@ -1,8 +1,8 @@
 """Where things are, and the handful of settings a home may have.
 
 A home is one folder with everything of one platform: `landing/`, `warehouse.duckdb` (or the address
-of a lake), its own `policies/` if it has any, and an optional `settings.toml`. The default home is
-`assets_data/`; `EARNINGS_HOME` or `earnings --home` names another.
+of a lake), its own `policies/` if it has any, and an optional `settings.toml`. `EARNINGS_HOME` or
+`earnings --home` names it; `Home.default` says which it is otherwise.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from pipelines.errors import ExpectedError
 from pipelines.policy import PolicyBook
 from pipelines.schema import DAILY, LANDING
 
-PROJECT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+_INSTALLED = _PACKAGE / "shipped"
+# the checkout, or in an installed wheel the files that came with it, laid out alike (setup.py)
+PROJECT = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
 SAMPLE = PROJECT / "assets_data" / "sample"
 
 
@@ -168,8 +171,20 @@ class Home:
 
     @classmethod
     def here(cls) -> Home:
-        """The home `EARNINGS_HOME` names, or `assets_data/` of the project."""
-        return cls.at(os.environ.get("EARNINGS_HOME") or PROJECT / "assets_data")
+        """The home `EARNINGS_HOME` names, or the default one."""
+        return cls.at(os.environ.get("EARNINGS_HOME") or cls.default())
+
+    @classmethod
+    def default(cls) -> Path:
+        """The home that nobody named: `assets_data/` of the checkout. Where the software is
+        installed: the current folder if it is a home already, else `~/creator-earnings`.
+        """
+        if PROJECT != _INSTALLED:
+            return PROJECT / "assets_data"
+        here = Path.cwd()
+        if any((here / name).exists() for name in ("landing", "settings.toml")):
+            return here
+        return Path.home() / "creator-earnings"
 
     @property
     def landing(self) -> Path:

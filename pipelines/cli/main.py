@@ -77,7 +77,8 @@ class _Group(click.Group):
     type=click.Path(file_okay=False, path_type=Path),
     help=(
         "Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default:"
-        " $EARNINGS_HOME, or assets_data/."
+        " $EARNINGS_HOME, or assets_data/ of the checkout; installed from a wheel: this folder if it is a home, else"
+        " ~/creator-earnings."
     ),
 )
 @option(
@@ -110,7 +111,7 @@ def main(ctx: click.Context, home: Path | None, policy: str | None) -> None:
 def demo(home: Home, as_json: bool) -> None:
     """Run the main job on the bundled sample, and show what creators earned.
 
-    Copies assets_data/sample (14 made-up days) to landing/, materialises every day through Dagster,
+    Copies the sample (14 made-up days) to landing/, materialises every day through Dagster,
     prints the result.
     """
     days = sorted(
