@@ -103,8 +103,8 @@ def restate(
     are, and the difference is in the next ones. Later days that depend on the restated ones follow,
     all in one transaction.
     """
+    from pipelines.operation.running import record_days
     from pipelines.remake.days import restate as restate_days
-    from pipelines.running import record_days
 
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why, creators will read it")

@@ -11,8 +11,6 @@ import json
 import logging
 import os
 import shutil
-import socket
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -46,13 +44,13 @@ from pipelines.console import (
 )
 from pipelines.errors import ExpectedError
 from pipelines.money import money
-from pipelines.periods import SPANS
 from pipelines.schema import LANDING, TABLES
-from pipelines.settings import PROJECT, SAMPLE, Home
+from pipelines.settings import SAMPLE, Home
 from solvers import InfeasibleError
 
 if TYPE_CHECKING:
-    from pipelines.running import RunOutcome
+    from pipelines.operation.plan import Step
+    from pipelines.operation.running import RunOutcome
     from pipelines.status import PeriodStatus
 
 
@@ -192,39 +190,21 @@ def _run(
     workers: int = 1,
     as_json: bool,
 ) -> None:
-    from pipelines.market.floor import in_turn
-    from pipelines.running import run_days, run_workers
-    from pipelines.schema.graph import periodic
+    from pipelines.operation.plan import steps
+    from pipelines.operation.running import make
     from pipelines.status import day_statuses, period_statuses
 
     runs: list[RunOutcome] = []
-    policies = home.policies
-    daily = tuple(name for name in assets if name not in periodic())
     console = ERR if as_json else OUT
-    # all that is asked for by name is days, then weeks and months; otherwise a week's market may
-    # have to be made before the next day
-    for first, last in (
-        ranges if assets else [piece for each in ranges for piece in in_turn(policies, *each)]
-    ):
-        if daily or not assets:
-            if not as_json:
-                OUT.print(
-                    styled(f"{first} to {last}", "bold"),
-                    f"in {short(home.root)}, policy {policies.in_force(first).name}",
-                )
-            with _progress(console):
-                if workers > 1:
-                    runs += run_workers(home, first, last, workers, assets=daily)
-                else:
-                    runs.append(run_days(home, first, last, assets=daily))
-        if not assets and all(run.success for run in runs):
-            _run_periods(home, [(first, last)], assets, runs, console)
-        if not all(run.success for run in runs):
+    for step in steps(home, ranges, assets):
+        console.print(*_title(home, step))
+        with _progress(console):
+            made = make(home, step, workers=workers)
+        for warning in (warning for run in made for warning in run.warnings):
+            print_error(warning, "warning", "yellow")
+        runs += made
+        if not all(run.success for run in made):
             break
-    for warning in (warning for run in runs for warning in run.warnings):
-        print_error(warning, "warning", "yellow")
-    if assets and all(run.success for run in runs):
-        _run_periods(home, ranges, assets, runs, console)
     success = all(run.success for run in runs)
     days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
     periods = [
@@ -255,47 +235,12 @@ def _run(
         raise SystemExit(1)
 
 
-def _run_periods(
-    home: Home,
-    ranges: Sequence[tuple[date, date]],
-    assets: Sequence[str],
-    runs: list[RunOutcome],
-    console: Console,
-) -> None:
-    """Make the weeks and months that end in the ranges; stops after a run that failed."""
-    from pipelines.running import run_periods
-    from pipelines.schema.graph import periodic
-    from pipelines.status import ready_periods
-
-    for span in SPANS.values():
-        names = [
-            name
-            for name in periodic()
-            if TABLES[name].span == span.name and (not assets or name in assets)
-        ]
-        for first, last in ranges if names else ():
-            if assets:  # asked for by name: the asset itself says what is missing
-                begins = [
-                    begin
-                    for begin in span.within(*home.calendar())
-                    if first <= span.last(begin) <= last
-                ]
-                found = [(begins[0], begins[-1])] if begins else []
-            else:
-                found = ready_periods(home, span, first, last)
-            if assets and not found:
-                raise CommandError(
-                    f"no whole {span.name} of the calendar ends from {first} to {last}, so there is"
-                    f" no {names[0]}"
-                )
-            for begin, end in found:
-                console.print(styled(f"{span.name}s {begin} to {span.last(end)}", "bold"))
-                with _progress(console):
-                    runs.append(run_periods(home, span, begin, end, assets=names if assets else ()))
-                for warning in runs[-1].warnings:
-                    print_error(warning, "warning", "yellow")
-                if not runs[-1].success:
-                    return
+def _title(home: Home, step: Step) -> tuple[object, ...]:
+    if step.span:
+        return (styled(f"{step.span.name}s {step.first} to {step.end}", "bold"),)
+    policy = home.policies.in_force(step.first).name
+    days = styled(f"{step.first} to {step.last}", "bold")
+    return days, f"in {short(home.root)}, policy {policy}"
 
 
 @main.command()
@@ -571,34 +516,15 @@ def ui(home: Home, port: int, host: str) -> None:
     """Dagster's web UI and daemon for this home: asset graph, backfills, checks, schedules. Stop
     with Ctrl-C.
     """
-    from pipelines.running import prepare_dagster_home
+    from pipelines.operation.running import prepare_dagster_home
+    from pipelines.operation.web import require_free_port, ui_command
 
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CommandError(
-                f"{host}:{port}: {error.strerror}. Choose another port: earnings ui --port"
-                f" {port + 1}"
-            ) from error
+    require_free_port(host, port)
     OUT.print(f"http://{host}:{port}   home {short(home.root)}   (Ctrl-C stops it)")
     os.chdir(prepare_dagster_home(home))
     os.environ["PYTHONWARNINGS"] = "ignore"  # Dagster's, about its own next version
-    dagster = str(Path(sys.executable).parent / "dagster")
-    command = [
-        dagster,
-        "dev",
-        "-w",
-        str(PROJECT / "workspace.yaml"),
-        "-h",
-        host,
-        "-p",
-        str(port),
-        "--log-level",
-        "warning",
-    ]
-    os.execv(dagster, command)
+    command = ui_command(host, port)
+    os.execv(command[0], command)
 
 
 @main.command()
@@ -612,24 +538,13 @@ def prune(home: Home, keep_days: int, yes: bool) -> None:
     Of a lake also states older than `snapshot_days` (settings.toml) but for those in which a
     statement was issued, and files that nothing needs any more.
     """
-    from pipelines.running import prepare_dagster_home
+    from pipelines.operation.housekeeping import forget_runs
     from pipelines.store.warehouse import Warehouse
 
-    prepare_dagster_home(home)
-    import dagster as dg
-
     before = datetime.now(UTC) - timedelta(days=keep_days)
-    finished = [
-        dg.DagsterRunStatus.SUCCESS,
-        dg.DagsterRunStatus.FAILURE,
-        dg.DagsterRunStatus.CANCELED,
-    ]
-    with dg.DagsterInstance.get() as instance:
-        runs = instance.get_runs(filters=dg.RunsFilter(statuses=finished, created_before=before))
-        for old in runs if yes else ():
-            instance.delete_run(old.run_id)
+    runs = forget_runs(home, before, dry_run=not yes)
     done, hint = ("deleted", "") if yes else ("would delete", "; add --yes to do it")
-    OUT.print(f"{done} {len(runs)} runs that began before {before:%Y-%m-%d}{hint}")
+    OUT.print(f"{done} {runs} runs that began before {before:%Y-%m-%d}{hint}")
     for line in Warehouse(home).prune(dry_run=not yes):
         OUT.print(line)
 

@@ -24,8 +24,8 @@ def remarket(home: Home, day: datetime, reason: str, as_json: bool) -> None:
     and keeps both on record (table market_commits). Days that were paid by the old one become
     stale: run the open ones again; closed ones need earnings restate.
     """
+    from pipelines.operation.running import record_days
     from pipelines.remake.market import remarket as make
-    from pipelines.running import record_days
 
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why")

@@ -39,8 +39,8 @@ def recommit(home: Home, first: datetime, reason: str, as_json: bool) -> None:
     record (table weight_commits). Days that were scored under the old weights become stale: run the
     open ones again; closed ones need earnings restate.
     """
+    from pipelines.operation.running import record_days
     from pipelines.remake.weights import recommit as recommit_days
-    from pipelines.running import record_days
 
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why")

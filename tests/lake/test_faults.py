@@ -20,7 +20,7 @@ import pytest
 from pipelines.ledger.closing import close
 from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
-from pipelines.running import run_workers
+from pipelines.operation.running import run_workers
 from pipelines.settings import Home
 from pipelines.store.file_store import (
     EVERYTHING,

@@ -63,7 +63,7 @@ def finished(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The platform after one range run of all its days. Do not write to it; `copy_of` makes one
     that may be written to.
     """
-    from pipelines.running import run_days
+    from pipelines.operation.running import run_days
 
     root = tmp_path_factory.mktemp("finished")
     (root / "settings.toml").write_text(SETTINGS)

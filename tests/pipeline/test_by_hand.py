@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.ads.assets import Pool, size_pool, spread_empty
+from pipelines.operation.running import run_days
 from pipelines.policy import Ads
-from pipelines.running import run_days
 from pipelines.settings import Home
 from tests.pipeline.conftest import rows
 

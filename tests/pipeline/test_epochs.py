@@ -25,8 +25,8 @@ from click.testing import CliRunner
 
 from pipelines.audience import assets as audience
 from pipelines.cli.main import main
+from pipelines.operation.running import RunOutcome, run_days
 from pipelines.remake.weights import RecommitError, recommit
-from pipelines.running import RunOutcome, run_days
 from pipelines.runs.daily import Day
 from pipelines.schema.invariants import InvariantError, enforce
 from pipelines.settings import Home

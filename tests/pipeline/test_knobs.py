@@ -17,8 +17,8 @@ from pipelines.cli.main import main
 from pipelines.lab.knobs import KNOBS, MEASURES, study, turns
 from pipelines.lab.report import Report
 from pipelines.lab.trial import TrialError, trial
+from pipelines.operation.running import run_days
 from pipelines.policy import Policy
-from pipelines.running import run_days
 from pipelines.settings import Home
 from pipelines.store.warehouse import WarehouseError
 from tests.pipeline.conftest import FIRST, LAST, rows

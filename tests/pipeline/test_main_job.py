@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.definitions import build_definitions
-from pipelines.running import run_days
+from pipelines.operation.running import run_days
 from pipelines.schema import TABLES
 from pipelines.schema.invariants import INVARIANTS
 from pipelines.settings import CalendarError, Home

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from pipelines import definitions
 from pipelines.cli.main import main
 from pipelines.ledger.closing import close
+from pipelines.operation.running import dagster_instance, run_days, run_periods
 from pipelines.periods import DAY, MONTH, WEEK, Span
-from pipelines.running import dagster_instance, run_days, run_periods
 from pipelines.runs.daily import Metadata
 from pipelines.runs.partitions import span_partitions
 from pipelines.runs.periodic import Period, PeriodicAsset, periodic_asset

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines import schema
+from pipelines.operation.running import run_days
 from pipelines.policy import Policy
 from pipelines.quality.scoring import score_query, score_videos
 from pipelines.quality.spark import SparkError, score_on_spark, session
-from pipelines.running import run_days
 from pipelines.settings import Home, Settings
 from pipelines.sources.simulator.simulate import simulate
 from tests.pipeline.conftest import SETTINGS, contents

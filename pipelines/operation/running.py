@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.files import replacing
+from pipelines.operation.plan import Step
 from pipelines.periods import Span
 from pipelines.settings import PROJECT, CalendarError, Home
 from pipelines.store.file_store import WORKERS, WarehouseError
@@ -100,6 +101,15 @@ def check_days(home: Home, first: date, last: date) -> None:
             " files for the missing days, or set first_day/last_day in"
             f" {home.root / 'settings.toml'}."
         )
+
+
+def make(home: Home, step: Step, *, workers: int = 1) -> list[RunOutcome]:
+    """Do a step of a plan, its days by several processes if asked to."""
+    if step.span:
+        return [run_periods(home, step.span, step.first, step.last, assets=step.assets)]
+    if workers > 1:
+        return run_workers(home, step.first, step.last, workers, assets=step.assets)
+    return [run_days(home, step.first, step.last, assets=step.assets)]
 
 
 def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ()) -> RunOutcome:
