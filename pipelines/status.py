@@ -13,6 +13,7 @@ from pipelines.periods import DAY, SPANS, Span
 from pipelines.schema import DAILY, LANDING, TABLES
 from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
+from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.landing import waiting_files
 from pipelines.sql import as_dicts
 from pipelines.store.warehouse import Connection, Warehouse, closed_through
@@ -116,7 +117,7 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
         day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now"
         for day, files in waiting.items()
     }
-    notes |= _broken_carries(con, home) | moved_floors(con)
+    notes |= _broken_carries(con, home) | moved_floors(con) | days_with_moved_ids(con)
     closed = closed_through(con)
     return [
         _status(

@@ -10,11 +10,12 @@ import logging
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property, partial
+from itertools import chain
 from typing import Any
 
 import dagster as dg
@@ -128,6 +129,12 @@ class PartitionedAsset(ABC):
     ) -> tuple[date, Metadata]:
         """Make the partition with a key; also says under which day its rows are kept."""
 
+    def again(self, con: Connection) -> Collection[date]:
+        """Days that a later one made stale; those of a run are made once more before anything is
+        made from them.
+        """
+        return ()
+
     @cached_property
     def definition(self) -> dg.AssetsDefinition:
         """What it is to Dagster."""
@@ -178,7 +185,12 @@ class PartitionedAsset(ABC):
         done: dict[str, Metadata],
     ) -> None:
         policies, keys = house.home.policies, context.partition_keys
-        for n, key in enumerate(keys, 1):
+
+        def stale() -> Iterator[str]:
+            days = by_day.work(self.claim(date.fromisoformat(keys[-1])), self.again)
+            yield from (key for key in keys if date.fromisoformat(key) in days)
+
+        for n, key in enumerate(chain(keys, stale()), 1):
             began, first = time.monotonic(), date.fromisoformat(key)
             make = partial(self.make_partition, house=house, policies=policies, key=first)
             day, metadata = by_day.work(self.claim(first), make)
@@ -187,11 +199,12 @@ class PartitionedAsset(ABC):
                 "asset": self.name,
                 "day": day,
                 "n": n,
-                "of": len(keys),
+                "of": max(n, len(keys)),
                 "seconds": time.monotonic() - began,
                 "metadata": metadata,
             }
             PROGRESS.info("%s %s", self.name, day, extra=progress)
+        for key, metadata in done.items():
             context.add_asset_metadata(metadata, partition_key=key)
 
 
@@ -199,15 +212,24 @@ class DailyAsset(PartitionedAsset):
     """A table of days, and the function that makes one of them.
 
     `in_order`: a day needs the one before, or adds to what all days share, so no two are ever made
-    at once.
+    at once. `moved`: finds the days that have to be made `again`.
     """
 
     def __init__(
-        self, function: Callable[[Day], Metadata], *, in_order: bool = False, **shared: Any
+        self,
+        function: Callable[[Day], Metadata],
+        *,
+        in_order: bool = False,
+        moved: Callable[[Connection], Collection[date]] | None = None,
+        **shared: Any,
     ) -> None:
         super().__init__(function.__name__, function.__doc__, **shared)
         self.function = function
         self.in_order = in_order
+        self.moved = moved
+
+    def again(self, con: Connection) -> Collection[date]:
+        return self.moved(con) if self.moved else ()
 
     @property
     def partitions(self) -> dg.TimeWindowPartitionsDefinition:
@@ -232,6 +254,7 @@ def daily_asset(
     group: str,
     extra_tables: Sequence[str] = (),
     in_order: bool = False,
+    moved: Callable[[Connection], Collection[date]] | None = None,
     afterwards: Callable[[Warehouse], object] | None = None,
 ) -> Callable[[Callable[[Day], Metadata]], DailyAsset]:
     """Make `function(day) -> metadata` a daily asset of the same name, with the one backfill policy
@@ -239,14 +262,16 @@ def daily_asset(
 
     What it is made from is in `schema/graph.py`; tables that it `needs` must have been written for
     the day, or the asset refuses to run. `extra_tables`: what it writes besides. `in_order`: no two
-    days of it are made at once. `afterwards` is called once, when all days of the run are committed
-    and the warehouse is closed.
+    days of it are made at once. `moved`: days that a later one made stale; those of the run are made
+    once more before anything is made from them. `afterwards` is called once, when all days of the
+    run are committed and the warehouse is closed.
     """
     return partial(
         DailyAsset,
         group=group,
         extra_tables=extra_tables,
         in_order=in_order,
+        moved=moved,
         afterwards=afterwards,
     )
 

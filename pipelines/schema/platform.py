@@ -173,6 +173,7 @@ GIFTS = Table(
     ),
     key=("gift_id",),
     references=(("video_id", "videos"),),
+    once=True,
 )
 
 AD_REVENUE = Table(
@@ -196,6 +197,7 @@ AD_REVENUE = Table(
     ),
     key=("ad_id",),
     references=(("video_id", "videos"),),
+    once=True,
 )
 
 QUARANTINE = Table(
@@ -235,4 +237,19 @@ LANDING_FILES = Table(
         Column("ignored_columns", "VARCHAR[]", "columns the table does not have"),
     ),
     key=("table_name", "day", "file"),
+)
+
+ID_COPIES = Table(
+    "id_copies",
+    "log",
+    "Ids of money that were delivered on more than one day, or twice on a day with different"
+    " content: every copy, and whether it counts.",
+    (
+        Column("table_name", "VARCHAR", "table"),
+        _day("day of the folder it lay in"),
+        _id("id", "the id: `gift_id` or `ad_id`"),
+        Column("content", "VARCHAR", "the row as JSON, without its time"),
+        Column("taken", "BOOLEAN", "it is in the table; the others are in quarantine"),
+    ),
+    key=("table_name", "id", "content"),
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import dagster as dg
 
 from pipelines.runs.daily import DailyAsset, Day, Metadata, daily_asset
 from pipelines.schema import DAILY, SNAPSHOTS, Table
+from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.errors import SourceError
 from pipelines.sources.landing import LoadReport, load_day
 
@@ -27,7 +29,8 @@ def _metadata(report: LoadReport) -> Metadata:
 
 def _asset(table: Table, load: Callable[[Day], Metadata], *, in_order: bool = False) -> DailyAsset:
     load.__name__, load.__doc__ = table.name, table.meaning
-    return daily_asset(group="raw", in_order=in_order)(load)
+    moved = partial(days_with_moved_ids, table=table.name) if table.once else None
+    return daily_asset(group="raw", in_order=in_order, moved=moved)(load)
 
 
 def _stream(table: Table) -> DailyAsset:
@@ -35,7 +38,7 @@ def _stream(table: Table) -> DailyAsset:
         with run.write() as writer:
             return _metadata(load_day(writer, run.home.landing, table))
 
-    return _asset(table, load)
+    return _asset(table, load, in_order=table.once)
 
 
 def _snapshot(table: Table) -> DailyAsset:
@@ -68,4 +71,8 @@ def _snapshot(table: Table) -> DailyAsset:
     return _asset(table, load, in_order=True)
 
 
-RAW = [*(_snapshot(t) for t in SNAPSHOTS), *(_stream(t) for t in DAILY)]
+# Those that are made in order come first: several workers then wait for each other but once.
+RAW = [
+    *(_snapshot(t) for t in SNAPSHOTS),
+    *(_stream(t) for t in sorted(DAILY, key=lambda table: not table.once)),
+]

@@ -25,6 +25,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.schema import LANDING, Column, Table
+from pipelines.sources.copies import conflict_on_a_day, judge_copies, record_copies
 from pipelines.sources.errors import SourceError
 from pipelines.sources.records import KIND, Delivery, Scan, normal, scanning
 from pipelines.store.warehouse import Connection, DayWriter
@@ -167,7 +168,10 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
     deliveries = [Delivery.of(path, landing) for path in paths]
     for delivery in deliveries:
         _stage_file(con, table, day, delivery)
-    _judge_repeats(con, table, deliveries)
+    _judge_repeats(con, table)
+    if table.once:
+        judge_copies(con, table, day)
+    _fetch_records(con, table, deliveries)
     for delivery in deliveries:
         delivery.check_unchanged()
     columns = ", ".join(
@@ -178,6 +182,8 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
         table.name,
         f"SELECT DATE '{day}' AS day, {columns} FROM stage WHERE verdict IS NULL ORDER BY {order}",
     )
+    if table.once:
+        record_copies(con, table, day)
     return _record(con, table, day, deliveries, loaded)
 
 
@@ -370,45 +376,47 @@ def _cast_list(found: str, value: str, text: str) -> str:
     return f"CASE WHEN len({bad}) = 0 THEN {good} END"
 
 
-def _judge_repeats(con: Connection, table: Table, deliveries: Sequence[Delivery]) -> None:
+def _judge_repeats(con: Connection, table: Table) -> None:
     """Good rows with one id: all are conflicts if any two differ; otherwise the first by file and
     line stays, the others are duplicates.
     """
     key = table.key[0]
     content = ", ".join(c.name for c in table.landing_columns)
-    conflict = f"{key}: duplicate with different content"
     con.execute(f"""CREATE OR REPLACE TEMP TABLE repeated AS
             WITH again AS (SELECT hash({key}) FROM stage WHERE verdict IS NULL
             GROUP BY ALL HAVING count(*) > 1),
                  copies AS (SELECT rowid AS id, {key}, file, line,
                  to_json(struct_pack({content}))::VARCHAR AS content
                             FROM stage WHERE verdict IS NULL AND hash({key}) IN (FROM again))
-            SELECT id, CASE WHEN min(content) OVER same <> max(content) OVER same THEN '{conflict}'
+            SELECT id, CASE WHEN min(content) OVER same <> max(content) OVER same
+                                 THEN '{conflict_on_a_day(table)}'
                             WHEN row_number() OVER (same ORDER BY file, line) > 1
                             THEN '{_DUPLICATE}' END AS verdict
             FROM copies WINDOW same AS (PARTITION BY {key})""")
     con.execute(
         "UPDATE stage SET verdict = repeated.verdict FROM repeated WHERE stage.rowid = repeated.id"
     )
+
+
+def _fetch_records(con: Connection, table: Table, deliveries: Sequence[Delivery]) -> None:
+    """The records of rows that were refused after they were read. Making JSON of every row of a
+    Parquet file in case it will turn out to be a conflict would take longer than all the rest.
+    """
+    refused = f"verdict <> '{_DUPLICATE}' AND raw IS NULL"
     torn = {
         str(row[0])
-        for row in con.execute(
-            "SELECT DISTINCT file FROM stage WHERE verdict = ?", [conflict]
-        ).fetchall()
+        for row in con.execute(f"SELECT DISTINCT file FROM stage WHERE {refused}").fetchall()
     }
     for delivery in deliveries:
-        if delivery.name in torn and delivery.path.name.endswith(".parquet"):
-            # Making JSON of every row in case it will turn out to be a conflict would take longer
-            # than all the rest.
+        if delivery.name in torn:
             with scanning(con, table, delivery) as scan:
                 con.execute(
                     f"""UPDATE stage SET raw = s.raw FROM (SELECT line, {scan.raw} AS raw
                         FROM {scan.relation}
-                          WHERE line IN (SELECT line FROM stage WHERE file = $file
-                          AND verdict = $conflict)) AS s
-                        WHERE stage.file = $file AND stage.verdict = $conflict
+                          WHERE line IN (SELECT line FROM stage WHERE file = $file AND {refused}))
+                        AS s WHERE stage.file = $file AND {refused.replace("raw", "stage.raw")}
                         AND stage.line = s.line""",
-                    {"file": delivery.name, "conflict": conflict},
+                    {"file": delivery.name},
                 )
 
 
