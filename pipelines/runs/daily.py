@@ -101,12 +101,14 @@ class PartitionedAsset(ABC):
         *,
         group: str,
         extra_tables: Sequence[str],
+        moved: Callable[[Connection], Collection[date]] | None = None,
         afterwards: Callable[[Warehouse], object] | None,
     ) -> None:
         self.name = name
         self.meaning = meaning
         self.group = group
         self.tables = (name, *extra_tables)
+        self.moved = moved
         self.afterwards = afterwards
 
     @property
@@ -128,12 +130,6 @@ class PartitionedAsset(ABC):
         self, con: Connection, house: Warehouse, policies: PolicyBook, key: date
     ) -> tuple[date, Metadata]:
         """Make the partition with a key; also says under which day its rows are kept."""
-
-    def again(self, con: Connection) -> Collection[date]:
-        """Days that a later one made stale; those of a run are made once more before anything is
-        made from them.
-        """
-        return ()
 
     @cached_property
     def definition(self) -> dg.AssetsDefinition:
@@ -187,8 +183,9 @@ class PartitionedAsset(ABC):
         policies, keys = house.home.policies, context.partition_keys
 
         def stale() -> Iterator[str]:
-            days = by_day.work(self.claim(date.fromisoformat(keys[-1])), self.again)
-            yield from (key for key in keys if date.fromisoformat(key) in days)
+            if self.moved and len(keys) > 1:
+                days = by_day.work(self.claim(date.fromisoformat(keys[-1])), self.moved)
+                yield from (key for key in keys if date.fromisoformat(key) in days)
 
         for n, key in enumerate(chain(keys, stale()), 1):
             began, first = time.monotonic(), date.fromisoformat(key)
@@ -212,7 +209,7 @@ class DailyAsset(PartitionedAsset):
     """A table of days, and the function that makes one of them.
 
     `in_order`: a day needs the one before, or adds to what all days share, so no two are ever made
-    at once. `moved`: finds the days that have to be made `again`.
+    at once.
     """
 
     def __init__(
@@ -220,16 +217,11 @@ class DailyAsset(PartitionedAsset):
         function: Callable[[Day], Metadata],
         *,
         in_order: bool = False,
-        moved: Callable[[Connection], Collection[date]] | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(function.__name__, function.__doc__, **shared)
         self.function = function
         self.in_order = in_order
-        self.moved = moved
-
-    def again(self, con: Connection) -> Collection[date]:
-        return self.moved(con) if self.moved else ()
 
     @property
     def partitions(self) -> dg.TimeWindowPartitionsDefinition:
