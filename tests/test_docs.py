@@ -19,6 +19,7 @@ from pipelines.cli.main import main
 
 PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [
+    "CONTRIBUTING.md",
     "README.md",
     "docs/data.md",
     "docs/formulas.md",
@@ -90,6 +91,24 @@ def test_the_documents_have_commands_to_check() -> None:
     assert {document: bool(_commands(document)) for document in DOCUMENTS} == dict.fromkeys(
         DOCUMENTS, True
     )
+
+
+def test_the_map_names_every_room() -> None:
+    """CONTRIBUTING has all of them, README those of the first level."""
+    rooms = {
+        f"{package}/{path.name}/"
+        for package in ("pipelines", "solvers")
+        for path in (PROJECT / package).iterdir()
+        if (path / "__init__.py").exists()
+    }
+    contributing = (PROJECT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert {room for room in rooms if f"`{room}`" not in contributing} == set()
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8").split("| where | what |")[1]
+    readme = readme[: readme.index("\n\n")]
+    for room in rooms:
+        assert f"{room.split('/')[1]}/`" in readme or f"`{room.split('/')[1]}`" in readme, room
+    modules = {path.name for path in (PROJECT / "pipelines").glob("[a-z]*.py")}
+    assert {name for name in modules if f"{name}`" not in contributing} == set()
 
 
 def test_a_link_in_a_document_leads_somewhere() -> None:
