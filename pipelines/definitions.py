@@ -29,6 +29,7 @@ ASSETS = [
     audience.viewer_groups,
     audience.group_utility,
     audience.group_weights,
+    quality.video_evidence,
     quality.video_quality,
     ads.pulse_payouts,
     ads.ad_pools,

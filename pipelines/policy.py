@@ -37,12 +37,32 @@ from pipelines.errors import ExpectedError
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, lt=1)]
 Micros = Annotated[int, Field(ge=0, le=10**18)]
 
 # Fields that money was paid without, by path (lists add nothing to it: `ads.rules.maximum`), each
 # with the value, as in JSON, at which everything is as it was before. Append; an entry that has
 # been released is never edited.
-LATER: dict[str, Any] = {}
+LATER: dict[str, Any] = {
+    "quality.prior": "mass",
+    "quality.prior_actions": 10.0,
+    "quality.history_days": 0,
+    "quality.contrast": 1.0,
+    "quality.unverified_evidence": 1.0,
+    "quality.unverified_actions": 1.0,
+    "quality.passing_cap": math.inf,
+    "quality.reference": {},
+    "quality.reference.watch": 0.3,
+    "quality.reference.rewatch": 0.15,
+    "quality.reference.like": 0.015,
+    "quality.reference.comment": 0.0025,
+    "quality.reference.share": 0.0007,
+    "quality.reference.follow": 0.0013,
+    "quality.reference.viewers": 20.0,
+    "pulse.ranked_by": "quality",
+    "quality.confidence": 1.0,
+    "quality.least_evidence": 10.0,
+}
 
 
 class PolicyError(ExpectedError, ValueError):
@@ -87,6 +107,21 @@ class Exponents(_Section):
         return self
 
 
+class Reference(_Section):
+    """Rates of short-video platforms (KuaiRand's, docs/formulas.md section 1.5): what a platform is
+    taken for as far as it has shown nothing itself, so that a kind of action that nobody took on a
+    thin day is rare, not impossible.
+    """
+
+    watch: Rate = 0.3
+    rewatch: Rate = 0.15
+    like: Rate = 0.015
+    comment: Rate = 0.0025
+    share: Rate = 0.0007
+    follow: Rate = 0.0013
+    viewers: Positive = Field(20.0, description="viewers' worth that they count for")
+
+
 class Quality(_Section):
     """The score Q of a video (the ad revenue document, section 4; docs/formulas.md section 1)."""
 
@@ -111,6 +146,36 @@ class Quality(_Section):
     unverified_allowance: NonNegative = Field(
         2.0, description="v0: verified viewers' worth a video is granted before the cap bites"
     )
+    prior: Literal["mass", "evidence"] = Field(
+        "mass",
+        description="what is mixed into a video's rates: prior_mass viewers, or as much as the"
+        " platform's own spread between videos asks for (the fields from here to reference)",
+    )
+    prior_actions: Positive = Field(
+        10.0, description="evidence: least number of actions that a prior is worth"
+    )
+    history_days: Annotated[int, Field(ge=0, le=366)] = Field(
+        0, description="evidence: days before the day whose sums of a video count too"
+    )
+    contrast: Positive = Field(1.0, description="evidence: Q is the product to this power")
+    unverified_evidence: Unit = Field(
+        1.0, description="evidence: what an unverified viewer says counts for so much of a verified"
+    )
+    unverified_actions: Unit = Field(
+        1.0, description="evidence: of that, what an unverified viewer's actions count for"
+    )
+    passing_cap: Annotated[float, Field(gt=0)] = Field(
+        math.inf,
+        description="evidence: viewers below the watch minimum count at most so many times as"
+        " many as is usual",
+    )
+    confidence: NonNegative = Field(
+        1.0, description="evidence: standard deviations taken off what is assured of Q"
+    )
+    least_evidence: NonNegative = Field(
+        10.0, description="evidence: verified viewers' worth below which nothing is assured of Q"
+    )
+    reference: Reference = Reference()
     neutral_s_plus: Unit = Field(0.7, description="s_plus of a video nobody scored")
     neutral_s_tox: Unit = Field(0.0, description="s_tox of a video nobody scored")
 
@@ -121,7 +186,19 @@ class Quality(_Section):
                 f"trust_unverified = {self.trust_unverified:g} is above trust_verified ="
                 f" {self.trust_verified:g}"
             )
+        if self.prior == "evidence" and self.window_days > 1:
+            raise ValueError("prior = 'evidence' looks back by history_days: window_days must be 1")
         return self
+
+    @property
+    def powers(self) -> dict[str, float]:
+        """The power with which each component stands in Q.
+
+        >>> Quality(prior="evidence", contrast=2.0).powers["watch"]
+        0.7
+        """
+        contrast = self.contrast if self.prior == "evidence" else 1.0
+        return {name: value * contrast for name, value in self.exponents}
 
 
 class Views(_Section):
@@ -145,6 +222,11 @@ class Pulse(_Section):
         0.5, description="creator's part of the revenue next to a Pulse video"
     )
     min_safety: Unit = Field(0.5, description="least S of a Pulse video")
+    ranked_by: Literal["quality", "assured"] = Field(
+        "quality",
+        description="by Q, or by what verified viewers leave no doubt about (needs [quality] prior"
+        " = evidence)",
+    )
     also_in_pools: bool = Field(True, description="Pulse videos compete in the category pools too")
 
 
@@ -574,6 +656,12 @@ class Policy(_Section):
                 raise ValueError(
                     f"[market] lets revenue_floor be {highest:g}: {_reason(error.errors()[0])}"
                 ) from error
+        return self
+
+    @model_validator(mode="after")
+    def _evidence_ranks(self) -> Policy:
+        if self.pulse.ranked_by == "assured" and self.quality.prior != "evidence":
+            raise ValueError("[pulse] ranked_by = 'assured' needs [quality] prior = 'evidence'")
         return self
 
     @property

@@ -118,6 +118,7 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
         for day, files in waiting.items()
     }
     notes |= _broken_carries(con, home) | moved_floors(con) | days_with_moved_ids(con)
+    notes |= _known_since(con)
     closed = closed_through(con)
     return [
         _status(
@@ -227,7 +228,13 @@ def _status(
     *,
     closed: bool = False,
 ) -> DayStatus:
-    missing = [stage for stage in _STAGES if stage not in written]
+    missing = [
+        stage
+        for stage in _STAGES
+        if stage not in written
+        # a day that an earlier version scored, which knew no evidence, lacks nothing
+        and not (stage == "video_evidence" and "video_quality" in written)
+    ]
     state: State
     if not written:
         state, note = "landed", f"earnings run --from {day} --to {day}"
@@ -237,7 +244,7 @@ def _status(
         f"{s} since {t} was made"
         for t, sources in _JUDGED_BY.items()
         for s in sources
-        if s in written and written[s][0] > written[t][1]
+        if s in written and t in written and written[s][0] > written[t][1]
     ]:
         state, note = "stale", f"changed: {', '.join(newer)}"
     elif stale:
@@ -261,6 +268,23 @@ def _status(
         revision=paid.get("revision") or 0,
         policy_hash=paid.get("policy") or "",
     )
+
+
+def _known_since(con: Connection) -> dict[date, str]:
+    """Days that were scored before a day of their history was made."""
+    rows = con.execute(
+        """WITH used AS (SELECT day, any_value(first_day) AS first_day,
+                            any_value(history_days) AS used
+                     FROM quality_priors GROUP BY day)
+           SELECT used.day, used.used, count(w.day) AS there
+           FROM used LEFT JOIN written_days AS w
+             ON w.table_name = 'video_evidence' AND w.day < used.day AND w.day >= used.first_day
+           GROUP BY ALL HAVING count(w.day) <> used.used"""
+    ).fetchall()
+    return {
+        day: f"scored with {used} days of history, and there are {there} now"
+        for day, used, there in rows
+    }
 
 
 def _broken_carries(con: Connection, home: Home) -> dict[date, str]:

@@ -47,6 +47,7 @@ def pulse_payouts(run: Day) -> Metadata:
         "day": run.day,
         "pulse_count": int(exact(pulse.top_fraction) * compliant),
         "min_safety": pulse.min_safety,
+        "assured": pulse.ranked_by == "assured",
         "share_over": share.numerator,
         "share_under": share.denominator,
         "policy_hash": run.policy.hash,

@@ -1,10 +1,10 @@
--- Pulse: the best $pulse_count compliant videos by Q, those among them that are safe enough, and the money next to them.
+-- Pulse: the best $pulse_count compliant videos by Q (or what is assured of it), those among them that are safe enough, and the money next to them.
 -- Ties in Q are decided by a hash of the id, so that neither row order nor the id's spelling favours anybody.
 WITH best AS (
     SELECT video_id, creator_id, quality, safety
     FROM video_quality
-    WHERE day = $day AND compliant AND quality > 0
-    ORDER BY quality DESC, sha256(video_id), video_id
+    WHERE day = $day AND compliant AND CASE WHEN $assured THEN assured ELSE quality END > 0
+    ORDER BY CASE WHEN $assured THEN assured ELSE quality END DESC, sha256(video_id), video_id
     LIMIT $pulse_count
 ),
 revenue AS (

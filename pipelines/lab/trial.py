@@ -20,7 +20,7 @@ from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
 from pipelines.runs.daily import Day
-from pipelines.schema import AUDIENCE, DAILY, MARKET, SNAPSHOTS, TABLES
+from pipelines.schema import AUDIENCE, DAILY, EVIDENCE, MARKET, SNAPSHOTS, TABLES
 from pipelines.schema.graph import changes_with
 from pipelines.settings import Home
 from pipelines.sql import MACROS, query
@@ -28,7 +28,14 @@ from pipelines.store.warehouse import Connection, Warehouse
 from solvers.inequality import gini, top_share
 
 # a trial makes a day from the score to what is owed for it
-_TRIED = ("video_quality", "pulse_payouts", "ad_pools", "ad_payouts", "donation_splits")
+_TRIED = (
+    "video_evidence",
+    "video_quality",
+    "pulse_payouts",
+    "ad_pools",
+    "ad_payouts",
+    "donation_splits",
+)
 
 
 class TrialError(ExpectedError, LookupError):
@@ -145,6 +152,7 @@ def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
             for table in (
                 *SNAPSHOTS,
                 *AUDIENCE,
+                *EVIDENCE,
                 *MARKET,
                 TABLES["market_commits"],
                 TABLES["ad_pools"],

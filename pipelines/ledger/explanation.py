@@ -530,7 +530,7 @@ class DayBook:
             pool = Pool(
                 micros=facts["pool_micros"],
                 ads=policy.ads,
-                exponents=policy.quality.exponents.model_dump(),
+                exponents=policy.quality.powers,
                 units=sums.units,
                 typical=sums.typical,
                 reweighted=sums.reweighted,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.files import replacing
 from pipelines.operation.plan import Step
 from pipelines.periods import Span
+from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import PROJECT, CalendarError, Home
 from pipelines.store.file_store import WORKERS, WarehouseError
 from pipelines.store.warehouse import Warehouse
@@ -236,7 +237,9 @@ def run_workers(
         )
     groups = [
         (in_order, [asset.name for asset in group])
-        for in_order, group in groupby(wanted, key=lambda asset: asset.in_order)
+        for (in_order, _), group in groupby(
+            wanted, key=lambda a: (a.in_order, bool(MADE_FROM[a.name].earlier))
+        )
     ]
     ranges = _shares(first, last, workers)
     waiting = [(group, share) for group in range(len(groups)) for share in range(len(ranges))]

@@ -81,8 +81,9 @@ def score_query(day: date, policy: Policy) -> Query:
     """
     q, views, epochs = policy.quality, policy.views, policy.epochs
     reweighted = epochs.mechanism == "uir"
+    text = _UIR.sub(r"\1" if reweighted else "", query("quality/video_quality"))
     return Query(
-        _UIR.sub(r"\1" if reweighted else "", query("quality/video_quality")),
+        _EVIDENCE.sub(r"\1" if q.prior == "evidence" else "", text),
         {
             "day": day,
             "first_day": day - timedelta(days=q.window_days - 1),
@@ -112,6 +113,7 @@ def score_query(day: date, policy: Policy) -> Query:
 
 
 _TIER = re.compile(r"^(tier AS \(\n.*?^\))", re.DOTALL | re.MULTILINE)
+_EVIDENCE = re.compile(r"/\*evidence\s(.*?)\*/", re.DOTALL)
 _UIR = re.compile(r"/\*uir\s(.*?)\*/", re.DOTALL)
 
 

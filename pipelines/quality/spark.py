@@ -83,11 +83,9 @@ def score_on_spark(
     SparkError
         pyspark or Java is missing, the session does not start, or Spark fails while it adds up.
     """
-    sums, scores = score_query(day, policy).cut()
-    with _folder(home, day) as folder:
-        _add_up(home.settings, folder, sums, _sources(con, folder, day, policy))
-        parts = ", ".join(as_text(part) for part in sorted((folder / "tier").glob("*.parquet")))
-        con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS FROM read_parquet([{parts}])")
+    _, scores = score_query(day, policy).cut()
+    with sum_on_spark(con, day, policy, home) as tier:
+        con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS {tier}")
         try:
             con.execute(
                 f"CREATE OR REPLACE TEMP TABLE scored AS {scores.sql}", dict(scores.parameters)
@@ -98,6 +96,20 @@ def score_on_spark(
                 duckdb.Error
             ):  # a transaction that failed takes nothing more, and what went wrong is to be heard
                 con.execute("DROP TABLE IF EXISTS scored; DROP VIEW tier")
+
+
+@contextmanager
+def sum_on_spark(
+    con: duckdb.DuckDBPyConnection, day: date, policy: Policy, home: Home
+) -> Iterator[str]:
+    """Spark's sums over events, as SQL that reads them; they are gone afterwards. Raises what
+    `score_on_spark` raises.
+    """
+    sums, _ = score_query(day, policy).cut()
+    with _folder(home, day) as folder:
+        _add_up(home.settings, folder, sums, _sources(con, folder, day, policy))
+        parts = ", ".join(as_text(part) for part in sorted((folder / "tier").glob("*.parquet")))
+        yield f"SELECT * FROM read_parquet([{parts}])"
 
 
 @contextmanager

@@ -5,7 +5,8 @@
 -- Sums are over integers (trust in millionths, watch time in milliseconds) and are divided once, at the end, so that
 -- neither the order of the rows nor the number of threads can move a bit of the result.
 --
--- What stands in /*uir ... */ belongs to the query only when the policy's mechanism is UIR.
+-- What stands in /*uir ... */ belongs to the query only when the policy's mechanism is UIR, what
+-- stands in /*evidence ... */ only where the prior is evidence (`evidence.sql` goes on from `tier`).
 WITH
 
 /*uir
@@ -104,6 +105,7 @@ weighted AS (
             ELSE 0
         END AS counted,
         /*uir coalesce(v.weight, 1000000) AS weight, */
+        /*evidence e.longest_ms >= d.qualifying_ms AS stayed, */
         e.liked,
         e.commented,
         e.shared,
@@ -122,11 +124,15 @@ tier AS (
         sum(trust) AS mass,
         -- DECIMAL: millionths times milliseconds outgrow 64 bits
         sum(CAST(CAST(trust AS BIGINT) * watched_ms AS DECIMAL(18, 0))) AS watched,
-        coalesce(sum(trust) FILTER (WHERE liked), 0) AS liked,
-        coalesce(sum(trust) FILTER (WHERE commented), 0) AS commented,
-        coalesce(sum(trust) FILTER (WHERE shared), 0) AS shared,
-        coalesce(sum(trust) FILTER (WHERE followed), 0) AS followed,
-        coalesce(sum(trust) FILTER (WHERE rewatched), 0) AS rewatched,
+        coalesce(sum(trust) FILTER (WHERE liked /*evidence AND stayed */), 0) AS liked,
+        coalesce(sum(trust) FILTER (WHERE commented /*evidence AND stayed */), 0) AS commented,
+        coalesce(sum(trust) FILTER (WHERE shared /*evidence AND stayed */), 0) AS shared,
+        coalesce(sum(trust) FILTER (WHERE followed /*evidence AND stayed */), 0) AS followed,
+        coalesce(sum(trust) FILTER (WHERE rewatched /*evidence AND stayed */), 0) AS rewatched,
+        /*evidence coalesce(sum(trust) FILTER (WHERE NOT stayed), 0) AS passed, */
+        /*evidence coalesce(
+            sum(CAST(CAST(trust AS BIGINT) * watched_ms AS DECIMAL(18, 0))) FILTER (WHERE NOT stayed), 0
+        ) AS passed_watched, */
         sum(counted) AS /*uir unweighted, sum(CAST(round(counted * CAST(weight AS DOUBLE) / 1e6) AS BIGINT)) AS */ counted
     FROM weighted
     GROUP BY video_id, verified
@@ -320,6 +326,7 @@ SELECT
     q.safety,
     q.quality,
     a.qualified * q.quality AS effective_views,
+    q.quality AS assured,
     q.safety_source,
     $policy_hash AS policy_hash
 FROM quality AS q

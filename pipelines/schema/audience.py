@@ -4,7 +4,19 @@ watched.
 
 from __future__ import annotations
 
-from pipelines.schema.columns import _POLICY_HASH, Column, Table, _count, _day, _id, _real, _unit
+from pipelines.schema.columns import (
+    _POLICY_HASH,
+    Column,
+    Table,
+    _count,
+    _day,
+    _flag,
+    _id,
+    _maybe,
+    _real,
+    _sum,
+    _unit,
+)
 
 VIEWER_GROUPS = Table(
     "viewer_groups",
@@ -206,6 +218,11 @@ VIDEO_QUALITY = Table(
         _real("safety", "S, safety"),
         _real("quality", "Q"),
         _real("effective_views", "M = qualified views times Q"),
+        _real(
+            "assured",
+            "what Pulse ranks by: Q, or of evidence the lower bound that verified viewers leave (0:"
+            " too few of them)",
+        ),
         Column(
             "safety_source",
             "VARCHAR",
@@ -214,4 +231,68 @@ VIDEO_QUALITY = Table(
         _POLICY_HASH,
     ),
     key=("video_id",),
+)
+
+
+_SUMS = (
+    _day(),
+    _id("video_id", "video"),
+    _flag("verified", "of its verified or of its unverified viewers"),
+    _count("viewers", "distinct viewers of the day"),
+    _count("mass", "their trust, in millionths of a viewer"),
+    _sum(
+        "watched", "trust times watch time, each at most the video's length (millionths times ms)"
+    ),
+    _count("liked", "trust of those who stayed and liked (millionths)"),
+    _count("commented", "trust of those who stayed and commented (millionths)"),
+    _count("shared", "trust of those who stayed and shared (millionths)"),
+    _count("followed", "trust of those who stayed and followed (millionths)"),
+    _count("rewatched", "trust of those who watched more than one loop (millionths)"),
+    _count("passed", "trust of those who left before the watch minimum (millionths)"),
+    _sum("passed_watched", "their part of `watched` (millionths times ms)"),
+    _count("unweighted", "`counted` without group weights (millionths)"),
+    _count("counted", "qualified views: heads or trust, times group weight (millionths)"),
+    _POLICY_HASH,
+)
+
+VIDEO_EVIDENCE = Table(
+    "video_evidence",
+    "derived",
+    "What a day's viewers did on each video, as sums that add up over days; empty unless the policy"
+    " scores by evidence.",
+    _SUMS,
+    key=("video_id", "verified"),
+)
+
+EVIDENCE_HISTORY = Table(
+    "evidence_history",
+    "derived",
+    "What later days know of a day whose sums changed after they were scored: the sums they were"
+    " scored with, kept. Empty for most days.",
+    _SUMS,
+    key=("video_id", "verified"),
+)
+
+QUALITY_PRIORS = Table(
+    "quality_priors",
+    "derived",
+    "What the day was scored with besides its own evidence: for each rate, that of the platform and"
+    " what it is worth.",
+    (
+        _day(),
+        _id("component", "`watch`, `rewatch`, `like`, `comment`, `share` or `follow`"),
+        _real("rate", "the platform's rate, of the day and its history"),
+        _real("strength", "viewers' worth of that rate that are mixed into every video's own"),
+        _maybe(
+            "fitted",
+            "the strength that the spread between videos asks for, before the bounds; empty where"
+            " none shows",
+        ),
+        _count("videos", "videos it was fitted on"),
+        _real("viewers", "viewers' worth it was fitted on"),
+        Column("first_day", "DATE", "first day whose evidence was asked for"),
+        _count("history_days", "earlier days from then on of which there was any"),
+        _POLICY_HASH,
+    ),
+    key=("component",),
 )

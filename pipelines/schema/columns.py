@@ -108,6 +108,10 @@ def _count(name: str, meaning: str) -> Column:
     return Column(name, "BIGINT", meaning)
 
 
+def _sum(name: str, meaning: str) -> Column:
+    return Column(name, "DECIMAL(38,0)", meaning)
+
+
 def _unit(name: str, meaning: str, *, required: bool = False, default: str | None = None) -> Column:
     return Column(
         name, "DOUBLE", meaning, required, default, f"{name} BETWEEN 0 AND 1", "outside [0, 1]"

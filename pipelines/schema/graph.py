@@ -21,13 +21,15 @@ class Sources:
     `needs`: tables of the same day, or of every landed day of the week or month; the asset refuses
     to run where one was not written. `looks_at`: of the same time too, but it may be missing; the
     asset itself says when. `before`: tables of the day, week or month before. `policy`: the
-    sections of the policy that it reads.
+    sections of the policy that it reads. `earlier`: tables of days before the day, as many as the
+    policy says and there are; where several processes make days, these are made first.
     """
 
     needs: tuple[str, ...] = ()
     looks_at: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
     policy: tuple[str, ...] = ()
+    earlier: tuple[str, ...] = ()
 
 
 # Landing tables first: each needs the snapshots that its rows refer to. Then in the order of the
@@ -46,10 +48,16 @@ MADE_FROM: dict[str, Sources] = {
     "group_weights": Sources(
         needs=("group_utility",), before=("group_weights",), policy=("epochs",)
     ),
-    "video_quality": Sources(
+    "video_evidence": Sources(
         needs=("viewer_events", "viewers", "videos", "viewer_groups"),
         looks_at=("group_weights",),
         policy=("quality", "views", "epochs"),
+    ),
+    "video_quality": Sources(
+        needs=("viewer_events", "viewers", "videos", "viewer_groups", "video_evidence"),
+        looks_at=("group_weights",),
+        policy=("quality", "views", "epochs"),
+        earlier=("video_evidence",),
     ),
     "pulse_payouts": Sources(needs=("video_quality", "ad_revenue"), policy=("pulse",)),
     "ad_pools": Sources(

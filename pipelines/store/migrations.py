@@ -58,6 +58,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             }
         },
     ),
+    Migration("what Pulse ranks by stands beside Q", {"video_quality": {"assured": "quality"}}),
 )
 
 

@@ -140,6 +140,7 @@ def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> 
             "trust_mass": v.views,
             "quality": quality,
             "effective_views": v.views * quality,
+            "assured": quality,
         }
         if v.viewers:
             tables["video_quality"].append(
