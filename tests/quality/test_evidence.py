@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.operation.running import run_days
 from pipelines.policy import Policy, read_policy
 from pipelines.quality.evidence import evidence_scores, fit, gather, sums_query
-from pipelines.running import run_days
 from pipelines.schema import TABLES
 from pipelines.settings import PROJECT, Home
 from pipelines.sources.simulator.simulate import simulate
