@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipelines.errors import ExpectedError
 from pipelines.policy import PolicyBook
-from pipelines.schema import DAILY, LANDING
+from pipelines.schema import DAILY, DELIVERED
 
 _PACKAGE = Path(__file__).resolve().parent
 _INSTALLED = _PACKAGE / "shipped"
@@ -90,6 +90,36 @@ class Spark(BaseModel):
     )
 
 
+class Payouts(BaseModel):
+    """Section `[payouts]` of `settings.toml`: from which account creators are paid, and from which
+    amount on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field("", max_length=70, description="holder of the account that pays")
+    account: Annotated[str, Field(pattern=r"^([A-Z]{2}[0-9]{2}[A-Z0-9]{11,30})?$")] = Field(
+        "", description="its IBAN; left out, no bank file is written"
+    )
+    bank: Annotated[str, Field(pattern=r"^([A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?)?$")] = (
+        Field("", description="BIC of its bank, where the bank wants one")
+    )
+    minimum_cents: Annotated[int, Field(ge=1)] = Field(
+        1, description="less is left for the next run; a payee's own minimum goes first"
+    )
+    clearing_days: Annotated[int, Field(ge=0)] = Field(
+        10, description="days after which a payment the bank did not answer is a finding"
+    )
+
+    @model_validator(mode="after")
+    def _check_digits(self) -> Payouts:
+        # ISO 13616: country and check digits go to the end, letters count from 10
+        turned = self.account[4:] + self.account[:4]
+        if self.account and int("".join(str(int(c, 36)) for c in turned)) % 97 != 1:
+            raise ValueError(f"account = {self.account} is not an IBAN: its check digits are wrong")
+        return self
+
+
 class Settings(BaseModel):
     """Contents of `settings.toml`; every key may be left out."""
 
@@ -147,6 +177,12 @@ class Settings(BaseModel):
         "duckdb", description="what adds up the events of the quality score"
     )
     spark: Spark = Field(Spark(), description="section of its own")
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = Field(
+        None,
+        description="the currency of all amounts (ISO 4217), with cents; needed before anybody is"
+        " paid",
+    )
+    payouts: Payouts = Field(Payouts(), description="section of its own")
     publish: bool = Field(
         True, description="keep a read-only copy for notebooks and BI beside the warehouse"
     )
@@ -297,7 +333,7 @@ class Home:
         return sorted(
             p
             for p in self.landing.iterdir()
-            if p.name not in LANDING and not p.name.startswith(".")
+            if p.name not in DELIVERED and not p.name.startswith(".")
         )
 
     def landed(self) -> list[date]:

@@ -24,6 +24,7 @@ DOCUMENTS = [
     "docs/data.md",
     "docs/formulas.md",
     "docs/operations.md",
+    "docs/payouts.md",
     "docs/performance.md",
 ]
 

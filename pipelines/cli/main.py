@@ -23,6 +23,7 @@ import click
 from pipelines.cli.lab import lab
 from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
+from pipelines.cli.payouts import PAYOUT_COMMANDS
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.console import (
     DAY,
@@ -44,7 +45,7 @@ from pipelines.console import (
 )
 from pipelines.errors import ExpectedError
 from pipelines.money import money
-from pipelines.schema import LANDING, TABLES
+from pipelines.schema import DELIVERED, LANDING, TABLES
 from pipelines.settings import SAMPLE, Home
 from solvers import InfeasibleError
 
@@ -270,7 +271,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     for path in home.unread():
         OUT.print(
             styled(
-                f"{short(path)} belongs to no table: nobody reads it. Tables: {', '.join(LANDING)}",
+                f"{short(path)} belongs to no table: nobody reads it. Tables: {', '.join(DELIVERED)}",
                 "bold yellow",
             )
         )
@@ -578,7 +579,13 @@ def schema(table: str | None, as_json: bool) -> None:
         print_text("\n".join(as_markdown(t) for t in chosen))
 
 
-for command in (*LEDGER_COMMANDS, *EPOCH_COMMANDS, *MARKET_COMMANDS, lab):
+for command in (
+    *LEDGER_COMMANDS,
+    *PAYOUT_COMMANDS,
+    *EPOCH_COMMANDS,
+    *MARKET_COMMANDS,
+    lab,
+):
     main.add_command(command)
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from pipelines.actor import actor
 from pipelines.errors import ExpectedError
 from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
@@ -88,6 +89,7 @@ def close(home: Home, through: date) -> Closing:
                 1,
                 f"statements of {first} to {through}",
                 None,
+                actor=actor(),
             )
             con.execute("INSERT INTO statements BY NAME SELECT * FROM issued ORDER BY creator_id")
             enforce(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Literal
@@ -18,7 +18,9 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.compute as pc
 
+from pipelines.actor import actor
 from pipelines.policy import Policy
+from pipelines.schema import LEDGER_TRANSACTIONS
 from pipelines.sql import query
 from pipelines.store.warehouse import CODE_VERSION, Connection, closed_through, in_batches
 
@@ -32,7 +34,11 @@ ENTRIES_OF = {
     "payout": "ledger/ledger_entries",
     "bonus": "ledger/bonus_entries",
 }  # the query that says what is owed
+NOT_OF_A_POLICY = ("statement", "payment", "settlement")  # kinds that no policy decides
 _AT_ONCE = 1 << 18
+# Columns that came after the first chains were hashed: they count where they have a value.
+_LATER = ("actor", "approved_by")
+_FIRST = tuple(c.name for c in LEDGER_TRANSACTIONS.columns if c.name not in (*_LATER, "hash"))
 
 
 @dataclass(frozen=True)
@@ -109,12 +115,15 @@ def _post(
     book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)
     if not latest:
         return Posting(
-            book.append(posting, kind, 1, reason or f"first {kind}", None),
+            book.append(
+                posting, kind, 1, reason or f"first {kind}", None, actor=actor() if reason else None
+            ),
             1,
             "posted",
             posting.count,
         )
     replaced, revision = latest[0], latest[1] + 1
+    who = actor() if reason else None  # a person's reason, or files that changed
     why = reason or _what_changed(latest[3:], made_of)
     con.execute(
         """CREATE OR REPLACE TEMP TABLE undone AS
@@ -122,10 +131,10 @@ def _post(
            WHERE txn_id = ? ORDER BY account, part""",
         [replaced],
     )
-    book.append(Entries.of(con, "undone"), REVERSALS[kind], latest[1], why, replaced)
-    return Posting(
-        book.append(posting, kind, revision, why, replaced), revision, "reissued", posting.count
-    )
+    undone = Entries.of(con, "undone")
+    book.append(undone, REVERSALS[kind], latest[1], why, replaced, actor=who)
+    txn_id = book.append(posting, kind, revision, why, replaced, actor=who)
+    return Posting(txn_id, revision, "reissued", posting.count)
 
 
 @dataclass(frozen=True)
@@ -178,30 +187,43 @@ class Book:
     code_version: str
 
     def append(
-        self, entries: Entries, kind: str, revision: int, reason: str, link: str | None
+        self,
+        entries: Entries,
+        kind: str,
+        revision: int,
+        reason: str,
+        link: str | None,
+        *,
+        actor: str | None = None,
+        approved_by: str | None = None,
     ) -> str:
         """Append one transaction; returns its id."""
         txn_id = transaction_id(self.day, kind, revision)
         last = self.con.execute(
             "SELECT seq, hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1"
         ).fetchone() or (0, "")
-        made_of = [self.input_hash, self.policy_hash, self.code_version]
-        row = [
-            last[0] + 1,
-            txn_id,
-            self.day,
-            kind,
-            revision,
-            self.booked_day,
-            reason,
-            link,
-            *made_of,
-            entries.hash,
-            last[1],
-        ]
+        row: dict[str, Any] = {
+            "seq": last[0] + 1,
+            "txn_id": txn_id,
+            "day": self.day,
+            "kind": kind,
+            "revision": revision,
+            "booked_day": self.booked_day,
+            "reason": reason,
+            "link": link,
+            "input_hash": self.input_hash,
+            "policy_hash": self.policy_hash,
+            "code_version": self.code_version,
+            "actor": actor,
+            "approved_by": approved_by,
+            "entries_hash": entries.hash,
+            "prev_hash": last[1],
+        }
+        row["hash"] = transaction_hash(row)
         self.con.execute(
-            f"INSERT INTO ledger_transactions VALUES ({', '.join('?' * (len(row) + 1))})",
-            [*row, transaction_hash(row)],
+            f"INSERT INTO ledger_transactions ({', '.join(row)})"
+            f" VALUES ({', '.join('?' * len(row))})",
+            list(row.values()),
         )
         self.con.execute(
             "INSERT INTO ledger_entries BY NAME SELECT ? AS txn_id, ?::DATE AS day, account, part,"
@@ -220,13 +242,28 @@ def transaction_id(day: date, kind: str, revision: int) -> str:
     return f"{day}/{kind}/{revision}"
 
 
-def transaction_hash(row: Sequence[Any]) -> str:
-    """Hash of a row of `ledger_transactions` up to and with `prev_hash`; JSON, so that no two rows
-    read alike.
+def transaction_hash(row: Mapping[str, Any]) -> str:
+    """Hash of a row of `ledger_transactions` without its own `hash`; JSON, so that no two rows read
+    alike.
+
+    Columns that the first chains did not have follow as an object, by name, and only those with a
+    value: a row without them has the hash it always had.
     """
+    values: list[Any] = [row[name] for name in _FIRST]
+    if later := {name: row[name] for name in _LATER if row[name] is not None}:
+        values.append(later)
     return hashlib.sha256(
-        json.dumps([str(v) if isinstance(v, date) else v for v in row]).encode()
+        json.dumps([str(v) if isinstance(v, date) else v for v in values]).encode()
     ).hexdigest()
+
+
+def rows_hash(con: Connection, rows: str, parameters: Sequence[Any] = ()) -> str:
+    """Hash of the rows of a query in its order: SHA-256 of a line of JSON each."""
+    digest = hashlib.sha256()
+    for row in con.execute(rows, list(parameters)).fetchall():
+        line = json.dumps([str(v) if isinstance(v, date) else v for v in row])
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()
 
 
 def _what_changed(before: Sequence[str], now: Sequence[str]) -> str:
@@ -242,8 +279,8 @@ def _input_hash(con: Connection, first: date, last: date) -> str:
     (digest,) = con.execute(
         """SELECT sha256(coalesce(string_agg(table_name || '|' || file || '|' || sha256,
             chr(10) ORDER BY table_name, file), ''))
-           FROM landing_files WHERE day BETWEEN $first AND $last OR (day < $first
-           AND table_name IN ('viewers', 'creators', 'videos'))""",
+           FROM landing_files WHERE table_name <> 'payees' AND (day BETWEEN $first AND $last
+           OR (day < $first AND table_name IN ('viewers', 'creators', 'videos')))""",
         {"first": first, "last": last},
     ).fetchall()[0]
     return str(digest)

@@ -20,20 +20,26 @@ import duckdb
 from pipelines.ledger.entries import (
     ENTRIES_OF,
     NO_ENTRIES,
+    NOT_OF_A_POLICY,
     REVERSALS,
     Entries,
     entries_hashes,
+    rows_hash,
     transaction_hash,
     transaction_id,
 )
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import policy_hash
 from pipelines.schema import LEDGER_TRANSACTIONS, TABLES
-from pipelines.schema.invariants import of_table
+from pipelines.schema.invariants import ASTRAY, STATED, of_table
 from pipelines.sql import query
 from pipelines.store.warehouse import Connection
 
 HEAD_DIGITS = 12
+PAYMENT_ROWS = {  # what the input_hash of a payment or settlement is the hash of
+    "payment": "SELECT * FROM payments WHERE txn_id = ? ORDER BY payment_id",
+    "settlement": "SELECT * FROM settlements WHERE txn_id = ? ORDER BY payment_id",
+}
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,7 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
             *_entries(con, transactions),
             *_order(transactions),
             *_statements(con),
+            *_payments(con, transactions),
             *_policies(con, transactions),
             *_tables(con),
         ]
@@ -108,7 +115,7 @@ def _chain(transactions: list[tuple[Any, ...]]) -> list[str]:
             findings.append(
                 f"{name}: the id does not say {txn['day']}, {txn['kind']}, {txn['revision']}"
             )
-        if txn["hash"] != transaction_hash(row[:-1]):
+        if txn["hash"] != transaction_hash(txn):
             findings.append(f"{name}: its hash is not that of its row")
         if txn["prev_hash"] != before:
             findings.append(f"{name}: does not carry the hash of the transaction before it")
@@ -159,6 +166,7 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
     live: dict[tuple[date, str], int] = defaultdict(
         int
     )  # latest payout or bonus of a day; negative once it is reversed
+    numbers: dict[tuple[date, str], int] = defaultdict(int)  # of payments and settlements
     closed: date | None = None
     for txn in map(_named, transactions):
         name, day, kind, revision = (
@@ -180,6 +188,12 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
                         f"{name}: takes back {txn['link']}, which is not the day's {of}"
                     )
                 live[day, of] = -revision
+            case "payment" | "settlement":
+                numbers[day, kind] += 1
+                if revision != numbers[day, kind] or txn["link"] is not None:
+                    findings.append(f"{name}: number {numbers[day, kind]} was to be the next")
+                if not closed or day > closed:
+                    findings.append(f"{name}: {day} was not closed when it was booked")
             case _:
                 replaced = transaction_id(day, kind, revision - 1) if revision > 1 else None
                 if live[day, kind] != 1 - revision or txn["link"] != replaced:
@@ -238,6 +252,55 @@ def _statements(con: Connection) -> list[str]:
     )
 
 
+def _payments(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
+    """Instructions and the bank's answers are those that were booked, and every cent that was
+    stated is in one of the accounts it may be in.
+    """
+    findings = []
+    known: dict[str, set[str]] = {"payment": set(), "settlement": set()}
+    for txn in map(_named, transactions):
+        if txn["kind"] in known:
+            known[txn["kind"]].add(txn["txn_id"])
+            if rows_hash(con, PAYMENT_ROWS[txn["kind"]], [txn["txn_id"]]) != txn["input_hash"]:
+                findings.append(
+                    f"transaction {txn['txn_id']}: its rows in {txn['kind']}s are not those that"
+                    " were booked"
+                )
+    for kind, there in known.items():
+        rows = con.execute(f"SELECT DISTINCT txn_id FROM {kind}s").fetchall()
+        findings += [
+            f"{kind}s of {txn_id!r} belong to no transaction"
+            for (txn_id,) in rows
+            if txn_id not in there
+        ]
+    findings += _rows(
+        con,
+        "payment {}: {} cents are instructed, {} micros were booked",
+        """SELECT payment_id, amount_cents, booked FROM payments FULL JOIN
+             (SELECT part[9:] AS payment_id, txn_id, sum(amount_micros)::BIGINT AS booked
+              FROM ledger_entries JOIN ledger_transactions USING (txn_id)
+              WHERE kind = 'payment' AND starts_with(account, 'clearing:') GROUP BY ALL)
+             USING (payment_id, txn_id)
+           WHERE coalesce(10000 * amount_cents, 0) <> coalesce(booked, 0)""",
+    )
+    findings += _rows(
+        con,
+        "payment {}: its id is not that of the statement of {} and {}",
+        """SELECT payment_id, day, owner FROM
+             (SELECT *, row_number() OVER (PARTITION BY day, owner ORDER BY seq) AS number
+              FROM payments JOIN (SELECT txn_id, seq FROM ledger_transactions) USING (txn_id))
+           WHERE payment_id <> strftime(day, '%Y%m%d') || '-' || number || '-' || sha256(owner)[:20]""",
+    )
+    findings += _rows(con, "{}, {}: holds {} micros, which cannot be", ASTRAY)
+    return findings + _rows(
+        con,
+        "{}: {} micros were moved by payments, which only move what was stated",
+        f"""SELECT account, sum(amount_micros) AS moved FROM ledger_entries
+            JOIN ledger_transactions USING (txn_id) WHERE kind IN ('payment', 'settlement')
+            AND split_part(account, ':', 1) NOT IN {STATED} GROUP BY ALL""",
+    )
+
+
 def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
     """Every policy that was paid under is kept as it was, in all that decides an amount."""
     kept = {}
@@ -257,7 +320,11 @@ def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]
             intact = False
         if not intact:
             findings.append(f"policy {noted}: what is kept of it has another hash, name or date")
-    used = {txn["policy_hash"] for txn in map(_named, transactions) if txn["kind"] != "statement"}
+    used = {
+        txn["policy_hash"]
+        for txn in map(_named, transactions)
+        if txn["kind"] not in NOT_OF_A_POLICY
+    }
     return findings + [
         f"policy {missing} was paid under and is not kept" for missing in sorted(used - kept.keys())
     ]

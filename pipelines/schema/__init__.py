@@ -51,6 +51,7 @@ from pipelines.schema.ledger import (
     STATEMENTS,
     WRITTEN_DAYS,
 )
+from pipelines.schema.payouts import PAYEES, PAYMENTS, SETTLEMENTS
 from pipelines.schema.platform import (
     AD_REVENUE,
     CREATORS,
@@ -96,7 +97,15 @@ DERIVED = (
     CREATOR_BONUSES,
 )
 
-BOOK = (POLICIES, ADJUSTMENTS, LEDGER_TRANSACTIONS, LEDGER_ENTRIES, STATEMENTS)
+BOOK = (
+    POLICIES,
+    ADJUSTMENTS,
+    LEDGER_TRANSACTIONS,
+    LEDGER_ENTRIES,
+    STATEMENTS,
+    PAYMENTS,
+    SETTLEMENTS,
+)
 
 LOGS = (
     QUARANTINE,
@@ -109,9 +118,14 @@ LOGS = (
     *BOOK,
 )
 
-TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *DERIVED, *LOGS)}
+# Snapshots that no day is made from: `earnings pay` loads them.
+PAYING = (PAYEES,)
 
+TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *PAYING, *DERIVED, *LOGS)}
+
+# What the run of a day reads, and all that may lie in the landing folder.
 LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
+DELIVERED: dict[str, Table] = {**LANDING, **{t.name: t for t in PAYING}}
 
 
 def arrow_columns(name: str, *, without: Container[str] = ("day", "policy_hash")) -> pa.Schema:
@@ -170,6 +184,7 @@ __all__ = [
     "CREATOR_EARNINGS",
     "CREATOR_TYPES",
     "DAILY",
+    "DELIVERED",
     "DERIVED",
     "DONATION_MARKET",
     "DONATION_MARKET_PLACES",
@@ -188,6 +203,9 @@ __all__ = [
     "MARKET",
     "MARKET_COMMITS",
     "MATCHING_POLICY",
+    "PAYEES",
+    "PAYING",
+    "PAYMENTS",
     "POLICIES",
     "PULSE_PAYOUTS",
     "QUARANTINE",
@@ -195,6 +213,7 @@ __all__ = [
     "REWARD_FORECAST",
     "REWARD_SCHEDULE",
     "SCHEMA_VERSIONS",
+    "SETTLEMENTS",
     "SNAPSHOTS",
     "STATEMENTS",
     "TABLES",

@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import ExpectedError
-from pipelines.schema import DAILY, LANDING, TABLES, Table
+from pipelines.schema import DAILY, LANDING, PAYING, TABLES, Table
 from pipelines.sql import as_dicts
 
 # Largest residuals and gaps of a certificate: of a closed form or a dual search, of a branch and
@@ -76,6 +76,17 @@ def of_table(table: str) -> tuple[Invariant, ...]:
 STATE_HASH = """sha256(any_value(day) || chr(10) || any_value(made_from) || chr(10)
     || string_agg(group_id || ' ' || weight || ' ' || observed, chr(10) ORDER BY group_id))"""
 
+STATED = ("statement", "hold", "reserve", "clearing", "paid", "returned")
+"""Accounts of a creator's money once it was stated, by prefix: every cent of every statement is in
+one of them.
+"""
+
+ASTRAY = f"""SELECT account, part, sum(amount_micros) AS micros FROM (
+      SELECT account, CASE WHEN split_part(account, ':', 1) IN ('statement', 'hold') THEN ''
+             ELSE part END AS part, amount_micros FROM ledger_entries
+      WHERE split_part(account, ':', 1) IN {STATED})
+    GROUP BY ALL HAVING sum(amount_micros) < 0 OR sum(amount_micros) % 10000 <> 0"""
+
 
 def _unique(table: Table) -> Invariant:
     key = ", ".join(table.key)
@@ -89,7 +100,7 @@ def _unique(table: Table) -> Invariant:
     )
 
 
-def _quarantine(table: Table) -> Invariant:
+def _quarantine(table: Table, *, checked: bool = True) -> Invariant:
     return Invariant(
         "quarantine_share",
         table.name,
@@ -103,6 +114,7 @@ def _quarantine(table: Table) -> Invariant:
             min(file || ':' || line || ' ' || reason) AS example
              FROM quarantine WHERE table_name = '{table.name}' AND day = $day) q
             WHERE f.rows > 0 AND f.bad / f.rows >= $quarantine_limit""",
+        checked=checked,
     )
 
 
@@ -479,6 +491,27 @@ _BY_HAND = (
            WHERE day = $day AND prev_hash <> before""",
     ),
     Invariant(
+        "instructions_are_booked",
+        "payments",
+        "every payment is what the ledger moves into clearing for it, to the cent, and the other way"
+        " round",
+        """SELECT payment_id, amount_cents, booked FROM
+             (SELECT payment_id, txn_id, amount_cents FROM payments WHERE day = $day)
+             FULL JOIN (SELECT part[9:] AS payment_id, txn_id, sum(amount_micros) AS booked
+                        FROM ledger_entries JOIN ledger_transactions t USING (txn_id)
+                        WHERE t.day = $day AND kind = 'payment' AND starts_with(account,
+                        'clearing:') GROUP BY ALL) USING (payment_id, txn_id)
+           WHERE coalesce(10000 * amount_cents, 0) <> coalesce(booked, 0)""",
+        checked=False,
+    ),
+    Invariant(
+        "nothing_on_its_way_is_negative",
+        "payments",
+        "no account of stated money is below 0, and each holds whole cents, payment by payment",
+        f"FROM ({ASTRAY})",
+        checked=False,
+    ),
+    Invariant(
         "parts_sum_to_total",
         "creator_earnings",
         "the parts of every creator's earnings sum to the total, and the categories to the ads"
@@ -505,6 +538,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *(_unique(t) for t in TABLES.values() if t.kind != "log"),
     *(_constrained(t) for t in TABLES.values() if t.constraints),
     *(_quarantine(t) for t in LANDING.values()),
+    *(_quarantine(t, checked=False) for t in PAYING),
     *(
         _orphans(t, column, target)
         for t in (*DAILY, TABLES["videos"])

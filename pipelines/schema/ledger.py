@@ -64,11 +64,13 @@ LEDGER_TRANSACTIONS = Table(
             "kind",
             "VARCHAR",
             "`payout`; `bonus`: those of the month that ends on the day; `reversal` and"
-            " `bonus-reversal` of an earlier one; or `statement`: what creators are paid when days"
-            " are closed",
+            " `bonus-reversal` of an earlier one; `statement`: what creators are paid when days are"
+            " closed; `payment`: a payout run; `settlement`: what the bank said of payments",
         ),
         _count(
-            "revision", "1 for a day's first payout or bonus, one more each time it is reissued"
+            "revision",
+            "1 for a day's first payout or bonus, one more each time it is reissued; of payments and"
+            " settlements a number within the day",
         ),
         Column(
             "booked_day",
@@ -82,9 +84,26 @@ LEDGER_TRANSACTIONS = Table(
             "the payout or bonus that a reversal takes back, or that a later revision replaces",
             required=False,
         ),
-        Column("input_hash", "VARCHAR", "hash of the landing files the day or month was made from"),
+        Column(
+            "input_hash",
+            "VARCHAR",
+            "hash of the landing files the day or month was made from; of the rows in `payments` or"
+            " `settlements` that it books",
+        ),
         _POLICY_HASH,
         Column("code_version", "VARCHAR", "version of this software"),
+        Column(
+            "actor",
+            "VARCHAR",
+            "who did it: `EARNINGS_ACTOR`, or user and machine; empty for what follows from files",
+            required=False,
+        ),
+        Column(
+            "approved_by",
+            "VARCHAR",
+            "the second person who agreed, where the settings ask for one",
+            required=False,
+        ),
         Column("entries_hash", "VARCHAR", "hash of the transaction's entries"),
         Column("prev_hash", "VARCHAR", "hash of the transaction before it"),
         Column("hash", "VARCHAR", "hash of this row and prev_hash"),
@@ -94,11 +113,14 @@ LEDGER_TRANSACTIONS = Table(
     constraints=(
         "PRIMARY KEY (seq)",
         "UNIQUE (txn_id)",
-        "CHECK (kind IN ('payout', 'reversal', 'bonus', 'bonus-reversal', 'statement'))",
+        (
+            "CHECK (kind IN ('payout', 'reversal', 'bonus', 'bonus-reversal', 'statement',"
+            " 'payment', 'settlement'))"
+        ),
         "CHECK (revision >= 1 AND booked_day >= day)",
         (
-            "CHECK ((link IS NULL) = (kind = 'statement' OR (kind IN ('payout', 'bonus') AND"
-            " revision = 1)))"
+            "CHECK ((link IS NULL) = (kind IN ('statement', 'payment', 'settlement') OR (kind IN"
+            " ('payout', 'bonus') AND revision = 1)))"
         ),
     ),
 )
@@ -114,14 +136,16 @@ LEDGER_ENTRIES = Table(
         Column(
             "account",
             "VARCHAR",
-            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`,"
-            " `statement:<creator>` (paid out)",
+            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`;"
+            " of each creator, once stated: `statement:` (to be paid), `hold:`, `reserve:`,"
+            " `clearing:` (the bank has it), `paid:`, `returned:` (came back)",
         ),
         Column(
             "part",
             "VARCHAR",
             "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category,"
-            " `spread`, `pulse`, `coins`, `adjustment`, `bonus:` and the month, `statement`",
+            " `spread`, `pulse`, `coins`, `adjustment`, `bonus:` and the month, `statement`,"
+            " `payment:` and its id, `reserve:` and the day it is paid on, `hold`",
         ),
         _micros("amount_micros", "amount; positive is owed to the account"),
     ),

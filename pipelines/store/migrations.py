@@ -4,7 +4,8 @@ and without losing a row.
 What belongs here: one entry in `MIGRATIONS` for every change of a table that was there before. A
 table that is only added needs none; it is created when the warehouse is opened. What the tables
 look like now is in `schema.py`. Columns of `ledger_transactions` and `ledger_entries` are what the
-chain hashes: they never change, only their constraints may.
+chain hashes: none ever goes or changes its meaning; one that comes counts in the hash of a row only
+where it has a value (`ledger/entries.py`). Their constraints may change.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration("what Pulse ranks by stands beside Q", {"video_quality": {"assured": "quality"}}),
+    Migration(
+        "payments, and who did what",
+        {"ledger_transactions": {"actor": "NULL", "approved_by": "NULL"}},
+    ),
 )
 
 

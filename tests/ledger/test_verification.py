@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +20,24 @@ import pytest
 from pipelines.ledger.closing import close
 from pipelines.ledger.entries import Entries, entries_hashes
 from pipelines.ledger.verification import Verification, verify
+from pipelines.payouts.runs import pay
+from pipelines.payouts.settlement import settle
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.store.warehouse import Connection, Warehouse, WarehouseError
-from tests.ledger.conftest import DAYS, deliver_late, make_days
+from tests.ledger.conftest import DAYS, SETTINGS, deliver_late, make_days, rows
+from tests.payouts.conftest import ON, deliver, payee
 
 # What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be
 # read again.
 PROVEN = {
-    "ledger_transactions": [c.name for c in TABLES["ledger_transactions"].columns],
+    "ledger_transactions": [
+        c.name for c in TABLES["ledger_transactions"].columns if c.name != "approved_by"
+    ],
     "ledger_entries": [c.name for c in TABLES["ledger_entries"].columns],
     "statements": [c.name for c in TABLES["statements"].columns],
+    "payments": [c.name for c in TABLES["payments"].columns],
+    "settlements": [c.name for c in TABLES["settlements"].columns],
     "policies": ["policy_hash", "name", "effective_from", "content"],
     "ad_pools": [
         "day",
@@ -47,6 +58,23 @@ def closed(made_once: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
     deliver_late(home, DAYS[2:])
     make_days(home, DAYS[2:])
     close(home, DAYS[3])
+    return home
+
+
+@pytest.fixture(scope="module")
+def paid(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Everybody was paid, and the bank answered for one."""
+    home = Home.at(shutil.copytree(closed.root, tmp_path_factory.mktemp("paid") / "home"))
+    (home.root / "settings.toml").write_text(SETTINGS + 'currency = "EUR"\n')
+    creators = sorted(row[0] for row in rows(home, "SELECT DISTINCT creator_id FROM statements"))
+    deliver(home, [payee(c, n, bank="COBADEFFXXX") for n, c in enumerate(creators, 1)])
+    digest = pay(home, DAYS[3], on=ON).digest
+    first, *_ = pay(home, DAYS[3], on=ON, expected=digest).payments
+    answer = home.root / "answer.csv"
+    answer.write_text(
+        f"payment_id,outcome,day,reason\n{first.payment_id},returned,{ON},no such account\n"
+    )
+    settle(home, answer)
     return home
 
 
@@ -110,11 +138,9 @@ def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes
         ).fetchall():
             columns = ", ".join(row[0] for row in con.execute(f"DESCRIBE {name}").fetchall())
             con.execute(f"INSERT INTO {name} BY NAME SELECT {columns} FROM now.{name}")
-        [(head,)] = con.execute(
-            "SELECT hash FROM ledger_transactions ORDER BY seq DESC LIMIT 1"
-        ).fetchall()
-    before = checked(closed)
-    assert (before.findings, before.head) == ((), head)
+        head = _chained_as_in_version_1(con)
+    before = replace(checked(closed), head=head)
+    assert before.findings == ()
     assert checked(old, every_table=True) == before
     make_days(old, DAYS)  # what was paid is recognised
     assert checked(old) == before
@@ -122,12 +148,30 @@ def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes
     assert checked(old).findings == ()
 
 
+def _chained_as_in_version_1(con: duckdb.DuckDBPyConnection) -> str:
+    """Hash the transactions anew as the first version did, which knew nobody who did them; returns
+    the head.
+    """
+    before = ""
+    for seq, *values in con.execute(
+        "SELECT * EXCLUDE (prev_hash, hash) FROM ledger_transactions ORDER BY seq"
+    ).fetchall():
+        row = [str(v) if isinstance(v, date) else v for v in (seq, *values, before)]
+        digest = hashlib.sha256(json.dumps(row).encode()).hexdigest()
+        con.execute(
+            "UPDATE ledger_transactions SET prev_hash = ?, hash = ? WHERE seq = ?",
+            [before, digest, seq],
+        )
+        before = digest
+    return before
+
+
 @pytest.fixture(scope="module")
-def open_ledger(closed: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def open_ledger(paid: Home, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """A connection to a copy of it. Tests change what they like in a transaction that they roll
     back.
     """
-    home = Home.at(shutil.copytree(closed.root, tmp_path_factory.mktemp("open") / "home"))
+    home = Home.at(shutil.copytree(paid.root, tmp_path_factory.mktemp("open") / "home"))
     with Warehouse(home).open() as con:
         yield con
 
