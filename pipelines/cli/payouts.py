@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 from pipelines.console import (
     DAY,
     OUT,
     Command,
+    Table,
     as_json_option,
     home_option,
     option,
     print_json,
     short,
+    styled,
 )
 from pipelines.money import cents, money
 from pipelines.settings import Home
@@ -105,7 +105,7 @@ def pay(
             print_json(done.as_dict())
         else:
             for file in done.files:
-                OUT.print(f"written: {escape(short(Path(file)))}")
+                OUT.print(f"written: {short(Path(file))}")
             OUT.print(
                 f"When the bank answers: earnings{home_option(home)} pay --returns FILE"
                 if done.payments
@@ -117,17 +117,17 @@ def pay(
 
 def _print_run(run: PayoutRun) -> None:
     OUT.print(
-        f"[bold]{len(run.payments)} payments of {cents(run.paid_cents)} {run.currency}[/] for"
-        f" statements through {run.through}, to be made on {run.on}"
+        styled(f"{len(run.payments)} payments of {cents(run.paid_cents)} {run.currency}", "bold"),
+        f"for statements through {run.through}, to be made on {run.on}",
     )
-    table = RichTable("payment", "payee", "method", "account", box=None, pad_edge=False)
+    table = Table("payment", "payee", "method", "account")
     table.add_column("amount", justify="right")
     for p in run.payments[:_MOST]:
         table.add_row(
             p.payment_id,
-            escape(f"{p.owner} ({p.name})"),
+            f"{p.owner} ({p.name})",
             p.method,
-            escape(p.account),
+            p.account,
             cents(p.amount_cents),
         )
     if run.payments:
@@ -139,12 +139,12 @@ def _print_run(run: PayoutRun) -> None:
     why = {left.state: left.why for left in run.left}
     for state, (creators, amount) in sorted(run.by_state().items()):
         OUT.print(f"not paid, {why[state]}: {creators} creators, {cents(amount)}")
-    table = RichTable("creator", "payee", "not paid because", "until", box=None, pad_edge=False)
+    table = Table("creator", "payee", "not paid because", "until")
     table.add_column("amount", justify="right")
     for left in run.left[:_MOST]:
         table.add_row(
-            escape(left.creator_id),
-            escape(left.owner or ""),
+            left.creator_id,
+            left.owner or "",
             left.why,
             str(left.hold_until) if left.state == "held" else "",
             cents(left.cents),
@@ -161,9 +161,9 @@ def _settle(home: Home, path: Path, as_json: bool) -> None:
         print_json(done.as_dict())
         return
     for s in done.settled:
-        words = f"{s.payment_id} {escape(s.owner)} {cents(s.amount_cents)}"
+        words = f"{s.payment_id} {s.owner} {cents(s.amount_cents)}"
         colour = "yellow" if s.outcome == "returned" else "green"
-        OUT.print(f"[{colour}]{s.outcome}[/] {words} {escape(s.reason)}")
+        OUT.print(styled(s.outcome, colour), words, s.reason)
         if s.outcome == "returned" and s.short_cents:
             OUT.print(
                 f"  the bank kept {cents(s.short_cents)}; the creator is owed the whole amount"
@@ -193,7 +193,7 @@ def print_money(state: MoneyState, currency: str | None) -> None:
     from pipelines.payouts.state import PLACES
 
     title = f"\nCreators' money ({currency or 'currency units'}, to the micro)"
-    table = RichTable(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title)
     table.add_column("where")
     table.add_column("amount", justify="right")
     table.add_column("")
@@ -205,11 +205,12 @@ def print_money(state: MoneyState, currency: str | None) -> None:
     OUT.print(table)
     for w in state.waiting:
         OUT.print(
-            f"[bold red]late:[/] {w.payment_id} {escape(w.owner)} {cents(w.amount_cents)}: asked"
-            f" for on {w.requested_on}, the bank did not answer"
+            styled("late:", "bold red"),
+            f"{w.payment_id} {w.owner} {cents(w.amount_cents)}: asked"
+            f" for on {w.requested_on}, the bank did not answer",
         )
     for creator in state.astray:
-        OUT.print(f"[bold red]wrong:[/] the money of {escape(creator)} does not add up")
+        OUT.print(styled("wrong:", "bold red"), f"the money of {creator} does not add up")
 
 
 PAYOUT_COMMANDS: Sequence[click.Command] = (pay,)

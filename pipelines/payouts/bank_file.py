@@ -19,6 +19,7 @@ from xml.etree import ElementTree as ET
 
 from pipelines.files import replacing
 from pipelines.money import MICROS_PER_CENT
+from pipelines.plain import csv_cell
 from pipelines.settings import Home, Payouts
 from pipelines.store.warehouse import Connection
 
@@ -137,7 +138,9 @@ def table(instructions: Sequence[Instruction]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows([getattr(i, name) for name in COLUMNS] for i in instructions)
+    for i in instructions:  # a name is for people to read, an account for programs
+        row = {name: getattr(i, name) for name in COLUMNS} | {"name": csv_cell(i.name)}
+        writer.writerow(row.values())
     return text.getvalue()
 
 
