@@ -8,7 +8,7 @@ SELECT creator_id,
        CAST(coalesce(sum(micros) FILTER (kind = 'clearing'), 0) AS BIGINT) AS clearing,
        CAST(coalesce(sum(micros) FILTER (kind = 'paid'), 0) AS BIGINT) AS paid,
        CAST(coalesce(sum(micros) FILTER (kind = 'returned'), 0) AS BIGINT) AS returned
-FROM (SELECT split_part(account, ':', 1) AS kind, account[strpos(account, ':') + 1:] AS creator_id, part, amount_micros AS micros
+FROM (SELECT split_part(account, ':', 1) AS kind, owner_of(account) AS creator_id, part, amount_micros AS micros
       FROM ledger_entries
       WHERE split_part(account, ':', 1) IN ('creator', 'statement', 'hold', 'reserve', 'clearing', 'paid', 'returned'))
 GROUP BY creator_id

@@ -5,12 +5,12 @@ WITH moves AS (
     UNION ALL SELECT creator_id, 'hold', 'statement', 'hold', held FROM plan WHERE state IN ('pay', 'below minimum', 'debt')
     UNION ALL
     SELECT p.creator_id, 'reserve', 'statement', t.part, t.cents
-    FROM plan AS p JOIN (SELECT account[9:] AS creator_id, part, sum(amount_micros) // 10000 AS cents FROM ledger_entries
+    FROM plan AS p JOIN (SELECT owner_of(account) AS creator_id, part, sum(amount_micros) // 10000 AS cents FROM ledger_entries
                          WHERE starts_with(account, 'reserve:') AND TRY_CAST(part[9:] AS DATE) <= $on GROUP BY ALL) AS t USING (creator_id)
     WHERE state IN ('pay', 'below minimum', 'debt')
     UNION ALL
     SELECT p.creator_id, 'returned', 'statement', t.part, t.cents
-    FROM plan AS p JOIN (SELECT account[10:] AS creator_id, part, sum(amount_micros) // 10000 AS cents FROM ledger_entries
+    FROM plan AS p JOIN (SELECT owner_of(account) AS creator_id, part, sum(amount_micros) // 10000 AS cents FROM ledger_entries
                          WHERE starts_with(account, 'returned:') GROUP BY ALL) AS t USING (creator_id)
     WHERE state = 'pay'
     UNION ALL

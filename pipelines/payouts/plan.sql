@@ -2,7 +2,7 @@
 -- All of it is in six accounts of the creator: statement (to be paid), hold, reserve, clearing, paid, returned.
 -- A creator is paid under the row of its own in payees, or under that of its identity together with the others of it.
 WITH accounts AS (
-    SELECT split_part(account, ':', 1) AS kind, account[strpos(account, ':') + 1:] AS creator_id, part, e.day, amount_micros // 10000 AS cents
+    SELECT split_part(account, ':', 1) AS kind, owner_of(account) AS creator_id, part, e.day, amount_micros // 10000 AS cents
     FROM ledger_entries AS e WHERE split_part(account, ':', 1) IN ('statement', 'hold', 'reserve', 'returned')
 ),
 balances AS (

@@ -182,7 +182,7 @@ def _book(
         """CREATE OR REPLACE TEMP TABLE answered AS
            WITH held AS (
              SELECT split_part(account, ':', 1) AS kind, account, part,
-                    account[strpos(account, ':') + 1:] AS creator_id, outcome,
+                    owner_of(account) AS creator_id, outcome,
                     sum(amount_micros) AS micros
              FROM ledger_entries JOIN (SELECT 'payment:' || payment_id AS part, outcome
                                        FROM settlements WHERE txn_id = ?) USING (part)
