@@ -38,6 +38,7 @@ COPIED = (
     "dagster.yaml",
     "pipelines",
     "solvers",
+    "creator_earnings",
     "tests",
 )
 

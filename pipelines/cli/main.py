@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -47,6 +48,8 @@ from pipelines.errors import ExpectedError
 from pipelines.money import money
 from pipelines.schema import DELIVERED, LANDING, TABLES
 from pipelines.settings import SAMPLE, Home
+from pipelines.store import results
+from pipelines.store.results import FORMATS, Format
 from solvers import InfeasibleError
 
 if TYPE_CHECKING:
@@ -471,17 +474,34 @@ def policy(home: Home, day: datetime | None, as_json: bool) -> None:
     help="As it was then (UTC). Only in a lake.",
 )
 @as_issued_option
+@option(
+    "--format",
+    "file_format",
+    type=click.Choice(FORMATS),
+    help="Instead of a table for people; without it, what the name of --out says.",
+)
+@option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File for the result. parquet and xlsx need one; xlsx needs the extra `xlsx`.",
+)
 @as_json_option
 @click.pass_obj
 def query(
-    home: Home, sql: str, as_of: datetime | None, as_issued: datetime | None, as_json: bool
+    home: Home,
+    sql: str,
+    as_of: datetime | None,
+    as_issued: datetime | None,
+    file_format: Format | None,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Ask what readers see of the warehouse, e.g. "FROM creator_earnings ORDER BY total_micros DESC
     LIMIT 5".
 
     No run is ever disturbed: of a single file it reads the copy that every run replaces
     (warehouse-readonly.duckdb), of a lake its latest state, or an earlier one. `earnings schema`
-    lists the tables.
+    lists the tables. In Python, `creator_earnings.open(home).query(sql)` is a data frame.
     """
     import duckdb
 
@@ -489,20 +509,37 @@ def query(
 
     if as_of and as_issued:
         raise click.UsageError("--as-of or --as-issued, not both")
+    file_format = _format_of(file_format, out, as_json)
     past = Past(at=as_of, issued=as_issued and as_issued.date()) if as_of or as_issued else None
     with Warehouse(home).read(past) as con:
         try:
-            cursor = con.execute(sql)
-            names, found = [column[0] for column in cursor.description or ()], cursor.fetchall()
+            asked = con.execute(sql)
+            if out and file_format:
+                results.write_file(asked, out, file_format)
+            elif file_format == "csv":
+                results.print_csv(asked, sys.stdout)
+            elif file_format == "json":
+                results.print_json(asked, sys.stdout)
+            else:
+                table = Table(*(column[0] for column in asked.description or ()))
+                for row in asked.fetchall():
+                    table.add_row(*row)
+                OUT.print(table)
         except duckdb.Error as error:
             raise CommandError(str(error)) from error
-    if as_json:
-        print_json([dict(zip(names, row, strict=True)) for row in found])
-        return
-    table = Table(*names)
-    for row in found:
-        table.add_row(*(value for value in row))
-    OUT.print(table)
+
+
+def _format_of(asked: Format | None, out: Path | None, as_json: bool) -> Format | None:
+    """Of the result of a query; None for a table on the terminal."""
+    if as_json and asked not in (None, "json"):
+        raise click.UsageError(f"--json or --format {asked}, not both")
+    named = next((one for one in FORMATS if out and out.suffix.lower() == f".{one}"), None)
+    found = asked or ("json" if as_json else named)
+    if out and not found:
+        raise click.UsageError(f"{out}: add --format, one of {', '.join(FORMATS)}")
+    if found in ("parquet", "xlsx") and not out:
+        raise click.UsageError(f"{found} is no text for a terminal: add --out FILE")
+    return found
 
 
 @main.command()

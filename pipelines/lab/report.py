@@ -11,16 +11,25 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from pipelines.console import ERR, OUT, option, print_json, short, styled
+from pipelines.errors import ExpectedError
 from pipelines.files import replacing
 from pipelines.plain import Markdown, csv_cell, markdown_table
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class ReportError(ExpectedError, LookupError):
+    """A folder that no study has filled: names it."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +125,21 @@ class Report:
         with replacing(path) as partial:
             partial.write_text("\n".join(head + self.lines), encoding="utf-8")
         return path
+
+
+def read_tables(folder: str | PathLike[str]) -> dict[str, pd.DataFrame]:
+    """The tables that a study left in a folder, by name, as data frames."""
+    import pandas as pd
+
+    def text(value: object) -> object:
+        """As it was before it was made safe for spreadsheets."""
+        return value[1:] if isinstance(value, str) and csv_cell(value[1:]) == value else value
+
+    files = sorted(Path(folder).glob("*.csv"))
+    if not files:
+        raise ReportError(f"{folder}: no study has left its tables there; earnings lab --help")
+    frames = {path.stem: pd.read_csv(path, dtype_backend="numpy_nullable") for path in files}
+    return {name: frame.map(text) for name, frame in frames.items()}
 
 
 def into_folder(name: str) -> Callable[[_F], _F]:

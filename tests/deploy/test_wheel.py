@@ -23,6 +23,7 @@ PARTS = (
     "workspace.yaml",
     "pipelines",
     "solvers",
+    "creator_earnings",
     "assets_data/policies",
     "assets_data/sample",
 )
