@@ -62,13 +62,13 @@ WAYS = ("file", "lake", "workers", "killed", "spark")
 RUN = ("run",)
 MONTH: list[tuple[str, ...]] = [
     RUN,
-    ("close", "--through", "2026-03-07"),
+    ("close", "--through", "2026-03-07", "--yes"),
     ("late",),  # not a command: the files are put into landing/
     ("restate", "--day", LATE_CLOSED, "--reason", "late files", "--yes"),
     ("run", "--from", LATE_OPEN, "--to", "2026-03-31"),
     ("recommit", "--from", "2026-03-21", "--reason", "late files"),
     ("run", "--from", "2026-03-21", "--to", "2026-03-31"),
-    ("close", "--through", "2026-03-31"),
+    ("close", "--through", "2026-03-31", "--yes"),
 ]
 
 

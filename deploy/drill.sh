@@ -35,7 +35,7 @@ earned() { earnings --home "$home" query --json "SELECT * FROM creator_earnings 
 say "a platform: ten days have landed, are paid, and the first week is closed"
 deliver 01 02 03 04 05 06 07 08 09 10
 run 01 10
-closing=$(earnings --home "$home" close --through 2026-03-07 --json | python -c 'import json, sys; print(json.load(sys.stdin)["head"])')
+closing=$(earnings --home "$home" close --through 2026-03-07 --yes --json | python -c 'import json, sys; print(json.load(sys.stdin)["head"])')
 echo "head of the ledger, noted elsewhere: $closing"
 
 say "the nightly backup"

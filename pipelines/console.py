@@ -34,6 +34,14 @@ class Console(rich.console.Console):
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, markup=False, emoji=False, width=_WIDE)
 
+    def print(self, *objects: Any, **how: Any) -> None:
+        """As rich prints, but a text is not broken where the console ends: a command in it must
+        be there whole to be copied.
+        """
+        if not any(isinstance(thing, rich.table.Table) for thing in objects):
+            how.setdefault("soft_wrap", True)
+        super().print(*objects, **how)
+
     def render_str(self, text: str, **how: Any) -> Text:
         """What rich asks for whenever it meets a plain string, in a table too."""
         return Text(
@@ -64,6 +72,32 @@ class CommandError(ExpectedError):
     """A command that cannot do what it was asked for: says why, and what to do."""
 
 
+def in_order(first: Any, last: Any, names: str = "--from is after --to") -> None:
+    """Raise click's error for wrong usage if two days are the wrong way round."""
+    if first and last and first > last:
+        raise click.UsageError(f"{names}: {first:%Y-%m-%d} and {last:%Y-%m-%d}; swap them")
+
+
+def confirmed(question: str, *, yes: bool) -> None:
+    """Ask before what cannot be undone. Where nobody can be asked, --yes must have said it.
+
+    Raises
+    ------
+    click.UsageError
+        There is no terminal, and no --yes.
+    click.Abort
+        The answer is no.
+    """
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(
+            "this cannot be undone, and there is no terminal to ask at: look at what is shown, and"
+            " add --yes"
+        )
+    click.confirm(visible(question), abort=True)
+
+
 def styled(value: object, style: str) -> Text:
     """A value in a style of rich, e.g. `bold red`."""
     return Text(visible(value), style)
@@ -78,7 +112,7 @@ def print_error(error: object, word: str = "error", style: str = "bold red") -> 
     """Print an error (or a warning) on standard error. Lines after its first are set in, so that
     none of them can be taken for a message of its own.
     """
-    ERR.print(styled(f"{word}:", style), str(error).replace("\n", "\n  "), soft_wrap=True)
+    ERR.print(styled(f"{word}:", style), str(error).replace("\n", "\n  "))
 
 
 DAY = click.DateTime(formats=["%Y-%m-%d"])

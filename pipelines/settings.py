@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -221,6 +222,21 @@ class Home:
         if any((here / name).exists() for name in ("landing", "settings.toml")):
             return here
         return Path.home() / "creator-earnings"
+
+    def refuse_if_unwritable(self) -> None:
+        """Raise SettingsError unless files can be made in the home: it says which folder, and
+        why.
+        """
+        try:
+            self.dagster.mkdir(parents=True, exist_ok=True)
+            for folder in (self.root, self.dagster):
+                with TemporaryFile(dir=folder, prefix=".writable-"):
+                    pass
+        except OSError as error:
+            raise SettingsError(
+                f"{self.root}: nothing can be written there ({error.strerror}). Choose another"
+                " folder with --home or EARNINGS_HOME, or give this user the right to write to it."
+            ) from error
 
     @property
     def landing(self) -> Path:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,7 +18,9 @@ from pipelines.console import (
     Table,
     as_issued_option,
     as_json_option,
+    confirmed,
     home_option,
+    in_order,
     option,
     print_json,
     print_text,
@@ -28,6 +30,9 @@ from pipelines.console import (
 from pipelines.money import cents, money
 from pipelines.plain import visible
 from pipelines.settings import Home
+
+if TYPE_CHECKING:
+    from pipelines.ledger.closing import Closing
 
 _MOST = 15
 
@@ -39,32 +44,49 @@ _MOST = 15
     required=True,
     help="Last day to close; all days before it are closed with it.",
 )
+@option("--yes", is_flag=True, help="Close without asking, for scripts.")
 @as_json_option
 @click.pass_obj
-def close(home: Home, through: datetime, as_json: bool) -> None:
+def close(home: Home, through: datetime, yes: bool, as_json: bool) -> None:
     """Issue statements: what every creator is owed through a day, in whole cents. The days can no
     longer change.
 
-    The rest of a cent, and a debt that a restatement left, carries to the creator's next statement.
-    Late data for a closed day, or a policy corrected backwards, go through earnings restate.
-    Closing the same days again changes nothing.
+    Shows what would be paid, and asks, for a closing cannot be undone. Without --yes nothing is
+    closed with --json, or where there is no terminal to ask at. The rest of a cent, and a debt that
+    a restatement left, carries to the creator's next statement. Late data for a closed day, or a
+    policy corrected backwards, go through earnings restate. Closing the same days again changes
+    nothing.
     """
     from pipelines.ledger.closing import close as close_days
+    from pipelines.ledger.closing import preview
 
-    closing = close_days(home, through.date())
+    shown = preview(home, through.date())
+    if as_json and not yes:
+        print_json(shown.as_dict())
+        return
+    if shown.outcome != "already closed" and not yes:
+        _print_closing(shown)
+        confirmed("Close these days? It cannot be undone.", yes=yes)
+    closing = close_days(
+        home, through.date(), expected=None if shown.outcome == "already closed" else shown
+    )
     if as_json:
         print_json(closing.as_dict())
         return
+    _print_closing(closing)
+    OUT.print(
+        f"Note the head where nobody can change it; earnings{home_option(home)} ledger verify"
+        f" --head {closing.head[:12]}... looks for it."
+    )
+
+
+def _print_closing(closing: Closing) -> None:
     OUT.print(f"{closing.first_day} to {closing.through}: {closing.outcome}")
     OUT.print(
         f"{closing.statements} statements pay {cents(closing.paid_cents)};"
         f" {money(closing.carried_forward_micros)} carry forward"
     )
     OUT.print(f"head of the ledger: {closing.head}")
-    OUT.print(
-        f"Note it where nobody can change it; earnings{home_option(home)} ledger verify --head"
-        f" {closing.head[:12]}... looks for it."
-    )
 
 
 @click.command(cls=Command)
@@ -108,6 +130,7 @@ def restate(
 
     if not reason.strip():
         raise click.UsageError("--reason is empty: say why, creators will read it")
+    in_order(day, through, "--day is after --through")
     days = (day.date(), (through or day).date())
     shown, _ = restate_days(home, *days, reason=reason, budget_neutral=budget_neutral)
     if not as_json:

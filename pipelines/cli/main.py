@@ -37,6 +37,7 @@ from pipelines.console import (
     as_issued_option,
     as_json_option,
     home_option,
+    in_order,
     option,
     print_error,
     print_json,
@@ -68,6 +69,19 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (ExpectedError, InfeasibleError) as error:
             print_error(error)
+            raise SystemExit(1) from error
+        except KeyboardInterrupt as error:
+            ERR.print()
+            print_error(
+                "what was committed stays, and nothing is half written. Start the same command"
+                " again to go on.",
+                "interrupted",
+            )
+            raise SystemExit(130) from error
+        except OSError as error:
+            if error.filename is None:  # nobody's file: not the input's fault
+                raise
+            print_error(f"{error.filename}: {error.strerror}")
             raise SystemExit(1) from error
 
 
@@ -173,6 +187,7 @@ def run(
     the calendar holds it wholly. Running a day again is safe: equal results change nothing,
     different ones are reversed and reissued in the ledger.
     """
+    in_order(first, last)
     if not first and not last:
         _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json)
         return
@@ -200,14 +215,19 @@ def _run(
 
     runs: list[RunOutcome] = []
     console = ERR if as_json else OUT
+    stopped = False
     for step in steps(home, ranges, assets):
+        if stopped and not step.span:
+            break
         console.print(*_title(home, step))
         with _progress(console):
             made = make(home, step, workers=workers)
         for warning in (warning for run in made for warning in run.warnings):
             print_error(warning, "warning", "yellow")
         runs += made
-        if not all(run.success for run in made):
+        # of a range that stopped at a bad day, the weeks that end before it are made all the same
+        stopped = stopped or not all(run.success for run in made)
+        if not made[-1].success or (stopped and assets):
             break
     success = all(run.success for run in runs)
     days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
@@ -223,19 +243,18 @@ def _run(
                 "periods": [s.as_dict() for s in periods],
             }
         )
-    elif success:
+    elif runs[-1].success:
         _print_days(days)
         _print_periods(periods)
         _print_creators(home, ranges[0][0], ranges[-1][1])
     if not success:
         failed = [run for run in runs if not run.success]
-        for failure in (failure for run in failed for failure in run.failures):
+        for failure in dict.fromkeys(failure for run in failed for failure in run.failures):
             print_error(failure, "failed")
         ids = ", ".join(run.run_id for run in failed if run.run_id)
-        ERR.print(
-            f"Days that were committed before stay. Dagster run {ids or '(none)'} has the whole"
-            " log: earnings ui"
-        )
+        for line in _what_was_done(home, ranges, runs, assets):
+            ERR.print(line)
+        ERR.print(f"Dagster run {ids or '(none)'} has the whole log: earnings ui")
         raise SystemExit(1)
 
 
@@ -245,6 +264,26 @@ def _title(home: Home, step: Step) -> tuple[object, ...]:
     policy = home.policies.in_force(step.first).name
     days = styled(f"{step.first} to {step.last}", "bold")
     return days, f"in {short(home.root)}, policy {policy}"
+
+
+def _what_was_done(
+    home: Home,
+    ranges: Sequence[tuple[date, date]],
+    runs: Sequence[RunOutcome],
+    assets: Sequence[str],
+) -> list[str]:
+    """After a run that failed: which days are made all the same, and what to do next."""
+    bad = min((run.failed_on for run in runs if run.failed_on), default=None)
+    if bad is None:
+        return ["Days that were committed before stay."]
+    made = [f"{a} to {min(b, bad - timedelta(days=1))}" for a, b in ranges if a < bad]
+    done = ("Paid" if not assets else "Made") + f": {', '.join(made)}." if made else ""
+    chosen = "".join(f" --asset {name}" for name in assets)
+    return [
+        *([done] if done and runs[-1].success else []),
+        f"{bad} could not be made, and nothing after it was. Mend what is named above, then:"
+        f" earnings{home_option(home)} run{chosen} --from {bad} --to {ranges[-1][1]}",
+    ]
 
 
 @main.command()

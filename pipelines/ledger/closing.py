@@ -47,12 +47,34 @@ class Closing:
         return {**asdict(self), "first_day": str(self.first_day), "through": str(self.through)}
 
 
-def close(home: Home, through: date) -> Closing:
+def preview(home: Home, through: date) -> Closing:
+    """What `close` would pay, with the ledger's head as it is; nothing is changed.
+
+    Raises
+    ------
+    ClosingError
+        As `close`.
+    """
+    with Warehouse(home).open(read_only=True) as con:
+        closed = closed_through(con)
+        if closed and through <= closed:
+            return _closing(con, closed, "already closed")
+        first, head = _ready(con, home, closed, through)
+        _issue(con, first, through)
+        return _sums(con, "issued", first, through, head, "would close")
+
+
+def close(home: Home, through: date, *, expected: Closing | None = None) -> Closing:
     """Issue statements for all days up to and with `through` that are not closed yet.
 
     Each creator is paid the whole cents of what the ledger owes; the rest, and a debt that a
     restatement left, stays on the account and is in the creator's next statement. Closing again
     through the same day changes nothing.
+
+    Parameters
+    ----------
+    expected
+        What `preview` showed: nothing is closed if it is not that any more.
 
     Raises
     ------
@@ -65,17 +87,14 @@ def close(home: Home, through: date) -> Closing:
         closed = closed_through(con)
         if closed and through <= closed:
             return _closing(con, closed, "already closed")
-        _refuse_unfinished(con, home, home.policies, closed, through)
-        if findings := verify(con).findings:
-            raise ClosingError(
-                f"the ledger does not verify: {findings[0]}. See all of it: earnings ledger verify"
-            )
-        first = closed + timedelta(days=1) if closed else _first_day(con)
+        first, head = _ready(con, home, closed, through)
         with house.transaction(con, f"statements of {first} to {through}", closing=through):
-            con.execute(
-                f"CREATE OR REPLACE TEMP TABLE issued AS {query('ledger/statements')}",
-                {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT},
-            )
+            _issue(con, first, through)
+            if expected and expected != _sums(con, "issued", first, through, head, "would close"):
+                raise ClosingError(
+                    "the ledger changed since the closing was shown; look at it again:"
+                    f" earnings close --through {through}"
+                )
             con.execute(f"""CREATE OR REPLACE TEMP TABLE paid_out AS
                     SELECT kind || creator_id AS account, 'statement' AS part,
                     sign * {MICROS_PER_CENT} * paid_cents AS amount_micros
@@ -103,15 +122,41 @@ def close(home: Home, through: date) -> Closing:
     return closing
 
 
+def _ready(con: Connection, home: Home, closed: date | None, through: date) -> tuple[date, str]:
+    """The first day to close and the head of the ledger, if it may be closed."""
+    _refuse_unfinished(con, home, home.policies, closed, through)
+    proven = verify(con)
+    if proven.findings:
+        raise ClosingError(
+            f"the ledger does not verify: {proven.findings[0]}. See all of it: earnings ledger"
+            " verify"
+        )
+    return closed + timedelta(days=1) if closed else _first_day(con), proven.head
+
+
+def _issue(con: Connection, first: date, through: date) -> None:
+    con.execute(
+        f"CREATE OR REPLACE TEMP TABLE issued AS {query('ledger/statements')}",
+        {"first_day": first, "through": through, "micros_per_cent": MICROS_PER_CENT},
+    )
+
+
 def _closing(con: Connection, through: date, outcome: str) -> Closing:
-    first, count, paid, carried = con.execute(
-        """SELECT coalesce(min(first_day), $day), count(*), coalesce(sum(paid_cents), 0)::BIGINT,
-                  coalesce(sum(carried_forward_micros), 0)::BIGINT FROM statements
-                  WHERE day = $day""",
-        {"day": through},
-    ).fetchall()[0]
     (head,) = con.execute(
         "SELECT hash FROM ledger_transactions WHERE kind = 'statement' AND day = ?", [through]
+    ).fetchall()[0]
+    return _sums(con, "statements", through, through, head, outcome)
+
+
+def _sums(
+    con: Connection, statements: str, first: date, through: date, head: str, outcome: str
+) -> Closing:
+    first, count, paid, carried = con.execute(
+        f"""SELECT coalesce(min(first_day), $first), count(*),
+                   coalesce(sum(paid_cents), 0)::BIGINT,
+                   coalesce(sum(carried_forward_micros), 0)::BIGINT
+            FROM {statements} WHERE day = $day""",
+        {"first": first, "day": through},
     ).fetchall()[0]
     return Closing(first, through, count, paid, carried, head, outcome)
 

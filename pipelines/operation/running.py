@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.files import replacing
 from pipelines.operation.plan import Step
-from pipelines.periods import Span
+from pipelines.periods import DAY, Span
 from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import PROJECT, CalendarError, Home
 from pipelines.store.file_store import WORKERS, WarehouseError
@@ -34,13 +34,14 @@ RANGE_END = "dagster/asset_partition_range_end"
 @dataclass(frozen=True)
 class RunOutcome:
     """How a run ended. `failures` says, for each asset or check that failed, why; `warnings` are
-    checks that failed and stop nothing.
+    checks that failed and stop nothing. `failed_on` is the first day that something failed on.
     """
 
     run_id: str
     success: bool
     failures: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    failed_on: date | None = None
 
 
 def prepare_dagster_home(home: Home) -> Path:
@@ -51,6 +52,7 @@ def prepare_dagster_home(home: Home) -> Path:
     has no limit there.
     """
     own = home.root / "dagster.yaml"
+    home.refuse_if_unwritable()
     home.dagster.mkdir(parents=True, exist_ok=True)
     configuration = (own if own.exists() else PROJECT / "dagster.yaml").read_text(encoding="utf-8")
     if home.lake and not own.exists():
@@ -108,9 +110,12 @@ def make(home: Home, step: Step, *, workers: int = 1) -> list[RunOutcome]:
     """Do a step of a plan, its days by several processes if asked to."""
     if step.span:
         return [run_periods(home, step.span, step.first, step.last, assets=step.assets)]
-    if workers > 1:
-        return run_workers(home, step.first, step.last, workers, assets=step.assets)
-    return [run_days(home, step.first, step.last, assets=step.assets)]
+    return run_good_days(home, step.first, step.last, workers=workers, assets=step.assets)
+
+
+def days_between(first: date, last: date) -> list[date]:
+    """The days from `first` to `last`, both included."""
+    return [first + n * DAY for n in range((last - first).days + 1)]
 
 
 def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ()) -> RunOutcome:
@@ -128,6 +133,29 @@ def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ())
     """
     check_days(home, first, last)
     return _run(home, "day", first, last, assets)
+
+
+def run_good_days(
+    home: Home, first: date, last: date, *, workers: int = 1, assets: Sequence[str] = ()
+) -> list[RunOutcome]:
+    """`run_days`, or `run_workers`, of a range; if a day fails, then of the days before it, so that
+    one bad file pays nobody less than it must.
+
+    Assets are made one after the other, each for all its days, so what fails on one day stops what
+    follows for every day. The days before it are all good: run by themselves they are paid.
+    """
+    outcomes: list[RunOutcome] = []
+    while True:
+        found = (
+            run_workers(home, first, last, workers, assets=assets)
+            if workers > 1
+            else [run_days(home, first, last, assets=assets)]
+        )
+        outcomes += found
+        bad = [outcome.failed_on for outcome in found if outcome.failed_on]
+        if all(outcome.success for outcome in found) or not bad or min(bad) <= first:
+            return outcomes
+        last = min(last, *bad) - DAY
 
 
 def run_periods(
@@ -172,11 +200,25 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
             asset_selection=[dg.AssetKey(name) for name in assets] or None,
             raise_on_error=False,
         )
+        # the events of a step that failed are not among the result's
+        marked = (
+            []
+            if result.success
+            else instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
+        )
+    made = {
+        (event.asset_key.to_user_string(), event.partition)
+        for event in (entry.dagster_event for entry in marked)
+        if event and event.asset_key
+    }
     failures: list[str] = []
     warnings: list[str] = []
+    failed_on: list[date] = []
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
+            if data.error and data.error.cls_name == "DagsterExecutionInterruptedError":
+                raise KeyboardInterrupt  # Dagster ends the run in order, and keeps it to itself
             raised = data.error and (
                 data.error.cause or data.error
             )  # Dagster wraps what the asset raised in an error of its own
@@ -184,17 +226,26 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
             failures.append(
                 f"{event.step_key}: {expected or (raised and raised.message.strip()) or 'failed'}"
             )
+            if event.step_key in known and span == "day":  # its days are made in order
+                days = days_between(first, last)
+                failed_on += [d for d in days if (event.step_key, str(d)) not in made][:1]
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
             if not check.passed:
                 broken = check.metadata.get("broken")
                 found = failures if check.blocking else warnings
+                if check.blocking and check.partition and span == "day":
+                    failed_on.append(date.fromisoformat(check.partition))
                 found.append(
                     f"check {check.check_name} of {check.asset_key.to_user_string()}:"
                     f" {broken.value if broken else 'failed'}"
                 )
     return RunOutcome(
-        result.run_id, result.success and not failures, tuple(failures), tuple(warnings)
+        result.run_id,
+        result.success and not failures,
+        tuple(failures),
+        tuple(warnings),
+        min(failed_on, default=None),
     )
 
 

@@ -238,7 +238,7 @@ def test_days_are_closed_corrected_proven_and_explained(
     finished: Home, platform: Path, copy_of: Callable[[Home], Home], tmp_path: Path
 ) -> None:
     home = copy_of(finished)
-    closed = earnings(home, "close", "--through", "2026-03-02", "--json")
+    closed = earnings(home, "close", "--through", "2026-03-02", "--json", "--yes")
     assert closed.returncode == 0, closed.stderr
     head = json.loads(closed.stdout)["head"]
     assert [d["state"] for d in json.loads(earnings(home, "status", "--json").stdout)["days"]] == [
