@@ -121,6 +121,28 @@ class Payouts(BaseModel):
         return self
 
 
+class Witness(BaseModel):
+    """Section `[witness]` of `settings.toml`: where the ledger's heads are noted outside of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    file: str = Field(
+        "", description="file that is only appended to, e.g. on a mount that keeps what it has"
+    )
+    command: str = Field("", description="or a command that appends the lines it is given")
+    read: str = Field("", description="and one that prints all lines")
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.file or self.command)
+
+    @model_validator(mode="after")
+    def _one(self) -> Witness:
+        if bool(self.command) != bool(self.read) or (self.file and self.command):
+            raise ValueError("either file, or command together with read")
+        return self
+
+
 class Settings(BaseModel):
     """Contents of `settings.toml`; every key may be left out."""
 
@@ -184,6 +206,10 @@ class Settings(BaseModel):
         " paid",
     )
     payouts: Payouts = Field(Payouts(), description="section of its own")
+    witness: Witness = Field(Witness(), description="section of its own")
+    second_approver: bool = Field(
+        False, description="closing and paying need two people who ask for the same"
+    )
     publish: bool = Field(
         True, description="keep a read-only copy for notebooks and BI beside the warehouse"
     )

@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,6 +16,7 @@ from pipelines.console import (
     DAY,
     OUT,
     Command,
+    CommandError,
     Table,
     as_issued_option,
     as_json_option,
@@ -305,13 +307,16 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
 
     Compares ids, hashes and links of the chain, the sums of every transaction, reversals with what
     they take back, every statement with the entries it follows from, the policies that were paid
-    under, the payout tables, and creators' earnings.
+    under, the payout tables, payments, and creators' earnings; and all closings and payments with
+    the witness, if the settings name one.
     """
     from pipelines.ledger.verification import verify as verify_ledger
+    from pipelines.ledger.witness import findings as witness_findings
     from pipelines.store.warehouse import Warehouse
 
     with Warehouse(home).open(read_only=True) as con:
         found = verify_ledger(con, head=head, every_table=every_table)
+        found = replace(found, findings=(*found.findings, *witness_findings(con, home)))
     if as_json:
         print_json(found.as_dict())
     else:
@@ -328,6 +333,30 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
         )
     if found.findings:
         raise SystemExit(1)
+
+
+@ledger.command(cls=Command)
+@click.pass_obj
+def witness(home: Home) -> None:
+    """Tell the witness (section [witness] of settings.toml) every closing and payment it does not
+    know.
+
+    Closings and payments do that by themselves; this is for those before there was a witness, or
+    when it did not answer.
+    """
+    from pipelines.ledger.witness import tell
+    from pipelines.store.warehouse import Warehouse
+
+    if not home.settings.witness.configured:
+        raise CommandError(
+            f"{home.root / 'settings.toml'}: no section [witness]; docs/operations.md says how one"
+            " is written"
+        )
+    with Warehouse(home).open() as con:
+        told = tell(con, home)
+    for head in told:
+        OUT.print(head.txn_id, head.hash)
+    OUT.print(f"{len(told)} heads were told; it knows them all")
 
 
 LEDGER_COMMANDS: Sequence[click.Command] = (explain, close, statement, restate, ledger)

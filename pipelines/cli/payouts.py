@@ -103,6 +103,11 @@ def pay(
         )
         if as_json:
             print_json(done.as_dict())
+        elif done.waits_for_approval:
+            OUT.print(
+                "Noted. Somebody else has to ask for the same now: the same command with"
+                f" --on {day}. Nothing is paid yet."
+            )
         else:
             for file in done.files:
                 OUT.print(f"written: {short(Path(file))}")

@@ -15,6 +15,7 @@ from pipelines.actor import actor
 from pipelines.errors import ExpectedError
 from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
+from pipelines.ledger.witness import tell_witness
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import PolicyBook
 from pipelines.schema.invariants import enforce
@@ -119,6 +120,7 @@ def close(home: Home, through: date, *, expected: Closing | None = None) -> Clos
             )
         closing = _closing(con, through, "closed")
     house.publish()
+    tell_witness(house)
     return closing
 
 

@@ -34,7 +34,7 @@ ENTRIES_OF = {
     "payout": "ledger/ledger_entries",
     "bonus": "ledger/bonus_entries",
 }  # the query that says what is owed
-NOT_OF_A_POLICY = ("statement", "payment", "settlement")  # kinds that no policy decides
+NOT_OF_A_POLICY = ("statement", "payment", "settlement", "decision")  # kinds that no policy decides
 _AT_ONCE = 1 << 18
 # Columns that came after the first chains were hashed: they count where they have a value.
 _LATER = ("actor", "approved_by")
@@ -231,6 +231,31 @@ class Book:
             [txn_id, self.day],
         )
         return txn_id
+
+
+def next_number(con: Connection, day: date, kind: str) -> int:
+    """Number of the next payment, settlement or decision of a day."""
+    (last,) = con.execute(
+        "SELECT coalesce(max(revision), 0) FROM ledger_transactions WHERE day = ? AND kind = ?",
+        [day, kind],
+    ).fetchall()[0]
+    return int(last) + 1
+
+
+def note_decision(con: Connection, day: date, what: str) -> str:
+    """Chain what a person decided that moves no money by itself, and who; returns its id. Call it
+    inside the transaction that does it.
+    """
+    con.execute(
+        "CREATE OR REPLACE TEMP TABLE nothing AS SELECT account, part, amount_micros"
+        " FROM ledger_entries LIMIT 0"
+    )
+    closed = closed_through(con)
+    booked = max(day, closed + timedelta(days=1)) if closed else day
+    book = Book(con, day, booked, "", "", CODE_VERSION)
+    number = next_number(con, day, "decision")
+    entries = Entries.of(con, "nothing")
+    return book.append(entries, "decision", number, what, None, actor=actor())
 
 
 def transaction_id(day: date, kind: str, revision: int) -> str:

@@ -194,6 +194,12 @@ def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
                     findings.append(f"{name}: number {numbers[day, kind]} was to be the next")
                 if not closed or day > closed:
                     findings.append(f"{name}: {day} was not closed when it was booked")
+            case "decision":
+                numbers[day, kind] += 1
+                if revision != numbers[day, kind] or txn["link"] is not None:
+                    findings.append(f"{name}: number {numbers[day, kind]} was to be the next")
+                if txn["entries_hash"] != NO_ENTRIES:
+                    findings.append(f"{name}: a decision moves no money")
             case _:
                 replaced = transaction_id(day, kind, revision - 1) if revision > 1 else None
                 if live[day, kind] != 1 - revision or txn["link"] != replaced:

@@ -21,8 +21,10 @@ import duckdb
 
 from pipelines.actor import actor
 from pipelines.errors import ExpectedError
-from pipelines.ledger.entries import Book, Entries, rows_hash
+from pipelines.ledger.approval import ask, asked_before
+from pipelines.ledger.entries import Book, Entries, next_number, rows_hash
 from pipelines.ledger.verification import PAYMENT_ROWS, verify
+from pipelines.ledger.witness import tell_witness
 from pipelines.payouts.bank_file import write_files
 from pipelines.schema import PAYEES
 from pipelines.schema.invariants import enforce
@@ -107,6 +109,7 @@ class PayoutRun:
     digest: str
     applied: bool
     files: tuple[str, ...] = ()
+    waits_for_approval: bool = False
 
     @property
     def paid_cents(self) -> int:
@@ -148,7 +151,8 @@ def pay(
         Day on which the bank is asked to pay; holds and reserves are judged by it. Default: today
         (UTC).
     expected
-        None: only show what would be done. The `digest` of what was shown: do that.
+        None: only show what would be done. The `digest` of what was shown: do that; where the
+        settings want two people, once somebody else asked for the same.
     folder
         Where the files go. Default: `payments/` of the home.
 
@@ -177,27 +181,35 @@ def pay(
         con.begin()
         try:
             load_payees(con, house, on)
-            run = _plan(con, home, currency, through, on, chosen)
-            if expected is None:
-                con.rollback()
-            elif run.digest != expected:
+            run, anything = _plan(con, home, currency, through, on, chosen)
+            if expected is not None and run.digest != expected:
                 raise PayoutError(
                     "payees or the ledger changed since the payments were shown; nothing was"
                     " written. Look again, then pay."
                 )
+            first = asked_before(con, "pay", through, run.digest)
+            alone = home.settings.second_approver and anything and first is None
+            if expected is None or alone:
+                con.rollback()
             else:
-                run = _book(con, home, run, chosen)
+                run = _book(
+                    con, home, run, chosen, first if home.settings.second_approver else None
+                )
                 house.store.before_commit(con, f"payments through {through}", None)
                 con.commit()
         except BaseException:
             with suppress(duckdb.Error):  # none is open any more: the commit itself failed
                 con.rollback()
             raise
+        if expected is not None and alone:
+            ask(house, con, "pay", through, run.digest)
+            return replace(run, waits_for_approval=True)
         if run.applied:
             written = write_files(con, home, through, folder or home.root / "payments")
             run = replace(run, files=tuple(str(path) for path in written))
     if run.applied:
         house.publish()
+        tell_witness(house)
     return run
 
 
@@ -238,7 +250,8 @@ def _refuse_open(con: Connection, through: date) -> None:
 
 def _plan(
     con: Connection, home: Home, currency: str, through: date, on: date, chosen: Overrides
-) -> PayoutRun:
+) -> tuple[PayoutRun, bool]:
+    """The run, and whether it moves anything."""
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE plan AS {query('payouts/plan')}",
         {
@@ -278,14 +291,16 @@ def _plan(
         ).fetchall()
     )
     (reserved,) = con.execute("SELECT coalesce(sum(kept), 0)::BIGINT FROM plan").fetchall()[0]
+    moved = Entries.of(con, "moved")
     made_of = [
-        Entries.of(con, "moved").hash,
+        moved.hash,
         rows_hash(con, "FROM instructed ORDER BY payment_id"),
         chosen.in_words(),
         chosen.reason,
     ]
     digest = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-    return PayoutRun(through, on, currency, None, payments, left, reserved, digest, applied=False)
+    run = PayoutRun(through, on, currency, None, payments, left, reserved, digest, applied=False)
+    return run, moved.count > 0
 
 
 def _refuse_nobody(con: Connection, chosen: Overrides) -> None:
@@ -298,7 +313,10 @@ def _refuse_nobody(con: Connection, chosen: Overrides) -> None:
         )
 
 
-def _book(con: Connection, home: Home, run: PayoutRun, chosen: Overrides) -> PayoutRun:
+def _book(
+    con: Connection, home: Home, run: PayoutRun, chosen: Overrides, first: str | None
+) -> PayoutRun:
+    """`first`: who asked for it before, where two people are needed."""
     entries = Entries.of(con, "moved")
     if not entries.count:
         return replace(run, applied=True)
@@ -314,7 +332,8 @@ def _book(con: Connection, home: Home, run: PayoutRun, chosen: Overrides) -> Pay
         why += f"; {chosen.in_words()}: {chosen.reason}"
     made_of = rows_hash(con, PAYMENT_ROWS["payment"], [txn_id])
     book = Book(con, run.through, closed + timedelta(days=1), made_of, "", CODE_VERSION)
-    booked = book.append(entries, "payment", number, why, None, actor=actor())
+    who = {"actor": first or actor(), "approved_by": actor() if first else None}
+    booked = book.append(entries, "payment", number, why, None, **who)
     assert booked == txn_id
     enforce(
         con,
@@ -323,12 +342,3 @@ def _book(con: Connection, home: Home, run: PayoutRun, chosen: Overrides) -> Pay
         quarantine_limit=home.settings.quarantine_limit,
     )
     return replace(run, txn_id=txn_id, applied=True)
-
-
-def next_number(con: Connection, day: date, kind: str) -> int:
-    """Number of the next payment or settlement of a day."""
-    (last,) = con.execute(
-        "SELECT coalesce(max(revision), 0) FROM ledger_transactions WHERE day = ? AND kind = ?",
-        [day, kind],
-    ).fetchall()[0]
-    return int(last) + 1

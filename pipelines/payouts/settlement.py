@@ -21,10 +21,10 @@ import pyarrow as pa
 
 from pipelines.actor import actor
 from pipelines.errors import ExpectedError
-from pipelines.ledger.entries import Book, Entries, rows_hash
+from pipelines.ledger.entries import Book, Entries, next_number, rows_hash
 from pipelines.ledger.verification import PAYMENT_ROWS, verify
+from pipelines.ledger.witness import tell_witness
 from pipelines.payouts.bank_file import message_id
-from pipelines.payouts.runs import next_number
 from pipelines.schema import SETTLEMENTS
 from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
@@ -107,6 +107,7 @@ def settle(home: Home, path: Path) -> Settlement:
         with house.transaction(con, f"settlement of {path.name}"):
             settlement = _book(con, home, path, hashlib.sha256(content).hexdigest(), answers)
     house.publish()
+    tell_witness(house)
     return settlement
 
 

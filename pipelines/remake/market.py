@@ -13,6 +13,7 @@ from datetime import date
 from typing import Any
 
 from pipelines.errors import ExpectedError
+from pipelines.ledger.entries import note_decision
 from pipelines.market.assets import donation_market
 from pipelines.market.floor import used_on
 from pipelines.periods import WEEK
@@ -76,6 +77,7 @@ def remarket(home: Home, day: date, *, reason: str) -> tuple[Remarketed, Made]:
             made = donation_market.make(
                 Period(con, last, house, home.policies.in_force(last), reason, first=first)
             )
+            note_decision(con, last, f"market of {first} to {last} made anew: {reason}")
         closed, days = closed_through(con), used_on(con, last)
         done = Remarketed(
             last,

@@ -23,6 +23,7 @@ from pipelines.audience.weights import (
     write_state,
 )
 from pipelines.errors import ExpectedError
+from pipelines.ledger.entries import note_decision
 from pipelines.runs.daily import Day
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse, closed_through
@@ -124,6 +125,7 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
                     )
                 )
                 made.append(("group_weights", day - DAY, weights_metadata(run, day)))
+            note_decision(con, first, f"weights from {first} on committed anew: {reason}")
         for done in found:
             if done.changed:
                 publish_matching(con, home, done.day)

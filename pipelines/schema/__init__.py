@@ -51,7 +51,7 @@ from pipelines.schema.ledger import (
     STATEMENTS,
     WRITTEN_DAYS,
 )
-from pipelines.schema.payouts import PAYEES, PAYMENTS, SETTLEMENTS
+from pipelines.schema.payouts import APPROVALS, PAYEES, PAYMENTS, SETTLEMENTS
 from pipelines.schema.platform import (
     AD_REVENUE,
     CREATORS,
@@ -105,6 +105,7 @@ BOOK = (
     STATEMENTS,
     PAYMENTS,
     SETTLEMENTS,
+    APPROVALS,
 )
 
 LOGS = (
@@ -175,6 +176,7 @@ __all__ = [
     "AD_REVENUE",
     "AD_RULES",
     "AD_SOLUTIONS",
+    "APPROVALS",
     "AUDIENCE",
     "BOOK",
     "CERTIFICATE",

@@ -65,7 +65,8 @@ LEDGER_TRANSACTIONS = Table(
             "VARCHAR",
             "`payout`; `bonus`: those of the month that ends on the day; `reversal` and"
             " `bonus-reversal` of an earlier one; `statement`: what creators are paid when days are"
-            " closed; `payment`: a payout run; `settlement`: what the bank said of payments",
+            " closed; `payment`: a payout run; `settlement`: what the bank said of payments;"
+            " `decision`: weights committed or a market made anew, without entries",
         ),
         _count(
             "revision",
@@ -115,11 +116,12 @@ LEDGER_TRANSACTIONS = Table(
         "UNIQUE (txn_id)",
         (
             "CHECK (kind IN ('payout', 'reversal', 'bonus', 'bonus-reversal', 'statement',"
-            " 'payment', 'settlement'))"
+            " 'payment', 'settlement', 'decision'))"
         ),
         "CHECK (revision >= 1 AND booked_day >= day)",
         (
-            "CHECK ((link IS NULL) = (kind IN ('statement', 'payment', 'settlement') OR (kind IN"
+            "CHECK ((link IS NULL) = (kind IN ('statement', 'payment', 'settlement',"
+            " 'decision') OR (kind IN"
             " ('payout', 'bonus') AND revision = 1)))"
         ),
     ),

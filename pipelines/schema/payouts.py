@@ -157,3 +157,18 @@ SETTLEMENTS = Table(
         "CHECK (outcome IN ('paid', 'returned'))",
     ),
 )
+
+APPROVALS = Table(
+    "approvals",
+    "log",
+    "Append-only. Who asked for a closing or a payout run, where the settings want two people"
+    " (`second_approver`). The second who asks for the same does it.",
+    (
+        _day("last day to be closed or paid"),
+        Column("what", "VARCHAR", "`close` or `pay`"),
+        Column("digest", "VARCHAR", "hash of exactly what was shown"),
+        Column("actor", "VARCHAR", "who asked"),
+        Column("asked_at", "TIMESTAMP", "when, UTC"),
+    ),
+    key=("day", "what", "digest", "actor", "asked_at"),
+)

@@ -64,6 +64,7 @@ MIGRATIONS: tuple[Migration, ...] = (
         "payments, and who did what",
         {"ledger_transactions": {"actor": "NULL", "approved_by": "NULL"}},
     ),
+    Migration("decisions in the chain", {"ledger_transactions": {}}),
 )
 
 

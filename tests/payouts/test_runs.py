@@ -171,3 +171,30 @@ def test_accounts_of_one_identity_are_one_payment_unless_they_have_a_row_of_thei
         "identity:i:1": owed[one] + owed[other],
         f"creator:{own}": owed[own],
     }
+
+
+def test_two_people_have_to_ask_for_the_same(closed: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = (closed.root / "settings.toml").read_text()
+    (closed.root / "settings.toml").write_text("second_approver = true\n" + settings)
+    home = Home.at(closed.root)
+    one, other, *_ = stated(home)
+    deliver(home, [payee(one, 1)])
+
+    def ask(who: str) -> PayoutRun:
+        monkeypatch.setenv("EARNINGS_ACTOR", who)
+        return pay(home, LAST, on=ON, expected=pay(home, LAST, on=ON).digest)
+
+    assert ask("ann").waits_for_approval
+    assert ask("ann").waits_for_approval  # twice the same person
+    deliver(home, [payee(one, 1), payee(other, 2)])
+    assert ask("bob").waits_for_approval  # not what ann asked for
+    assert rows(home, "SELECT count(*) FROM payments") == [(0,)]
+    assert ask("cem").applied
+    assert rows(
+        home, "SELECT actor, approved_by FROM ledger_transactions WHERE kind = 'payment'"
+    ) == [("bob", "cem")]
+    assert not ask("dia").waits_for_approval  # nothing is left to pay
+    with Warehouse(home).open() as con:
+        assert verify(con).findings == ()
+        con.execute("UPDATE ledger_transactions SET approved_by = 'x' WHERE kind = 'payment'")
+        assert verify(con).findings

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.policy import PolicyError
 from pipelines.schema import DAILY
-from pipelines.settings import PROJECT, Home, Payouts, Settings, SettingsError, Spark
+from pipelines.settings import PROJECT, Home, Payouts, Settings, SettingsError, Spark, Witness
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 
@@ -47,20 +47,21 @@ def test_without_a_file_there_are_defaults(home):
         **{"warehouse": "duckdb:warehouse.duckdb", "snapshot_days": 90},
         **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
         **{"currency": None, "payouts": Payouts().model_dump()},
+        **{"witness": Witness().model_dump(), "second_approver": False},
     }
 
 
 def test_every_key_can_be_set(home):
     write(
         home,
-        'currency = "EUR"\npolicy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit ='
+        'second_approver = true\ncurrency = "EUR"\npolicy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit ='
         ' 1\nlock_timeout_seconds = 0\nthreads = 2\nmemory_limit = "4GB"\npublish ='
         ' false\nscore_engine = "auto"\nwarehouse = "duckdb:w.duckdb"\nsnapshot_days ='
         " 30\nchunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\n[spark]\nfrom_events = 0\ndays ="
         ' [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions ='
         ' 9\nfolder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n'
         '[payouts]\nname = "P"\naccount = "DE89370400440532013000"\nbank = "COBADEFF"\n'
-        "minimum_cents = 5\nclearing_days = 3\n",
+        'minimum_cents = 5\nclearing_days = 3\n[witness]\nfile = "heads"\n',
     )
     assert home.settings.model_dump() == {
         **{
@@ -90,6 +91,7 @@ def test_every_key_can_be_set(home):
             **{"name": "P", "account": "DE89370400440532013000", "bank": "COBADEFF"},
             **{"minimum_cents": 5, "clearing_days": 3},
         },
+        **{"witness": {"file": "heads", "command": "", "read": ""}, "second_approver": True},
     }
     assert home.policies.versions[0].name == "printed"
 
@@ -123,6 +125,8 @@ WRONG = {
         "first_day = 2026-01-02\nlast_day = 2026-01-01",
         "settings: .*first_day = 2026-01-02 is after last_day = 2026-01-01",
     ),
+    "two witnesses": ('[witness]\nfile = "a"\ncommand = "b"\nread = "c"', "witness: .*either"),
+    "a witness that cannot be asked": ('[witness]\ncommand = "b"', "witness: .*either"),
     "a currency that is none": ('currency = "euro"', "currency: "),
     "an account with a wrong digit": (
         '[payouts]\naccount = "DE89370400440532013001"',
