@@ -8,7 +8,7 @@ import importlib.util
 import re
 import shlex
 import sys
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from types import ModuleType
 
@@ -42,6 +42,18 @@ def _script(name: str) -> ModuleType:
 CHECK, SIZING = _script("check"), _script("sizing")
 
 
+def _first_command(line: str) -> list[str]:
+    """Its words, up to a pipe, a redirection or another command.
+
+    >>> _first_command('earnings query "SELECT 2 > 1" > there && make test')
+    ['earnings', 'query', 'SELECT 2 > 1']
+    """
+    words = shlex.shlex(line, posix=True, punctuation_chars="|>&")
+    words.whitespace_split = True
+    words.commenters = ""
+    return list(takewhile(lambda word: set(word) - set("|>&"), words))
+
+
 def _commands(document: str) -> list[str]:
     return list(CHECK.commands((PROJECT / document).read_text(encoding="utf-8")))
 
@@ -70,7 +82,7 @@ def _parsed(arguments: list[str]) -> None:
 def test_every_command_of_a_document_exists(document: str) -> None:
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
     for command in _commands(document):
-        words = shlex.split(re.split(r" [|>&]", command)[0])
+        words = _first_command(command)
         if words[0] == "earnings":
             try:
                 _parsed(words[1:])

@@ -15,8 +15,8 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from pipelines.pictures import picture
 from pipelines.policy import Market
+from pipelines.runs.pictures import picture
 from pipelines.schema import arrow_columns
 from pipelines.sql import query
 from pipelines.store.warehouse import Connection

@@ -14,7 +14,6 @@ import pyarrow as pa
 from pipelines.ledger.assets import write_earnings
 from pipelines.ledger.entries import keep_policy, latest_revision, post_bonuses
 from pipelines.periods import DAY, MONTH
-from pipelines.pictures import picture
 from pipelines.rewards.month import (
     MILLI,
     Plan,
@@ -28,6 +27,7 @@ from pipelines.rewards.month import (
 )
 from pipelines.runs.daily import Metadata
 from pipelines.runs.periodic import Period, periodic_asset
+from pipelines.runs.pictures import picture
 from pipelines.schema import REWARDS
 from pipelines.store.warehouse import DayWriter, Warehouse, count, is_written, require_days
 
