@@ -183,9 +183,9 @@ def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coi
         "multiplier": found.multiplier,
         "local_maxima": len(found.local_maxima),
         "primal_residual": judged.primal_residual,
-        "gap": found.gap,
+        "gap": judged.gap,
         "value": judged.value,
-        "upper_bound": found.upper_bound,
+        "upper_bound": judged.upper_bound,
     }
     return _Found(found.normal_share, found.premium_share, found.payout, solution)
 

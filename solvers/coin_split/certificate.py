@@ -3,7 +3,8 @@ other be?
 
 Belongs here: the problems themselves (one video's coins, the platform's coins) and bounds on their
 optimum that are built from the split alone. Does not: any solver. Nothing here knows how a split
-was found. Ad pools are judged in `certificate`.
+was found. The platform's coins are judged in
+`platform_certificate`, ad pools in `solvers.ad_pool.certificate`.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def certify_coin_split(
     """
     if utility not in ("log", "linear"):
         raise ValueError(f"utility must be 'log' or 'linear', not {utility!r}")
-    x_n, x_p, column = _videos(
+    x_n, x_p, column = checked_videos(
         normal_share,
         premium_share,
         normal=normal,
@@ -141,10 +142,10 @@ def certify_coin_split(
         value = rev * (room - pay) + util * u + inc * (x_p - x_n - delta)
 
         # --- the tangent plane at the corners
-        broken = _broken(x_n, x_p, column, room)
+        broken = largest_violation(x_n, x_p, column, room)
         highest = np.full(x_n.size, -math.inf)
         for corner_n, corner_p in _corners(column, room):
-            outside = _broken(corner_n, corner_p, column, room)
+            outside = largest_violation(corner_n, corner_p, column, room)
             rise = marginal * ((corner_n - x_n) * n_coins + (corner_p - x_p) * p_coins) + inc * (
                 (corner_p - x_p) - (corner_n - x_n)
             )
@@ -162,97 +163,10 @@ def certify_coin_split(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class PlatformCertificate:
-    """Whether a split of all coins is allowed, and what it is worth;
-    `solvers.coin_split.platform.split_platform` bounds what any can be worth.
-
-    Attributes
-    ----------
-    primal_residual : largest violation: shares in parts of 1, a payout in parts of the video's
-        coins, the total in parts of all coins
-    value : the objective
-    total : sum of the payouts
-    """
-
-    primal_residual: float
-    value: float
-    total: float
-
-
-def certify_platform_split(
-    normal_share: npt.ArrayLike,
-    premium_share: npt.ArrayLike,
-    normal: npt.ArrayLike,
-    premium: npt.ArrayLike,
-    *,
-    utility_weight: npt.ArrayLike,
-    incentive_weight: npt.ArrayLike,
-    efficiency_share: npt.ArrayLike,
-    lambda_eff: float,
-    normal_max: npt.ArrayLike,
-    premium_max: npt.ArrayLike,
-    min_gap: npt.ArrayLike,
-    max_gap: npt.ArrayLike,
-    revenue_floor: float,
-    payout_cap: float | None = None,
-    payout_min: npt.ArrayLike | None = None,
-    payout_max: npt.ArrayLike | None = None,
-    epsilon: float = 1.0,
-) -> PlatformCertificate:
-    """Judge any split of the platform's coins against the constraints and the objective of
-    `solvers.coin_split.platform.split_platform`.
-
-    Parameters are the shares x_n and x_p of each video, then those of `split_platform`. Raises
-    ValueError as `certify_coin_split` does.
-
-    Source: the donation document, section 5; docs/formulas.md section 5.
-
-    Examples
-    --------
-    >>> judged = certify_platform_split([0.0, 0.0], [0.4, 0.5], 100, 50, utility_weight=0.5, incentive_weight=0, efficiency_share=[1, 0],
-    ...                                 lambda_eff=1, normal_max=0.6, premium_max=0.8, min_gap=0, max_gap=0.4, revenue_floor=0)
-    >>> round(judged.value, 3), judged.total, round(judged.primal_residual, 3)
-    (3.596, 45.0, 0.1)
-    """
-    x_n, x_p, column = _videos(
-        normal_share,
-        premium_share,
-        normal=normal,
-        premium=premium,
-        utility_weight=utility_weight,
-        incentive_weight=incentive_weight,
-        efficiency_share=efficiency_share,
-        normal_max=normal_max,
-        premium_max=premium_max,
-        min_gap=min_gap,
-        max_gap=max_gap,
-        payout_min=0.0 if payout_min is None else payout_min,
-    )
-    refuse(np.isnan(x_n + x_p), "shares must be numbers", x_n + x_p)
-    most = column_of(math.inf if payout_max is None else payout_max, "payout_max", x_n.size)
-    coins = column["normal"] + column["premium"]
-    pay = x_n * column["normal"] + x_p * column["premium"]
-    total, all_coins = float(pay.sum()), float(coins.sum())
-    limit = min(all_coins - revenue_floor, math.inf if payout_cap is None else payout_cap)
-    outside = np.maximum(column["payout_min"] - pay, pay - most) / np.where(coins > 0, coins, 1.0)
-    broken = max(
-        float(_broken(x_n, x_p, column, coins).max(initial=0.0)),
-        float(outside.max(initial=0.0)),
-        (total - limit) / all_coins if all_coins > 0 else 0.0,
-    )
-    value = float(
-        (column["utility_weight"] * np.log(epsilon + np.maximum(pay, 0.0))).sum()
-        + (column["incentive_weight"] * (x_p - x_n)).sum()
-    )
-    if total > 0:
-        value += lambda_eff * float(column["efficiency_share"] @ pay) / total
-    return PlatformCertificate(broken, value, total)
-
-
-def _videos(
+def checked_videos(
     normal_share: npt.ArrayLike, premium_share: npt.ArrayLike, **columns: npt.ArrayLike
 ) -> tuple[Floats, Floats, dict[str, Floats]]:
+    """(n,) shares of a split, and everything else as (n,) numbers of at least 0, by name."""
     x_n, x_p = (
         np.asarray(normal_share, dtype=np.float64),
         np.asarray(premium_share, dtype=np.float64),
@@ -270,7 +184,7 @@ def _videos(
     return x_n, x_p, checked
 
 
-def _broken(x_n: Floats, x_p: Floats, column: dict[str, Floats], room: Floats) -> Floats:
+def largest_violation(x_n: Floats, x_p: Floats, column: dict[str, Floats], room: Floats) -> Floats:
     """Largest violation of the video's own constraints, NaN where the shares are."""
     coins = column["normal"] + column["premium"]
     spent = (x_n * column["normal"] + x_p * column["premium"] - room) / np.where(

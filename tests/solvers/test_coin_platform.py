@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import solvers.coin_split
 from solvers import InfeasibleError
-from solvers.coin_split import PlatformSplit, split_platform
+from solvers.coin_split import PlatformSplit, certify_platform_split, split_platform
 
 FOLDER = Path(__file__).parents[1] / "cases"
 CASES = json.loads((FOLDER / "coin_split_platform.json").read_text())
@@ -70,6 +70,16 @@ def arguments(case: dict[str, Any]) -> dict[str, Any]:
 
 def solve(**case: Any) -> PlatformSplit:
     return split_platform(case.pop("normal"), case.pop("premium"), **case)
+
+
+def proved(best: PlatformSplit, **case: Any) -> bool:
+    """Whether the certificate, which knows no solver, finds nothing more to gain at any total, and
+    bounds what can be had by what the solver bounds it by.
+    """
+    coins = case.pop("normal"), case.pop("premium")
+    judged = certify_platform_split(best.normal_share, best.premium_share, *coins, **case)
+    size = 1 + abs(best.value)
+    return judged.gap < 1e-8 and abs(judged.upper_bound - best.upper_bound) < 1e-8 * size
 
 
 def columns(case: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +153,7 @@ def test_reference_answers(case):
     assert best.total == pytest.approx(case["T"], rel=1e-14 if sharp else 2e-9)
     np.testing.assert_allclose(best.normal_share, case["xn"], atol=1e-12 if sharp else 5e-9)
     np.testing.assert_allclose(best.premium_share, case["xp"], atol=1e-12 if sharp else 5e-9)
+    assert proved(best, **arguments(case))
 
 
 @pytest.mark.parametrize("case", TWO_PEAKS, ids=lambda case: f"T={case['T']:.6g}")
@@ -153,6 +164,7 @@ def test_the_higher_of_two_peaks(case):
     assert best.total == pytest.approx(case["T"], rel=1e-6)
     assert best.residual < 1e-11
     assert best.gap < 1e-9
+    assert proved(best, **arguments(case))
     if "pay" in case:
         np.testing.assert_allclose(best.payout, case["pay"], rtol=5e-5)
     lower = min(

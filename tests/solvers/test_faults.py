@@ -29,10 +29,17 @@ from solvers.ad_pool import (
     certify_pool,
 )
 from solvers.ad_pool.rules import RuleModel
-from solvers.coin_split import certify_coin_split, split_videos
+from solvers.coin_split import (
+    certify_coin_split,
+    certify_platform_split,
+    split_platform,
+    split_videos,
+)
 
 CERTAIN = 1e-9
 """What a day's certificate may be off by, see pipelines/schema/invariants.py."""
+PROVEN = 1e-8
+"""The same for the gap of coins of the platform, which a search over totals ends with."""
 SEEN = 1e-3
 """What every fault below must be off by at least."""
 
@@ -261,6 +268,98 @@ def test_an_honest_split_of_coins_passes(utility):
 def test_a_fault_in_the_split_of_a_videos_coins_is_seen(argument, monkeypatch):
     misread_coins(monkeypatch, **{argument: COIN_FAULTS[argument]})
     assert max(coins_of_videos()) > SEEN
+
+
+def coins_of_the_platform(efficiency: float, utility: float) -> Judged:
+    rng = np.random.default_rng(10)
+    n = 30
+    normal, premium = rng.pareto(1.2, n) * 100, rng.pareto(1.2, n) * 60
+    coins = normal + premium
+    knobs: Any = {
+        "utility_weight": utility * rng.dirichlet(np.ones(n)),
+        "incentive_weight": 0.02 * rng.dirichlet(np.ones(n)),
+        "efficiency_share": rng.dirichlet(np.ones(n)),
+        "lambda_eff": efficiency,
+        "normal_max": 0.25,
+        "premium_max": 0.5,
+        "min_gap": 0.2,
+        "max_gap": 0.4,
+        "revenue_floor": 0.7 * float(coins.sum()),
+        "payout_min": np.where(rng.random(n) < 0.5, 0.2, 0.0) * coins,
+        "payout_max": 0.4 * coins,
+    }
+    split = split_platform(normal, premium, **knobs)
+    judged = certify_platform_split(
+        split.normal_share, split.premium_share, normal, premium, **knobs
+    )
+    return judged.primal_residual, judged.gap
+
+
+def coins_of_two_platforms() -> Judged:
+    """Of one where efficiency decides the total, and of one where the floor does."""
+    efficient, fair = coins_of_the_platform(1.0, 0.4), coins_of_the_platform(0.2, 0.8)
+    return max(efficient[0], fair[0]), max(efficient[1], fair[1])
+
+
+PLATFORM_FAULTS: dict[str, Callable[[Any], Any]] = {
+    "utility_weight": lambda x: x**0.9,
+    "incentive_weight": lambda x: 0.0 * x,
+    "efficiency_share": lambda x: x[::-1],
+    "lambda_eff": lambda x: 0.0,
+    "normal_max": lambda x: 0.2,
+    "premium_max": lambda x: 0.48,
+    "min_gap": lambda x: 0.3,
+    "max_gap": lambda x: 0.5,
+    "revenue_floor": lambda x: 0.99 * x,
+    "payout_min": lambda x: 0.0 * x,
+    "payout_max": lambda x: 1.1 * x,
+}
+
+
+def test_an_honest_split_of_the_platforms_coins_passes():
+    assert max(coins_of_two_platforms()) < PROVEN
+    assert max(coins_of_the_platform(0.0, 0.8)) < PROVEN
+
+
+@pytest.mark.parametrize("argument", PLATFORM_FAULTS)
+def test_a_fault_in_the_split_of_the_platforms_coins_is_seen(argument, monkeypatch):
+    from solvers.coin_split import platform
+
+    original, change = platform._checked, PLATFORM_FAULTS[argument]
+
+    def bent(per_video: dict[str, Any], numbers: dict[str, float]) -> Any:
+        changed = [
+            {name: change(x) if name == argument else x for name, x in given.items()}
+            for given in (per_video, numbers)
+        ]
+        return original(*changed)
+
+    monkeypatch.setattr(platform, "_checked", bent)
+    assert max(coins_of_two_platforms()) > 100 * PROVEN
+
+
+def test_a_maximum_that_the_search_missed_is_seen():
+    """Two local maxima: the lower one keeps every constraint and every first-order condition."""
+    knobs: Any = {
+        "utility_weight": 0.05,
+        "incentive_weight": 0,
+        "efficiency_share": [1, 0],
+        "lambda_eff": 1,
+        "normal_max": 0.8,
+        "premium_max": 0.8,
+        "min_gap": 0,
+        "max_gap": 0.8,
+        "revenue_floor": 0,
+    }
+    coins = ([100, 10000], [100, 10000])
+    best = split_platform(*coins, **knobs)
+    judged = certify_platform_split(best.normal_share, best.premium_share, *coins, **knobs)
+    assert judged.gap < PROVEN
+    lower = certify_platform_split([0.8, 0.8], [0.8, 0.8], *coins, **knobs)
+    assert lower.value == pytest.approx(best.local_maxima[0][1])
+    assert lower.primal_residual < CERTAIN
+    assert lower.gap > 0.1
+    assert lower.upper_bound == pytest.approx(judged.upper_bound, abs=1e-6)
 
 
 def test_no_solver_that_pays_is_left_out():
