@@ -353,9 +353,15 @@ class Home:
         """Versions of the policy that pays, from the home's own `policies/` or else the ones that
         ship.
         """
+        return PolicyBook.read(
+            self.policy_folder, os.environ.get("EARNINGS_POLICY") or self.settings.policy
+        )
+
+    @property
+    def policy_folder(self) -> Path:
+        """Where policy files are: the home's own `policies/`, or those that ship."""
         own = self.root / "policies"
-        folder = own if own.is_dir() else PROJECT / "assets_data" / "policies"
-        return PolicyBook.read(folder, os.environ.get("EARNINGS_POLICY") or self.settings.policy)
+        return own if own.is_dir() else PROJECT / "assets_data" / "policies"
 
     def landing_days(self, table: str) -> list[date]:
         """Days for which a table has a landing folder, in order."""

@@ -26,6 +26,7 @@ DOCUMENTS = [
     "docs/operations.md",
     "docs/payouts.md",
     "docs/performance.md",
+    "docs/whatif.md",
 ]
 
 

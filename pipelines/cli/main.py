@@ -26,6 +26,7 @@ from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
 from pipelines.cli.payouts import PAYOUT_COMMANDS
 from pipelines.cli.weights import EPOCH_COMMANDS
+from pipelines.cli.whatif import whatif
 from pipelines.console import (
     DAY,
     ERR,
@@ -661,6 +662,7 @@ for command in (
     *EPOCH_COMMANDS,
     *MARKET_COMMANDS,
     lab,
+    whatif,
 ):
     main.add_command(command)
 
