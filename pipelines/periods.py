@@ -4,6 +4,7 @@ their partitions are in `runs/partitions.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Literal
@@ -54,6 +55,30 @@ class Span:
                 found.append(self.first(begin))
             begin = end + DAY
         return found
+
+
+def runs_of_days(days: Iterable[date]) -> list[tuple[date, date]]:
+    """First and last of each run of consecutive days, of days in order.
+
+    >>> [(a.day, b.day) for a, b in runs_of_days(date(2026, 3, n) for n in (1, 2, 4))]
+    [(1, 2), (4, 4)]
+    """
+    runs: list[tuple[date, date]] = []
+    for day in days:
+        if runs and day - runs[-1][1] == DAY:
+            runs[-1] = (runs[-1][0], day)
+        else:
+            runs.append((day, day))
+    return runs
+
+
+def in_words(days: Iterable[date]) -> str:
+    """Days in order, runs of them shortened.
+
+    >>> in_words(date(2026, 3, n) for n in (1, 2, 4))
+    '2026-03-01 to 2026-03-02, 2026-03-04'
+    """
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in runs_of_days(days))
 
 
 WEEK, MONTH = Span("week"), Span("month")

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -388,23 +389,42 @@ class Home:
         """Days for which any daily table has a landing folder, in order."""
         return sorted({day for table in DAILY for day in self.landing_days(table.name)})
 
-    def calendar(self) -> tuple[date, date]:
+    def calendar(self, landed: Sequence[date] | None = None) -> tuple[date, date]:
         """First and last day that can be run.
 
         The settings decide; where they are silent the days in `landing/` do, and with an empty
-        landing folder it is yesterday.
+        landing folder it is yesterday. `landed`: what `landed()` says, for those who know it.
         """
         yesterday = datetime.now(UTC).date() - timedelta(days=1)
-        days = self.landed() or [yesterday]
+        days = (self.landed() if landed is None else landed) or [yesterday]
         first = self.settings.first_day or days[0]
         last = self.settings.last_day or days[-1]
         return first, max(first, yesterday if last == "open" else last)
 
+    def due(self, landed: Sequence[date] | None = None) -> list[date]:
+        """Days that ought to have been delivered, if only to say that nothing happened: from the
+        first day of the calendar to the last that has landed, or to yesterday if it is open.
+        """
+        landed = self.landed() if landed is None else landed
+        opened = self.settings.last_day == "open"
+        if not landed and not (opened and self.settings.first_day):
+            return []
+        first, last = self.calendar(landed)
+        last = last if opened else min(last, landed[-1])
+        return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+
+    def missing(self, landed: Sequence[date] | None = None) -> list[date]:
+        """Days that ought to have been delivered, and for which no daily table has a folder."""
+        landed = self.landed() if landed is None else landed
+        there = set(landed)
+        return [day for day in self.due(landed) if day not in there]
+
     def landed_ranges(self) -> list[tuple[date, date]]:
         """Runs of consecutive days of the calendar that have landed; its last day when none has."""
-        first, last = self.calendar()
+        landed = self.landed()
+        first, last = self.calendar(landed)
         ranges: list[tuple[date, date]] = []
-        for day in [d for d in self.landed() if first <= d <= last] or [last]:
+        for day in [d for d in landed if first <= d <= last] or [last]:
             if ranges and day - ranges[-1][1] == timedelta(days=1):
                 ranges[-1] = (ranges[-1][0], day)
             else:
@@ -415,8 +435,9 @@ class Home:
         """The latest earlier day of the calendar for which any daily table has a landing folder;
         None for the first.
         """
-        first, _ = self.calendar()
-        return max((d for d in self.landed() if first <= d < day), default=None)
+        landed = self.landed()
+        first, _ = self.calendar(landed)
+        return max((d for d in landed if first <= d < day), default=None)
 
 
 def _without_password(dsn: str) -> tuple[str | None, str]:

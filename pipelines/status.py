@@ -4,13 +4,16 @@ only.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
 from pipelines.market.floor import moved_floors
-from pipelines.periods import DAY, SPANS, Span
-from pipelines.schema import DAILY, LANDING, TABLES
+from pipelines.periods import DAY, SPANS, Span, in_words
+from pipelines.policy import Policy, PolicyBook, PolicyError
+from pipelines.reach import STAGES, Writes, days_back, stale_days, unloaded_snapshots
+from pipelines.schema import TABLES
 from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
 from pipelines.sources.copies import days_with_moved_ids
@@ -18,24 +21,13 @@ from pipelines.sources.landing import waiting_files
 from pipelines.sql import as_dicts
 from pipelines.store.warehouse import Connection, Warehouse, closed_through
 
-State = Literal["closed", "complete", "partial", "stale", "landed"]
-
-# What makes a day of a table stale: the tables it was made from, but no snapshot (judged by
-# `waiting_files`) and no carry of yesterday's (`_broken_carries`). Not here: weights, which were
-# committed before their day and do not follow it, and of which a day before the first has none.
-_JUDGED_BY = {
-    name: tuple(
-        source for source in (*made.needs, *made.looks_at) if TABLES[source].kind != "snapshot"
-    )
-    for name, made in MADE_FROM.items()
-    if name not in LANDING and TABLES[name].span == "day" and not TABLES[name].ahead
-}
-_STAGES = (*(t.name for t in DAILY), *_JUDGED_BY)
+State = Literal["closed", "complete", "partial", "stale", "landed", "missing"]
+PeriodState = Literal["made", "due", "stale", "waiting"]
 
 
 @dataclass(frozen=True)
 class DayStatus:
-    """One day. Money in micros."""
+    """One day. Money in micros. `missing`: the calendar has it, and nobody delivered it."""
 
     day: date
     state: State
@@ -64,7 +56,7 @@ class PeriodStatus:
     asset: str
     first: date
     last: date
-    state: Literal["made", "due", "stale", "waiting"]
+    state: PeriodState
     note: str
 
     def as_dict(self) -> dict[str, Any]:
@@ -72,20 +64,23 @@ class PeriodStatus:
 
 
 def day_statuses(home: Home) -> list[DayStatus]:
-    """Every day that has landed or is in the warehouse, in order."""
+    """Every day that has landed, is in the warehouse, or ought to have landed by now, in order."""
     if not Warehouse(home).exists():
-        return [_status(day, {}, {}, {}, {}, None) for day in home.landed()]
+        landed = home.landed()
+        there = set(landed)
+        return [
+            _status(day, set(), {}, {}, {}, None, delivered=day in there)
+            for day in sorted({*landed, *home.due(landed)})
+        ]
     with Warehouse(home).open(read_only=True) as con:
         return days_of(con, home)
 
 
 def days_of(con: Connection, home: Home) -> list[DayStatus]:
     """`day_statuses` on a connection that is open already."""
-    written: dict[date, dict[str, Any]] = {}
-    for table, day, changed, made in con.execute(
-        "SELECT table_name, day, changed, made FROM written_days"
-    ).fetchall():
-        written.setdefault(day, {})[table] = (changed, made)
+    landed = home.landed()
+    there = set(landed)
+    writes = Writes(con)
     loads = _by_day(
         con,
         """SELECT day, sum(duplicates)::BIGINT AS duplicates,
@@ -112,25 +107,35 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
         "SELECT day, max(revision) AS revision FROM ledger_transactions WHERE kind = 'payout' GROUP"
         " BY day",
     )
-    waiting = waiting_files(con, home.landing)
-    notes = {
-        day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now"
-        for day, files in waiting.items()
-    }
-    notes |= _broken_carries(con, home) | moved_floors(con) | days_with_moved_ids(con)
-    notes |= _known_since(con)
     closed = closed_through(con)
+    made = {day for day in writes.days if day in loads or day in money}
+    days = sorted({*landed, *made, *home.due(landed)})
+    waiting = waiting_files(con, home.landing)
+    first, _ = home.calendar(landed)
+    in_calendar = [day for day in landed if day >= first]
+    notes = (
+        unloaded_snapshots(waiting, days)
+        | {
+            day: f"{files[0]}{' and others' if len(files) > 1 else ''}: not loaded as it is now"
+            for day, files in waiting.items()
+        }
+        | moved_floors(con)
+        | days_with_moved_ids(con)
+        | _known_since(con)
+        | stale_days(con, writes, home.policies, days, in_calendar, closed=closed)
+    )
     return [
         _status(
             day,
-            written.get(day, {}),
+            writes.tables(day),
             loads.get(day, {}),
             money.get(day, {}),
             paid.get(day, {}) | revisions.get(day, {}),
             notes.get(day),
             closed=closed is not None and day <= closed,
+            delivered=day in made or day in there,
         )
-        for day in sorted(set(home.landed()) | (written.keys() & (loads.keys() | money.keys())))
+        for day in days
     ]
 
 
@@ -138,48 +143,53 @@ def period_statuses(home: Home) -> list[PeriodStatus]:
     """Every whole week and month of the calendar of which a day has landed, asset by asset."""
     if not Warehouse(home).exists():
         return []
+    landed, policies = home.landed(), home.policies
+    calendar, missing = home.calendar(landed), home.missing(landed)
     with Warehouse(home).open(read_only=True) as con:
-        rows = con.execute("SELECT table_name, day, changed, made FROM written_days").fetchall()
-    written = {(table, day): (changed, made) for table, day, changed, made in rows}
+        writes = Writes(con)
     found = []
-    for asset, made_from in periodic().items():
-        sources = made_from.needs
+    for asset in periodic():
         span = SPANS[TABLES[asset].span]
-        for first in span.within(*home.calendar()):
-            last, made = span.last(first), written.get((asset, span.last(first)))
-            days = [day for day in home.landed() if first <= day <= last]
-            missing = [
-                day for day in days if any((source, day) not in written for source in sources)
-            ]
-            changed = [
-                (s, day)
-                for s in sources
-                for day in days
-                if (s, day) in written and made and written[s, day][0] > made[1]
-            ]
-            again = f"earnings run --asset {asset} --from {first} --to {last}"
-            if missing:
-                found.append(
-                    PeriodStatus(
-                        asset,
-                        first,
-                        last,
-                        "waiting",
-                        f"earnings run --from {missing[0]} --to {days[-1]}",
-                    )
-                )
-            elif changed:
-                table, day = changed[0]
-                found.append(
-                    PeriodStatus(asset, first, last, "stale", f"changed: {table} of {day}; {again}")
-                )
-            elif days:
-                found.append(
-                    PeriodStatus(
-                        asset, first, last, "made" if made else "due", "" if made else again
-                    )
-                )
+        for first in span.within(*calendar):
+            last = span.last(first)
+            days = [day for day in landed if first <= day <= last]
+            if not days:
+                continue
+            lacking = [day for day in missing if first <= day <= last and day > landed[0]]
+            state, note = _period(asset, first, last, days, writes, policies)
+            if lacking:
+                state, note = "waiting", f"no files for {in_words(lacking)}"
+            found.append(PeriodStatus(asset, first, last, state, note))
     return found
+
+
+def _period(
+    asset: str, first: date, last: date, days: list[date], writes: Writes, policies: PolicyBook
+) -> tuple[PeriodState, str]:
+    made_from, made = MADE_FROM[asset], writes.of.get((asset, last))
+    for day in days:
+        if any((source, day) not in writes.of for source in made_from.needs):
+            return "waiting", f"earnings run --from {day} --to {days[-1]}"
+    again = f"earnings run --asset {asset} --from {first} --to {last}"
+    if made is None:
+        return "due", again
+    policy = _in_force(policies, last + DAY if made_from.windows else last)
+    seen = [
+        *((s, day, days_back(made_from, s, policy)) for s in made_from.needs for day in days),
+        *((source, first - DAY, 1) for source in made_from.before),
+    ]
+    for source, day, back in seen:
+        change = writes.latest(source, day, back)
+        if change and change[0] >= made.made:
+            return "stale", f"changed: {source} of {change[1]}; {again}"
+    return "made", ""
+
+
+def _in_force(policies: PolicyBook, day: date) -> Policy | None:
+    try:
+        return policies.in_force(day)
+    except PolicyError:
+        return None
 
 
 def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple[date, date]]:
@@ -189,11 +199,15 @@ def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple
     These are the whole periods of the calendar whose last landed day is among those days and whose
     landed days are all made.
     """
-    made = {d.day for d in day_statuses(home) if d.state not in ("landed", "partial")}
+    made = {d.day for d in day_statuses(home) if d.state not in ("missing", "landed", "partial")}
+    landed = home.landed()
+    missing = home.missing(landed)
     runs: list[tuple[date, date]] = []
-    for begin in span.within(*home.calendar()):
-        days = [day for day in home.landed() if begin <= day <= span.last(begin)]
+    for begin in span.within(*home.calendar(landed)):
+        days = [day for day in landed if begin <= day <= span.last(begin)]
         if not days or not first <= days[-1] <= last or not made.issuperset(days):
+            continue
+        if any(begin <= day <= span.last(begin) and day > landed[0] for day in missing):
             continue
         if runs and span.last(runs[-1][1]) + DAY == begin:
             runs[-1] = (runs[-1][0], begin)
@@ -220,33 +234,29 @@ def quarantine(home: Home) -> list[dict[str, Any]]:
 
 def _status(
     day: date,
-    written: dict[str, Any],
+    written: Collection[str],
     loads: dict[str, Any],
     money: dict[str, Any],
     paid: dict[str, Any],
     stale: str | None,
     *,
     closed: bool = False,
+    delivered: bool = True,
 ) -> DayStatus:
-    missing = [
+    lacking = [
         stage
-        for stage in _STAGES
+        for stage in STAGES
         if stage not in written
         # a day that an earlier version scored, which knew no evidence, lacks nothing
         and not (stage == "video_evidence" and "video_quality" in written)
     ]
     state: State
-    if not written:
+    if not delivered:
+        state, note = "missing", "no files: deliver it, if only with header lines"
+    elif not written:
         state, note = "landed", f"earnings run --from {day} --to {day}"
-    elif missing:
-        state, note = "partial", f"lacks {', '.join(missing)}"
-    elif newer := [
-        f"{s} since {t} was made"
-        for t, sources in _JUDGED_BY.items()
-        for s in sources
-        if s in written and t in written and written[s][0] > written[t][1]
-    ]:
-        state, note = "stale", f"changed: {', '.join(newer)}"
+    elif lacking:
+        state, note = "partial", f"lacks {', '.join(lacking)}"
     elif stale:
         state, note = "stale", stale
     else:
@@ -285,24 +295,6 @@ def _known_since(con: Connection) -> dict[date, str]:
         day: f"scored with {used} days of history, and there are {there} now"
         for day, used, there in rows
     }
-
-
-def _broken_carries(con: Connection, home: Home) -> dict[date, str]:
-    """Days whose carried-in money is not what the day before carries out now."""
-    rows = con.execute(
-        "SELECT day, sum(carry_in_micros)::BIGINT, sum(carry_out_micros)::BIGINT FROM ad_pools"
-        " GROUP BY day ORDER BY day"
-    ).fetchall()
-    carried_out = {day: out for day, _, out in rows}
-    broken = {}
-    for day, carried_in, _ in rows:
-        before = home.day_before(day)
-        expected = carried_out.get(before, 0) if before else 0
-        if carried_in != expected:
-            broken[day] = (
-                f"took {carried_in} micros over from {before}, which carries {expected} now"
-            )
-    return broken
 
 
 def _by_day(con: Connection, sql: str) -> dict[date, dict[str, Any]]:

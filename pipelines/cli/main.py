@@ -48,6 +48,7 @@ from pipelines.console import (
 )
 from pipelines.errors import ExpectedError
 from pipelines.money import money
+from pipelines.periods import in_words
 from pipelines.schema import DELIVERED, LANDING, TABLES
 from pipelines.settings import SAMPLE, Home
 from pipelines.store import results
@@ -57,7 +58,7 @@ from solvers import InfeasibleError
 if TYPE_CHECKING:
     from pipelines.operation.plan import Step
     from pipelines.operation.running import RunOutcome
-    from pipelines.status import PeriodStatus
+    from pipelines.status import DayStatus, PeriodStatus
 
 
 class _Group(click.Group):
@@ -190,6 +191,13 @@ def run(
     """
     in_order(first, last)
     if not first and not last:
+        if missing := home.missing():
+            ERR.print(
+                styled("warning:", "yellow"),
+                f"no table has files for {in_words(missing)}: skipped. Days after them are made, but"
+                " cannot be closed until these are delivered, if only with header lines"
+                " (docs/data.md)",
+            )
         _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json)
         return
     begin, end = home.calendar()
@@ -705,7 +713,19 @@ def _progress(console: Console) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
-def _print_days(days: list[Any]) -> None:
+def _missing_in_one(days: Sequence[DayStatus]) -> list[tuple[DayStatus, date]]:
+    """Each day with itself; days in a row that nobody delivered are one, with the last of them."""
+    shown: list[tuple[DayStatus, date]] = []
+    for d in days:
+        goes_on = shown and d.day - shown[-1][1] == timedelta(days=1)
+        if goes_on and d.state == shown[-1][0].state == "missing":
+            shown[-1] = (shown[-1][0], d.day)
+        else:
+            shown.append((d, d.day))
+    return shown
+
+
+def _print_days(days: Sequence[DayStatus]) -> None:
     table = Table(title="Days (currency units, to the micro)")
     table.add_column("day")
     table.add_column("state")
@@ -722,10 +742,13 @@ def _print_days(days: list[Any]) -> None:
     ):
         table.add_column(name, justify="right")
     table.add_column("note")
-    for d in days:
-        colour = {"complete": "green", "stale": "yellow", "partial": "yellow"}.get(d.state, "dim")
+    for d, until in _missing_in_one(days):
+        colour = {
+            "complete": "green", "stale": "yellow", "partial": "yellow", "missing": "bold red",
+        }.get(d.state, "dim")  # fmt: skip
         table.add_row(
-            str(d.day), styled(d.state, colour), f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
+            str(d.day) if d.day == until else f"{d.day} to {until}", styled(d.state, colour),
+            f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
             money(d.creators_micros), money(d.platform_micros), money(d.carry_micros), str(d.creators), str(d.revision), d.note,
         )  # fmt: skip
     gross, creators, platform, carry = (

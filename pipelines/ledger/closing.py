@@ -17,6 +17,7 @@ from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
 from pipelines.ledger.witness import tell_witness
 from pipelines.money import MICROS_PER_CENT
+from pipelines.periods import in_words
 from pipelines.policy import PolicyBook
 from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
@@ -24,6 +25,8 @@ from pipelines.sources.landing import waiting_files
 from pipelines.sql import query
 from pipelines.status import days_of
 from pipelines.store.warehouse import CODE_VERSION, Connection, Warehouse, closed_through
+
+_NAMED = 20  # days that a refusal names one by one
 
 
 class ClosingError(ExpectedError, RuntimeError):
@@ -171,23 +174,37 @@ def _first_day(con: Connection) -> date:
 def _refuse_unfinished(
     con: Connection, home: Home, policies: PolicyBook, closed: date | None, through: date
 ) -> None:
+    """Raise ClosingError with every day that is not ready, in order; nothing where all are."""
     days = [d for d in days_of(con, home) if d.day <= through and not (closed and d.day <= closed)]
     if not days or days[-1].day < through:
         last = f"the last day before it is {days[-1].day}" if days else "no day before it is open"
         raise ClosingError(f"{through} has not landed and cannot be closed; {last}.")
-    waiting = waiting_files(con, home.landing, by_content=True)
+    waiting = waiting_files(con, home.landing, days={d.day for d in days}, read=True)
+    missing: list[date] = []
+    wrong: dict[date, str] = {}
     for d in days:
-        again = f"Run it first: earnings run --from {d.day} --to {d.day}"
-        if d.state != "complete":
-            raise ClosingError(f"{d.day} is {d.state} ({d.note}). {again}")
-        if files := waiting.get(d.day):
-            raise ClosingError(
-                f"{d.day} has files that were not loaded as they are now: {', '.join(files)}."
-                f" {again}"
+        policy = None if d.state == "missing" else policies.in_force(d.day)
+        if d.state == "missing":
+            missing.append(d.day)
+        elif policy and d.policy_hash not in ("", policy.hash):
+            wrong[d.day] = (
+                f"was paid under policy {d.policy_hash}; in force is {policy.name} {policy.hash}"
             )
-        policy = policies.in_force(d.day)
-        if d.policy_hash not in ("", policy.hash):
-            raise ClosingError(
-                f"{d.day} was paid under policy {d.policy_hash}; in force is {policy.name}"
-                f" {policy.hash}. {again}"
-            )
+        elif d.state != "complete":
+            wrong[d.day] = f"is {d.state} ({d.note})"
+        elif files := waiting.get(d.day):
+            wrong[d.day] = f"has files that were not loaded as they are now: {', '.join(files)}"
+    found = [f"{day} {why}" for day, why in wrong.items()]
+    if len(found) > _NAMED:
+        found = [*found[:_NAMED], f"{len(found) - _NAMED} more days up to {max(wrong)} are not"
+                 " ready either: earnings status"]  # fmt: skip
+    if wrong:
+        found.append(f"Run them first: earnings run --from {min(wrong)} --to {max(wrong)}")
+    if missing:
+        found.append(
+            f"No table has files for {in_words(missing)}: deliver them; if nothing happened on such"
+            " a day, put a CSV file with only the header line there for each daily table"
+            " (docs/data.md)"
+        )
+    if found:
+        raise ClosingError(". ".join(found) + ".")

@@ -21,13 +21,16 @@ from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.ledger.entries import latest_revision
 from pipelines.periods import MONTH
+from pipelines.reach import days_back
 from pipelines.rewards.assets import creator_bonuses
 from pipelines.runs.daily import Day, Metadata
 from pipelines.runs.periodic import Period
-from pipelines.schema import LANDING, SNAPSHOTS
+from pipelines.schema import LANDING, TABLES
+from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home
 from pipelines.sql import query
-from pipelines.store.warehouse import Connection, Warehouse, closed_through
+from pipelines.store.warehouse import Connection, Warehouse, closed_through, is_written
+from pipelines.store.warehouse import count as row_count
 from solvers.apportion import apportion
 
 
@@ -112,7 +115,9 @@ def restate(
     """Make closed days again from what is in `landing/` and the policy in force now; all of it in
     one transaction.
 
-    Later days that depend on them follow: by carried money, a score's window, a changed snapshot.
+    Later days that depend on them follow: by carried money, a score's window, a changed snapshot as
+    far as it reaches. Their own files are loaded again only where rows refer to what the snapshot
+    brought or took away.
     So do bonuses of their months that were paid. Closed days are reversed and reissued in the open
     period, open ones on their own day.
 
@@ -186,7 +191,16 @@ def _restate_days(
             "SELECT day FROM written_days WHERE table_name = 'creator_earnings'"
         ).fetchall()
     ]
-    widest = timedelta(days=max(policy.quality.window_days for policy in policies.versions) - 1)
+    widest = timedelta(
+        days=max(
+            days_back(made, source, policy)
+            for made in MADE_FROM.values()
+            for source in made.windows
+            if source == "viewer_events"
+            for policy in policies.versions
+        )
+        - 1
+    )
     reach = last  # the last day that what changed so far can touch
     days: list[RestatedDay] = []
     made: list[Made] = []
@@ -199,7 +213,7 @@ def _restate_days(
         carried_out = _carried_out(con, day)
         run = Day(con, day, house, policies.in_force(day), why)
         for asset in ASSETS:
-            if asset.name in LANDING and day not in asked:
+            if asset.name in LANDING and day not in asked and _is_as_loaded(run, asset.name):
                 continue
             if (
                 asset.name == "ledger_entries"
@@ -214,8 +228,10 @@ def _restate_days(
                 "SELECT table_name FROM written_days WHERE changed > ?", [clock]
             ).fetchall()
         }
-        if changed & {table.name for table in SNAPSHOTS}:
-            reach = date.max
+        for (through,) in con.execute(
+            "SELECT through FROM snapshot_changes WHERE changed > ?", [clock]
+        ).fetchall():
+            reach = max(reach, through or date.max)
         if "viewer_events" in changed:
             reach = max(reach, day + widest)
         if _carried_out(con, day) != carried_out:
@@ -244,6 +260,29 @@ def _restate_days(
                 )
             )
     return days, made
+
+
+def _is_as_loaded(run: Day, table: str) -> bool:
+    """Whether loading the day's files again would give what is there: rows go into quarantine, and
+    come out of it, with the snapshots they refer to. If so it is on record that it was looked at.
+    """
+    count = 0
+    for column, target in TABLES[table].references:
+        (found,) = run.con.execute(
+            f"""SELECT count(*) FROM (
+                  SELECT 1 FROM {table} WHERE day = $day AND {column} IS NOT NULL
+                  AND {column} NOT IN (SELECT {column} FROM {target} WHERE day <= $day)
+                  UNION ALL
+                  SELECT 1 FROM quarantine WHERE day = $day AND table_name = $table
+                  AND starts_with(reason, $column || ': unknown'))""",
+            {"day": run.day, "table": table, "column": column},
+        ).fetchall()[0]
+        count += found
+    if count or not is_written(run.con, table, run.day):
+        return not count
+    with run.write() as writer:
+        writer.mark(table, rows=row_count(run.con, table, run.day), changed=False)
+    return True
 
 
 def _adjust(con: Connection, day: date, *, neutral: bool) -> None:

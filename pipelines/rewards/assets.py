@@ -133,7 +133,7 @@ def _issuing(run: Period) -> Iterator[DayWriter]:
         note = f"bonuses of {run.first} to {run.day}"
         with (
             run.warehouse.transaction(run.con, note),
-            run.warehouse.rewrite_day(run.con, run.day) as writer,
+            run.warehouse.rewrite_day(run.con, run.day, run.policy.hash) as writer,
         ):
             yield writer
 

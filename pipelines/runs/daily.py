@@ -83,7 +83,8 @@ class Day:
     def write(self, day: date | None = None) -> AbstractContextManager[DayWriter]:
         """The transaction that makes this asset's day (or another day of it) visible."""
         write = self.warehouse.rewrite_day if self.restating else self.warehouse.write_day
-        return write(self.con, day or self.day)
+        own = day is None or day == self.day
+        return write(self.con, day or self.day, self.policy.hash if own else None)
 
 
 class PartitionedAsset(ABC):

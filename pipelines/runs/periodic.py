@@ -16,7 +16,7 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.periods import Span
+from pipelines.periods import Span, in_words
 from pipelines.policy import PolicyBook
 from pipelines.runs.daily import Day, Metadata, PartitionedAsset
 from pipelines.runs.partitions import PARTITIONS
@@ -67,6 +67,13 @@ class PeriodicAsset(PartitionedAsset):
             raise MissingDayError(
                 f"{self.name} of {run.first} to {run.day}: no day of it has landed, so there is"
                 " nothing to make it from"
+            )
+        begin = run.home.landed()[0]
+        if missing := [d for d in run.home.missing() if run.first <= d <= run.day and d > begin]:
+            raise MissingDayError(
+                f"{self.name} of {run.first} to {run.day} needs every day of that"
+                f" {self.span.name}, and no table has files for {in_words(missing)}: deliver them,"
+                " if only with header lines (docs/data.md)"
             )
         for day, table in unwritten(run.con, self.required, run.days):
             raise MissingDayError(

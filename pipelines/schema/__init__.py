@@ -48,6 +48,7 @@ from pipelines.schema.ledger import (
     LEDGER_TRANSACTIONS,
     POLICIES,
     SCHEMA_VERSIONS,
+    SNAPSHOT_CHANGES,
     STATEMENTS,
     WRITTEN_DAYS,
 )
@@ -73,6 +74,9 @@ from pipelines.schema.rewards import (
 SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS)
 
 DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
+
+HOLDING = (*SNAPSHOTS, VIEWER_GROUPS)
+"""Tables whose row of an id holds until a later day has another one of the id."""
 
 AUDIENCE = (VIEWER_GROUPS, GROUP_CENTRES, GROUP_UTILITY, GROUP_WEIGHTS, MATCHING_POLICY)
 
@@ -113,6 +117,7 @@ LOGS = (
     LANDING_FILES,
     ID_COPIES,
     WRITTEN_DAYS,
+    SNAPSHOT_CHANGES,
     SCHEMA_VERSIONS,
     WEIGHT_COMMITS,
     MARKET_COMMITS,
@@ -196,6 +201,7 @@ __all__ = [
     "GROUP_CENTRES",
     "GROUP_UTILITY",
     "GROUP_WEIGHTS",
+    "HOLDING",
     "ID_COPIES",
     "LANDING",
     "LANDING_FILES",
@@ -217,6 +223,7 @@ __all__ = [
     "SCHEMA_VERSIONS",
     "SETTLEMENTS",
     "SNAPSHOTS",
+    "SNAPSHOT_CHANGES",
     "STATEMENTS",
     "TABLES",
     "VIDEOS",

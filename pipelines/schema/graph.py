@@ -8,8 +8,8 @@ without (`runs/`), what makes a day or week stale (`status.py`), what follows fr
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from pipelines.schema import LANDING, TABLES
 
@@ -20,14 +20,20 @@ class Sources:
 
     `needs`: tables of the same day, or of every landed day of the week or month; the asset refuses
     to run where one was not written. `looks_at`: of the same time too, but it may be missing; the
-    asset itself says when. `before`: tables of the day, week or month before. `policy`: the
-    sections of the policy that it reads. `earlier`: tables of days before the day, as many as the
-    policy says and there are; where several processes make days, these are made first.
+    asset itself says when. `beside`: of the same time, and no edge, because another source is made
+    from them. `before`: tables of the day, week or month before. `windows`: tables of which earlier
+    days are read too, and the section of the policy that says how many. `policy`: the sections of
+    the policy that it reads. `earlier`: tables of days before the day as they were known on it, as
+    many as the policy says and there are; where several processes make days, these are made first.
+    Rows of snapshots and of groups of viewers hold until later ones take their place
+    (`schema.HOLDING`): of those all days up to the day are read.
     """
 
     needs: tuple[str, ...] = ()
     looks_at: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     before: tuple[str, ...] = ()
+    windows: Mapping[str, str] = field(default_factory=dict)
     policy: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
 
@@ -43,7 +49,9 @@ MADE_FROM: dict[str, Sources] = {
     },
     "viewer_groups": Sources(needs=("viewers",), policy=("epochs",)),
     "group_utility": Sources(
-        needs=("viewer_events", "viewer_groups", "videos"), policy=("epochs",)
+        needs=("viewer_events", "viewer_groups", "videos"),
+        windows={"viewer_events": "epochs"},
+        policy=("epochs",),
     ),
     "group_weights": Sources(
         needs=("group_utility",), before=("group_weights",), policy=("epochs",)
@@ -56,6 +64,7 @@ MADE_FROM: dict[str, Sources] = {
     "video_quality": Sources(
         needs=("viewer_events", "viewers", "videos", "viewer_groups", "video_evidence"),
         looks_at=("group_weights",),
+        windows={"viewer_events": "quality"},
         policy=("quality", "views", "epochs"),
         earlier=("video_evidence",),
     ),
@@ -65,7 +74,11 @@ MADE_FROM: dict[str, Sources] = {
         before=("ad_pools",),
         policy=("ads", "pulse"),
     ),
-    "ad_payouts": Sources(needs=("ad_pools",), policy=("ads", "pulse")),
+    "ad_payouts": Sources(
+        needs=("ad_pools",),
+        beside=("pulse_payouts", "video_quality", "videos", "creators"),
+        policy=("ads", "pulse"),
+    ),
     "donation_splits": Sources(
         needs=("gifts", "video_quality", "videos"), policy=("coins", "market")
     ),
@@ -75,7 +88,9 @@ MADE_FROM: dict[str, Sources] = {
         needs=("viewer_events", "gifts", "videos", "donation_splits"), policy=("market",)
     ),
     "reward_schedule": Sources(
-        needs=("video_quality", "pulse_payouts", "ad_payouts"), policy=("bonus",)
+        needs=("video_quality", "pulse_payouts", "ad_payouts"),
+        windows=dict.fromkeys(("video_quality", "pulse_payouts", "ad_payouts"), "bonus"),
+        policy=("bonus",),
     ),
     "creator_bonuses": Sources(
         needs=("video_quality",), looks_at=("creator_earnings",), before=("reward_schedule",)

@@ -20,8 +20,34 @@ WRITTEN_DAYS = Table(
         _count("made", "number of the write that made it last, with other rows or the same"),
         Column("made_at", "TIMESTAMP", "when that was, UTC"),
         Column("code_version", "VARCHAR", "version of this software that wrote it"),
+        Column(
+            "policy_hash",
+            "VARCHAR",
+            "policy it was made under; empty where none has a say in it",
+            required=False,
+        ),
     ),
     key=("table_name", "day"),
+)
+
+SNAPSHOT_CHANGES = Table(
+    "snapshot_changes",
+    "log",
+    "Append-only. Every change of a day of a table whose rows hold on later days too (snapshots,"
+    " groups of viewers), with the days it reaches: whatever was made of them before is stale.",
+    (
+        Column("table_name", "VARCHAR", "table"),
+        _day("day whose rows changed, and first day that is reached"),
+        _count("changed", "number of the write, as in `written_days`"),
+        Column(
+            "through",
+            "DATE",
+            "last day that is reached: on the next one every changed row has a later row of its id"
+            " in its place; empty where one of them has none",
+            required=False,
+        ),
+    ),
+    key=("table_name", "day", "changed"),
 )
 
 SCHEMA_VERSIONS = Table(

@@ -230,6 +230,12 @@ LANDING_FILES = Table(
         Column("file", "VARCHAR", "file, relative to the landing folder"),
         Column("sha256", "VARCHAR", "hash of its bytes"),
         _count("bytes", "size"),
+        Column(
+            "stamp",
+            "VARCHAR",
+            "its time (ns) and inode: a file that has both still has the bytes that were hashed",
+            required=False,
+        ),
         _count("rows", "rows read, good and bad"),
         _count("loaded", "rows that are in the table"),
         _count("duplicates", "exact duplicates dropped"),

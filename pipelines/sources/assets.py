@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from functools import partial
 
 import dagster as dg
@@ -11,7 +12,8 @@ from pipelines.runs.daily import DailyAsset, Day, Metadata, daily_asset
 from pipelines.schema import DAILY, SNAPSHOTS, Table
 from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.errors import SourceError
-from pipelines.sources.landing import LoadReport, load_day
+from pipelines.sources.landing import LoadReport, load_day, waiting_files
+from pipelines.store.warehouse import closed_through
 
 
 def _metadata(report: LoadReport) -> Metadata:
@@ -42,7 +44,9 @@ def _stream(table: Table) -> DailyAsset:
 
 
 def _snapshot(table: Table) -> DailyAsset:
-    """Loads the day's snapshot, and earlier ones that are not in the warehouse yet."""
+    """Loads the day's snapshot, and earlier ones that are not in the warehouse yet or that no run
+    of a day of their own would load again.
+    """
 
     def load(run: Day) -> Metadata:
         landed = [day for day in run.home.landing_days(table.name) if day <= run.day]
@@ -52,16 +56,9 @@ def _snapshot(table: Table) -> DailyAsset:
                 f"{folder}: no snapshot of {table.name} on or before {run.day}; docs/data.md says"
                 " how to make one"
             )
-        known = {
-            row[0]
-            for row in run.con.execute(
-                "SELECT DISTINCT day FROM landing_files WHERE table_name = ?", [table.name]
-            ).fetchall()
-        }
-        for day in landed:
-            if day < run.day and day not in known:
-                with run.write(day) as writer:
-                    load_day(writer, run.home.landing, table)
+        for day in _to_load(run, table, [day for day in landed if day < run.day]):
+            with run.write(day) as writer:
+                load_day(writer, run.home.landing, table)
         with run.write() as writer:
             return {
                 **_metadata(load_day(writer, run.home.landing, table)),
@@ -69,6 +66,26 @@ def _snapshot(table: Table) -> DailyAsset:
             }
 
     return _asset(table, load, in_order=True)
+
+
+def _to_load(run: Day, table: Table, earlier: list[date]) -> list[date]:
+    """Earlier days whose snapshot is not loaded; also those that changed since on days that have
+    nothing but snapshots, which nobody would run (closed ones only when days are restated).
+    """
+    known = {
+        row[0]
+        for row in run.con.execute(
+            "SELECT DISTINCT day FROM landing_files WHERE table_name = ?", [table.name]
+        ).fetchall()
+    }
+    closed = None if run.restating else closed_through(run.con)
+    alone = set(earlier) & known - set(run.home.landed())
+    if closed:
+        alone = {day for day in alone if day > closed}
+    changed = (
+        waiting_files(run.con, run.home.landing, tables=[table.name], days=alone) if alone else {}
+    )
+    return [day for day in earlier if day not in known or day in changed]
 
 
 # Those that are made in order come first: several workers then wait for each other but once.

@@ -17,7 +17,8 @@ in JSON is no more a whole number than in CSV.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -108,34 +109,74 @@ def landing_files(landing: Path, table: str, day: date) -> list[Path]:
 
 
 def waiting_files(
-    con: Connection, landing: Path, *, by_content: bool = False
+    con: Connection,
+    landing: Path,
+    *,
+    tables: Collection[str] = tuple(LANDING),
+    days: Collection[date] | None = None,
+    read: bool = False,
 ) -> dict[date, list[str]]:
-    """Files that are not as they were loaded, by day: new, of another size (or other bytes, which
-    takes reading them all), or gone.
+    """Files that are not as they were loaded, by day: new, with other bytes, or gone.
+
+    A file of the same size, time and inode is taken to have the bytes it had, one of another size
+    to have others; any other file is read to know. Files of days that `read` asks for are read
+    whatever they look like.
     """
-    mark = "sha256" if by_content else "bytes"
     loaded = {
         (day, file): found
-        for day, file, found in con.execute(
-            f"SELECT day, file, {mark} FROM landing_files"
+        for day, file, *found in con.execute(
+            "SELECT day, file, bytes, stamp, sha256 FROM landing_files"
         ).fetchall()
     }
-    there = {}
-    for table in LANDING:
-        for folder in filter(lambda path: _is_day(path.name), _visible(landing / table)):
-            for path in _visible(folder):
-                size_or_hash = (
-                    Delivery.of(path, landing).sha256 if by_content else path.stat().st_size
-                )
-                there[date.fromisoformat(folder.name), path.relative_to(landing).as_posix()] = (
-                    size_or_hash
-                )
     waiting: dict[date, list[str]] = {}
-    for day, file in sorted(
-        key for key in loaded.keys() | there.keys() if loaded.get(key) != there.get(key)
-    ):
-        waiting.setdefault(day, []).append(file)
-    return waiting
+    for day, name, entry in _delivered(landing, tables, days):
+        known = loaded.pop((day, name), None)
+        if not (known and _is_as_loaded(entry, landing, *known, read=read)):
+            waiting.setdefault(day, []).append(name)
+    for day, name in loaded:
+        waiting.setdefault(day, []).append(name)
+    return {day: sorted(files) for day, files in sorted(waiting.items())}
+
+
+def _delivered(
+    landing: Path, tables: Collection[str], only: Collection[date] | None
+) -> Iterator[tuple[date, str, os.DirEntry[str]]]:
+    """Every visible entry of a day's folder, with its day and its name below `landing`. In years of
+    days it is the system calls that cost, so each folder is listed once, and nothing else asked.
+    """
+    for table in tables:
+        if not (landing / table).is_dir():
+            continue
+        with os.scandir(landing / table) as folders:
+            names = [folder.name for folder in folders if _is_day(folder.name)]
+        for day in names:
+            if only is not None and date.fromisoformat(day) not in only:
+                continue
+            try:
+                with os.scandir(landing / table / day) as entries:
+                    found = [entry for entry in entries if not entry.name.startswith(".")]
+            except NotADirectoryError:
+                continue
+            for entry in found:
+                yield date.fromisoformat(day), f"{table}/{day}/{entry.name}", entry
+
+
+def _is_as_loaded(
+    entry: os.DirEntry[str], landing: Path, size: int, stamp: str | None, sha256: str, *, read: bool
+) -> bool:
+    try:
+        state = entry.stat()
+        if state.st_size != size:
+            return False
+        if _stamp(state.st_mtime_ns, state.st_ino) == stamp and not read:
+            return True
+        return Delivery.of(Path(entry.path), landing).sha256 == sha256
+    except (OSError, SourceError):  # a broken link, or nobody may read it: a run will say why
+        return False
+
+
+def _stamp(time_ns: int, inode: int) -> str:
+    return f"{time_ns}:{inode}"
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -441,12 +482,13 @@ def _record(
         [d.name for d in deliveries],
         [d.sha256 for d in deliveries],
         [d.state[0] for d in deliveries],
+        [_stamp(*d.state[1:3]) for d in deliveries],
         [sorted(d.ignored) for d in deliveries],
     ]
-    types = [pa.string(), pa.string(), pa.int64(), pa.list_(pa.string())]
+    types = [pa.string(), pa.string(), pa.int64(), pa.string(), pa.list_(pa.string())]
     delivered = pa.table(
         [pa.array(v, t) for v, t in zip(files, types, strict=True)],
-        names=["file", "sha256", "bytes", "ignored_columns"],
+        names=["file", "sha256", "bytes", "stamp", "ignored_columns"],
     )
     con.register("delivered", delivered)
     con.execute(

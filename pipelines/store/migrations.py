@@ -65,6 +65,18 @@ MIGRATIONS: tuple[Migration, ...] = (
         {"ledger_transactions": {"actor": "NULL", "approved_by": "NULL"}},
     ),
     Migration("decisions in the chain", {"ledger_transactions": {}}),
+    Migration(
+        "the policy that each day of each table was made under; time and inode of landing files",
+        {
+            "written_days": {
+                "policy_hash": (
+                    "(SELECT any_value(e.policy_hash) FROM creator_earnings AS e"
+                    " WHERE e.day = kept_rows.day)"
+                )
+            },
+            "landing_files": {"stamp": "NULL"},
+        },
+    ),
 )
 
 

@@ -24,7 +24,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import ExpectedError
-from pipelines.schema import TABLES, arrow_columns
+from pipelines.schema import HOLDING, TABLES, arrow_columns
 from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
 from pipelines.sql import MACROS, as_text
@@ -65,10 +65,13 @@ class MissingDayError(ExpectedError, LookupError):
 
 @dataclass(frozen=True)
 class DayWriter:
-    """Replaces a day of some tables inside one transaction."""
+    """Replaces a day of some tables inside one transaction; `policy_hash`: the policy it follows,
+    where one has a say.
+    """
 
     con: Connection
     day: date
+    policy_hash: str | None = None
     written: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
 
@@ -110,6 +113,8 @@ class DayWriter:
                 " does not"
             )
         before = _digest(self.con, table, self.day)
+        if holding := TABLES[table] in HOLDING:
+            self._keep_hashes(table)
         self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
         inserted = self.con.execute(
             f"INSERT INTO {table} BY NAME FROM {source}", parameters
@@ -119,7 +124,12 @@ class DayWriter:
         after = _digest(self.con, table, self.day)
         if inserted is None or inserted[0] != after[0]:
             raise ValueError(f"{table} {self.day}: some of the rows are of another day")
-        self.mark(table, rows=after[0], changed=after != before)
+        now = self.mark(table, rows=after[0], changed=after != before)
+        if holding and after != before:
+            self.con.execute(
+                "INSERT INTO snapshot_changes VALUES (?, ?, ?, ?)",
+                [table, self.day, now, self._reached(table)],
+            )
         return after[0]
 
     def write(
@@ -153,9 +163,31 @@ class DayWriter:
         finally:
             self.con.unregister("unstamped_rows")
 
-    def mark(self, table: str, *, rows: int, changed: bool) -> None:
-        """Note that the table's day is written; only one that is not as it was before makes what
-        was made from it stale.
+    def _keep_hashes(self, table: str) -> None:
+        (key,) = TABLES[table].key
+        self.con.execute(
+            "CREATE OR REPLACE TEMP TABLE hashes_before AS"
+            f" SELECT {key} AS id, hash(t) AS was FROM {table} AS t WHERE day = ?",
+            [self.day],
+        )
+
+    def _reached(self, table: str) -> date | None:
+        """Last day on which a row that differs from `hashes_before` holds; None: for good."""
+        (key,) = TABLES[table].key
+        (through,) = self.con.execute(
+            f"""SELECT CASE WHEN count(*) = count(replaced) THEN max(replaced) - 1 END
+                FROM (SELECT {key} AS id, hash(t) AS is_now FROM {table} AS t WHERE day = $day)
+                FULL JOIN hashes_before USING (id)
+                LEFT JOIN (SELECT {key} AS id, min(day) AS replaced FROM {table}
+                           WHERE day > $day GROUP BY {key}) USING (id)
+                WHERE is_now IS DISTINCT FROM was""",
+            {"day": self.day},
+        ).fetchall()[0]
+        return through  # type: ignore[no-any-return]
+
+    def mark(self, table: str, *, rows: int, changed: bool) -> int:
+        """Note that the table's day is written, and return the number of the write; only one that
+        is not as it was before makes what was made from it stale.
         """
         self.written.add(table)
         which = [table, self.day]
@@ -171,9 +203,10 @@ class DayWriter:
             self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
         made_at = datetime.now(UTC).replace(tzinfo=None)
         self.con.execute(
-            "INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [*which, rows, last_change, now, made_at, CODE_VERSION],
+            "INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [*which, rows, last_change, now, made_at, CODE_VERSION, self.policy_hash],
         )
+        return int(now)
 
 
 @dataclass(frozen=True)
@@ -280,7 +313,9 @@ class Warehouse:
         return con
 
     @contextmanager
-    def write_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
+    def write_day(
+        self, con: Connection, day: date, policy_hash: str | None = None
+    ) -> Iterator[DayWriter]:
         """One transaction: everything that is replaced inside becomes visible together, or not at
         all.
 
@@ -294,7 +329,7 @@ class Warehouse:
             A statement was issued for the day, and a table would not be as it was.
         """
         with transaction(con):
-            with self.rewrite_day(con, day) as writer:
+            with self.rewrite_day(con, day, policy_hash) as writer:
                 yield writer
                 closed = closed_through(con)
                 changed = sorted(name for name in writer.changed if TABLES[name].kind != "advice")
@@ -307,11 +342,13 @@ class Warehouse:
             self.store.before_commit(con, f"{day} {', '.join(sorted(writer.written))}", None)
 
     @contextmanager
-    def rewrite_day(self, con: Connection, day: date) -> Iterator[DayWriter]:
+    def rewrite_day(
+        self, con: Connection, day: date, policy_hash: str | None = None
+    ) -> Iterator[DayWriter]:
         """Like `write_day`, inside a transaction of the caller's, and for closed days too: for
         restatements only.
         """
-        writer = DayWriter(con, day)
+        writer = DayWriter(con, day, policy_hash)
         yield writer
         enforce(
             con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit

@@ -18,7 +18,7 @@ from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.warehouse import Warehouse
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 3)
-SETTINGS = "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds = 0.5\n"
+SETTINGS = "last_day = 2026-12-31\nlock_timeout_seconds = 0.5\n"
 
 
 @pytest.fixture(scope="session")

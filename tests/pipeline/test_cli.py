@@ -208,7 +208,7 @@ def test_a_second_run_while_one_writes_fails_with_the_holders_pid(
 def test_days_outside_the_calendar_say_what_the_calendar_is(finished: Home) -> None:
     result = earnings(finished, "run", "--from", "2020-01-01", "--to", "2020-01-02")
     assert result.returncode == 1
-    assert "2026-02-01 to 2026-12-31" in result.stderr
+    assert "2026-03-01 to 2026-12-31" in result.stderr
 
 
 def test_prune_only_says_what_it_would_do(finished: Home) -> None:

@@ -40,7 +40,7 @@ from tests.pipeline.conftest import rows
 
 FIRST, DAYS = date(2026, 3, 1), 30
 SETTINGS = (
-    "first_day = 2026-02-01\nlast_day = 2026-12-31\nlock_timeout_seconds = 60\nthreads = 1\npublish"
+    "first_day = 2026-03-01\nlast_day = 2026-12-31\nlock_timeout_seconds = 60\nthreads = 1\npublish"
     " = false\npolicy = 'adaptive'\n"
 )
 ASSETS = ["viewer_groups", "group_utility", "group_weights"]

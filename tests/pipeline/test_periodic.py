@@ -28,7 +28,7 @@ from pipelines.schema.graph import MADE_FROM, Sources, periodic
 from pipelines.settings import CalendarError, Home
 from pipelines.status import PeriodStatus, period_statuses, ready_periods
 from pipelines.store.warehouse import ClosedDayError, Warehouse
-from tests.pipeline.conftest import FIRST, LAST, rows
+from tests.pipeline.conftest import FIRST, LAST, SETTINGS, rows
 
 VIEWS = Table(
     "weekly_views",
@@ -71,6 +71,13 @@ def views(monkeypatch: pytest.MonkeyPatch) -> Iterator[PeriodicAsset]:
     others, definitions.PERIODIC[:] = definitions.PERIODIC[:], [weekly_views]
     yield weekly_views
     definitions.PERIODIC[:] = others
+
+
+def _from_february(home: Home) -> Home:
+    """The same home, whose calendar has the whole week of 1 March."""
+    settings = home.root / "settings.toml"
+    settings.write_text("first_day = 2026-02-01\n" + settings.read_text())
+    return Home.at(home.root)
 
 
 def weeks(home: Home) -> list[PeriodStatus]:
@@ -125,7 +132,7 @@ def test_a_live_platform_is_offered_periods_that_are_over(home: Home) -> None:
 @pytest.fixture
 def home_with_days(views: PeriodicAsset, finished: Home, copy_of: Callable[[Home], Home]) -> Home:
     """The platform with its three days made, and the table of the weekly asset."""
-    home = copy_of(finished)
+    home = _from_february(copy_of(finished))
     with Warehouse(home).open() as con:
         assert not con.execute(f"FROM {views.name}").fetchall()
     return home
@@ -176,7 +183,7 @@ def test_a_day_that_changes_makes_its_week_stale(home_with_days: Home) -> None:
 def test_a_week_with_a_day_that_is_not_made_is_refused_by_name_and_earlier_weeks_stay(
     make_home: Callable[..., Home],
 ) -> None:
-    home = make_home()
+    home = _from_february(make_home())
     assert run_days(home, FIRST, date(2026, 3, 2)).success
     assert ready_periods(home, WEEK, FIRST, LAST) == [(LONG, LONG)]
     assert [p.state for p in weeks(home)] == ["due", "waiting"]
@@ -241,7 +248,8 @@ def test_closing_fixes_money_and_not_advice(
 ) -> None:
     monkeypatch.setitem(TABLES, VIEWS.name, replace(VIEWS, kind=kind))
     home = home_with_days
-    close(home, LAST)
+    (home.root / "settings.toml").write_text(SETTINGS)  # or closing would miss February
+    close(Home.at(home.root), LAST)
     with Warehouse(home).open() as con:
         run = Period(
             con, date(2026, 3, 1), Warehouse(home), home.policies.in_force(FIRST), first=LONG
