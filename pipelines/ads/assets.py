@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,10 +12,11 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from pipelines.ads.large_pools import split_large_pool
-from pipelines.ads.rules import pool_rules
+from pipelines.ads.rules import PoolRule, UnitBounds, pool_rules, that_fit
 from pipelines.errors import ExpectedError
 from pipelines.plain import markdown_table
 from pipelines.policy import Ads, exact
@@ -23,13 +25,17 @@ from pipelines.schema import CERTIFICATE, arrow_columns
 from pipelines.sql import as_text, query
 from solvers import InfeasibleError
 from solvers.ad_pool import (
+    EachAtMost,
     PoolAllocation,
+    Rule,
     RuledAllocation,
     allocate_pool,
     allocate_with_rules,
     certify_pool,
 )
+from solvers.ad_pool.certificate import Certificate
 from solvers.apportion import apportion, apportion_groups, apportion_with_rules
+from solvers.arrays import Ints
 from solvers.inequality import gini, top_share
 
 
@@ -186,14 +192,14 @@ def ad_payouts(run: Day) -> Metadata:
     solved: list[dict[str, Any]] = []
     ruled: list[dict[str, Any]] = []
     pools = run.con.execute(
-        """SELECT category, pool_micros, carry_in_micros, videos FROM ad_pools
+        """SELECT category, pool_micros, carry_in_micros, videos, units FROM ad_pools
            WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category""",
         [run.day],
     ).fetchall()
     with TemporaryDirectory(prefix=".pools-", dir=run.home.root) as scratch:
-        for number, (category, pool, carry_in, videos) in enumerate(pools):
+        for number, (category, *amounts) in enumerate(pools):
             try:
-                split = _split(run, category, pool, carry_in, videos, Path(scratch) / str(number))
+                split = _split(run, Path(scratch) / str(number), category, *amounts)
             except (InfeasibleError, ArithmeticError) as error:
                 raise InfeasibleError(
                     f"pool {category!r} on {run.day} under policy {run.policy.name}: {error}"
@@ -252,7 +258,7 @@ class PoolSplit:
 
 
 def _split(
-    run: Day, category: str, pool: int, carry_in: int, videos: int, folder: Path
+    run: Day, folder: Path, category: str, pool: int, carry_in: int, videos: int, units: int
 ) -> PoolSplit:
     ads, settings = run.policy.ads, run.home.settings
     ruled = any(rule.holds_in(category) for rule in ads.rules)
@@ -265,11 +271,13 @@ def _split(
             " (pools)."
         )
     if videos > settings.chunked_from and not ruled:
-        cap, chunk = ads.unit_cap(pool), settings.chunk_rows
+        bounds = UnitBounds.of(ads, pool, units)
+        kept, chunk = UnitBounds.in_force(ads, bounds.left_alone), settings.chunk_rows
         file, solution = split_large_pool(
-            run.con, folder, category, pool, carry_in, ads, cap=cap, chunk=chunk
+            run.con, folder, category, pool, carry_in, kept, cap=bounds.cap, chunk=chunk
         )
-        return PoolSplit(file, solution, [])
+        extremes = solution["least_micros"], solution["most_micros"]
+        return PoolSplit(file, solution, bounds.outcomes(ads, pool, units, *extremes))
     rows = run.con.execute(
         "SELECT video_id, creator_id, unit_id, effective_views, followers, labels FROM"
         " ad_candidates WHERE category = ? ORDER BY video_id",
@@ -287,13 +295,14 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
 
     The solver decides what each unit of fairness gets; inside a unit the money follows effective
     views. Floors, caps and the bounds of rules are whole micros before the solver sees them, and
-    rounding its answer keeps them. What it found is then judged by `solvers.ad_pool.certificate`, which
-    does not know it.
+    rounding its answer keeps them. A floor, cap or rule that no split of so small a pool could keep
+    is left alone, with a note in `rules`. What was found is then judged by
+    `solvers.ad_pool.certificate`, which does not know it.
 
     Raises
     ------
     InfeasibleError
-        The floors exceed the pool, the caps do not exhaust it, or rules contradict each other.
+        Rules contradict each other, and would in a pool of any size.
     """
     views = rows["effective_views"].to_numpy()
     videos = rows["video_id"].to_pylist()
@@ -303,28 +312,45 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
         return_inverse=True,
     )
     unit_views = np.bincount(unit_of, weights=views, minlength=units.size)
-    floor, cap = ads.floor_micros, ads.unit_cap(pool)
-    rules = pool_rules(ads.rules, category, pool, rows.take(pa.array(first)))
+    unit_bounds = UnitBounds.of(ads, pool, units.size)
+    candidates = rows.take(pa.array(first))
     problem: dict[str, Any] = {
         "alpha": ads.alpha,
         "lambda_fair": ads.lambda_fair,
         "lambda_eff": ads.lambda_eff,
         "objective": ads.objective,
-        "floor": float(floor) if floor else None,
-        "cap": float(cap) if cap < pool else None,
     }
-    bounds = [rule.bound for rule in rules if rule.bound is not None]
-    found: PoolAllocation | RuledAllocation = (
-        allocate_with_rules(float(pool), unit_views, bounds, **problem)
-        if bounds
-        else allocate_pool(float(pool), unit_views, **problem)
-    )
-    judged = certify_pool(found.payout, float(pool), unit_views, rules=bounds, **problem)
-    groups = [group for rule in rules for group in rule.whole_bounds(found.payout)]
-    cap = min([cap, *(rule.cap for rule in rules if rule.cap is not None)])
-    by_unit = apportion_with_rules(
-        found.payout, pool, groups, keys=units.tolist(), floor=floor, cap=cap
-    )
+
+    def by_unit_under(rules: Sequence[PoolRule]) -> _UnitSplit:
+        bounded = {
+            **problem,
+            "floor": float(unit_bounds.floor) if unit_bounds.floor else None,
+            "cap": float(unit_bounds.cap) if unit_bounds.cap < pool else None,
+        }
+        bounds = [rule.bound for rule in rules if rule.bound is not None]
+        found = _allocate(pool, unit_views, bounds, bounded)
+        judged = certify_pool(found.payout, float(pool), unit_views, rules=bounds, **bounded)
+        groups = [group for rule in rules for group in rule.whole_bounds(found.payout)]
+        cap = min([unit_bounds.cap, *(rule.cap for rule in rules if rule.cap is not None)])
+        whole = apportion_with_rules(
+            found.payout, pool, groups, keys=units.tolist(), floor=unit_bounds.floor, cap=cap
+        )
+        return _UnitSplit(found, judged, whole, cap)
+
+    def could_with_more_money() -> bool:
+        plenty = max(pool, 1) * 10**9
+        rules = pool_rules(ads.rules, category, plenty, candidates)
+        bounds = [rule.bound for rule in rules if rule.bound is not None]
+        bounds = [b for b in bounds if _can_be_kept(plenty, unit_views, [b], problem)]
+        return _can_be_kept(plenty, unit_views, bounds, problem)
+
+    rules = pool_rules(ads.rules, category, pool, candidates)
+    try:
+        split = by_unit_under(rules)
+    except (InfeasibleError, ArithmeticError):
+        rules = that_fit(rules, by_unit_under, at_scale=could_with_more_money)
+        split = by_unit_under(rules)
+    found, judged, by_unit = split.found, split.judged, split.whole
     payout = apportion_groups(views, by_unit, unit_of, keys=videos)
     carried = apportion(payout, carry_in, keys=videos) if carry_in else np.zeros_like(payout)
     total_views = views.sum()
@@ -341,17 +367,57 @@ def split_pool(rows: pa.Table, pool: int, carry_in: int, ads: Ads, category: str
         "multiplier": float(found.multiplier),
         "residual": float(found.residual),
         "passes": int(found.passes),
-        "floor_micros": floor,
-        "cap_micros": cap,
+        "floor_micros": unit_bounds.floor,
+        "cap_micros": split.cap,
         "least_micros": int(by_unit.min()),
         "most_micros": int(by_unit.max()),
         "solver": found.solver if isinstance(found, RuledAllocation) else "closed form",
         **{name: getattr(judged, name) for name in CERTIFICATE},
         "rounding_micros": float(np.abs(by_unit - found.payout).max()),
     }
+    extremes = solution["least_micros"], solution["most_micros"]
     return PoolSplit(
-        paid, solution, [rule.outcome(by_unit, judged.rule_multipliers) for rule in rules]
+        paid,
+        solution,
+        [
+            *(rule.outcome(by_unit, judged.rule_multipliers) for rule in rules),
+            *unit_bounds.outcomes(ads, pool, units.size, *extremes),
+        ],
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _UnitSplit:
+    """What each unit of a pool gets, as it was found, judged and made whole."""
+
+    found: PoolAllocation | RuledAllocation
+    judged: Certificate
+    whole: Ints
+    cap: int
+
+
+def _allocate(
+    pool: int,
+    unit_views: npt.ArrayLike,
+    bounds: Sequence[Rule | EachAtMost],
+    problem: dict[str, Any],
+) -> PoolAllocation | RuledAllocation:
+    if bounds:
+        return allocate_with_rules(float(pool), unit_views, bounds, **problem)
+    return allocate_pool(float(pool), unit_views, **problem)
+
+
+def _can_be_kept(
+    pool: int,
+    unit_views: npt.ArrayLike,
+    bounds: Sequence[Rule | EachAtMost],
+    problem: dict[str, Any],
+) -> bool:
+    try:
+        _allocate(pool, unit_views, bounds, problem)
+    except (InfeasibleError, ArithmeticError):
+        return False
+    return True
 
 
 def _certificates(solved: list[dict[str, Any]]) -> str:

@@ -8,15 +8,16 @@ What belongs here: from `[[ads.rules]]` and a pool's units to the bounds that `s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.policy import AdRule, exact
+from pipelines.policy import AdRule, Ads, exact
+from solvers import InfeasibleError
 from solvers.ad_pool.rules import EachAtMost, Rule
 from solvers.apportion import GroupBounds
 
@@ -80,6 +81,122 @@ class PoolRule:
             "multiplier": round(multipliers.get(self.name, 0.0), 12),
             "note": self.note,
         }
+
+
+FLOOR, CAP = "[ads] floor_micros", "[ads] cap"
+"""What the floor and the cap of every unit are called in `ad_rules`, where they are left alone."""
+
+
+@dataclass(frozen=True)
+class UnitBounds:
+    """Floor and cap of every unit of one pool in whole micros; `left_alone`: those of the policy
+    that no split of the pool could keep, each with why.
+    """
+
+    floor: int
+    cap: int
+    left_alone: Mapping[str, str]
+
+    @classmethod
+    def of(cls, ads: Ads, pool: int, units: int) -> UnitBounds:
+        """The policy's bounds as far as a pool of so many micros and units can keep them.
+
+        >>> bounds = UnitBounds.of(Ads(floor_micros=10), 25, 3)
+        >>> bounds.floor, bounds.cap, bounds.left_alone[FLOOR]
+        (0, 25, 'left alone: 3 units of at least 10 micros are more than the pool of 25')
+        """
+        floor, cap, why = ads.floor_micros, ads.unit_cap(pool), {}
+        if cap * units < pool:
+            why[CAP] = (
+                f"left alone: {units} units of at most {cap} micros are less than the pool of {pool}"
+            )
+            cap = pool
+        if floor * units > pool:
+            why[FLOOR] = (
+                f"left alone: {units} units of at least {floor} micros are more than the pool of"
+                f" {pool}"
+            )
+            floor = 0
+        elif floor > cap:
+            why[FLOOR] = (
+                f"left alone: it is {floor} micros, and the cap in a pool of {pool} is {cap}"
+            )
+            floor = 0
+        return cls(floor, cap, why)
+
+    @classmethod
+    def in_force(cls, ads: Ads, left_alone: Collection[str]) -> Ads:
+        """The policy of a pool in which some bounds were left alone."""
+        free: dict[str, Any] = {}
+        if FLOOR in left_alone:
+            free["floor_micros"] = 0
+        if CAP in left_alone:
+            free |= {"cap_micros": None, "cap_fraction": 1.0}
+        return ads.model_copy(update=free)
+
+    def outcomes(
+        self, ads: Ads, pool: int, units: int, least: int, most: int
+    ) -> list[dict[str, Any]]:
+        """Rows of `ad_rules` for what was left alone, without day, pool and policy."""
+        rows = []
+        for name, note in self.left_alone.items():
+            asked = (
+                {"minimum_micros": ads.floor_micros, "maximum_micros": None, "paid_micros": least}
+                if name == FLOOR
+                else {
+                    "minimum_micros": None,
+                    "maximum_micros": ads.unit_cap(pool),
+                    "paid_micros": most,
+                }
+            )
+            rows.append({"rule": name, "members": units, **asked, "multiplier": 0.0, "note": note})
+        return rows
+
+
+def that_fit(
+    rules: Sequence[PoolRule],
+    try_with: Callable[[Sequence[PoolRule]], object],
+    *,
+    at_scale: Callable[[], bool],
+) -> list[PoolRule]:
+    """Rules that a pool can keep where not all of them together can, the others left alone with a
+    note.
+
+    A rule that cannot even be kept alone asks something impossible of those few units, or of so few
+    micros. Where the rest fails together though a pool of more money could keep it (`at_scale`),
+    rules are taken in the order of the policy as long as they fit. Anything else is a policy that
+    contradicts itself.
+
+    Raises
+    ------
+    InfeasibleError, ArithmeticError
+        The rules contradict each other whatever the pool holds.
+    """
+    left = list(rules)
+    for place, rule in enumerate(rules):
+        if rule.bound is not None and (why := _fails(try_with, [rule])):
+            left[place] = replace(rule, bound=None, note=f"left alone: {why}")
+    if not (why := _fails(try_with, left)):
+        return left
+    if not at_scale():
+        raise why
+    kept: list[PoolRule] = []
+    for rule in left:
+        if rule.bound is not None and (why := _fails(try_with, [*kept, rule])):
+            kept.append(replace(rule, bound=None, note=f"left alone beside those before it: {why}"))
+        else:
+            kept.append(rule)
+    return kept
+
+
+def _fails(
+    try_with: Callable[[Sequence[PoolRule]], object], rules: Sequence[PoolRule]
+) -> ArithmeticError | InfeasibleError | None:
+    try:
+        try_with(rules)
+    except (InfeasibleError, ArithmeticError) as error:
+        return error
+    return None
 
 
 def pool_rules(

@@ -26,6 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from pipelines.ads.rules import UnitBounds
 from pipelines.ledger.counterfactual import (
     COMPONENTS,
     FACTORS,
@@ -526,10 +527,16 @@ class DayBook:
                 " ORDER BY rule",
                 category=category,
             )
+            left_alone = self._rows(
+                "SELECT rule FROM ad_rules WHERE day = $day AND category = $category"
+                " AND note <> ''",
+                category=category,
+            )
             facts = found[0]
+            ads = UnitBounds.in_force(policy.ads, {row["rule"] for row in left_alone})
             pool = Pool(
                 micros=facts["pool_micros"],
-                ads=policy.ads,
+                ads=ads,
                 exponents=policy.quality.powers,
                 units=sums.units,
                 typical=sums.typical,
@@ -539,7 +546,7 @@ class DayBook:
             facts |= {"rules": ", ".join(row["rule"] for row in rules)} if rules else {}
             facts["median_payout_micros"] = round(sums.median_payout)
             if pool.bounded:
-                facts |= {"floor_micros": policy.ads.floor_micros, "cap_micros": pool.cap}
+                facts |= {"floor_micros": ads.floor_micros, "cap_micros": pool.cap}
             self._pools[category] = (pool, facts)
         return self._pools[category]
 
