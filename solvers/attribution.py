@@ -23,7 +23,8 @@ _WHOLE_BELOW = 2.0**53
 def shapley(value: Callable[[Mask], npt.ArrayLike], players: int) -> Floats:
     r"""Shapley value of every player of the set function v.
 
-    .. math:: \phi_i = \sum_{S \not\ni i} \frac{|S|! \, (k - |S| - 1)!}{k!} \, (v(S \cup \{i\}) - v(S))
+    .. math:: \phi_i = \sum_{S \not\ni i} \frac{|S|! \, (k - |S| - 1)!}{k!} \, (v(S \cup \{i\}) -
+              v(S))
 
     Switch the players on one after another, from nobody to all: what player i adds depends on who
     is on already. :math:`\phi_i` is that addition averaged over all k! orders, each counted once.

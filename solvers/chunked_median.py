@@ -40,11 +40,11 @@ def median_of_chunks(chunks: Iterable[Numbers]) -> float:
             "chunks must be iterable again and again; this is an iterator, which ends after one"
             " pass"
         )
-    found: list[int] = [0, 0]
+    prefixes: list[int] = [0, 0]
     rows, ranks = 0, list[int]()
     kind: type[np.float64 | np.int64] = np.int64
     for shift in range(64 - _DIGIT, -1, -_DIGIT):
-        counts = [np.zeros(1 << _DIGIT, dtype=np.int64) for _ in found]
+        counts = [np.zeros(1 << _DIGIT, dtype=np.int64) for _ in prefixes]
         for chunk in chunks:
             kind = np.float64 if chunk.dtype.kind == "f" else np.int64
             if not (chunk >= 0).all():
@@ -54,7 +54,7 @@ def median_of_chunks(chunks: Iterable[Numbers]) -> float:
             bits = np.ascontiguousarray(chunk + kind(0)).view(
                 np.uint64
             )  # + 0.0: minus zero becomes zero
-            for which, prefix in enumerate(found):
+            for which, prefix in enumerate(prefixes):
                 inside = (
                     bits
                     if shift + _DIGIT == 64
@@ -73,6 +73,6 @@ def median_of_chunks(chunks: Iterable[Numbers]) -> float:
             upto = np.cumsum(count)
             digit = int(np.searchsorted(upto, ranks[which], side="right"))
             ranks[which] -= int(upto[digit] - count[digit])
-            found[which] = found[which] << _DIGIT | digit
-    middle = np.array(found, dtype=np.uint64).view(kind)
+            prefixes[which] = prefixes[which] << _DIGIT | digit
+    middle = np.array(prefixes, dtype=np.uint64).view(kind)
     return float(middle[0] if rows % 2 else middle.mean())

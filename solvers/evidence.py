@@ -83,7 +83,8 @@ def fit_prior(
 
     Examples
     --------
-    >>> prior = fit_prior([1, 9, 2, 8], [10, 10, 10, 10], reference=0.5, reference_trials=1, least_successes=1)
+    >>> prior = fit_prior([1, 9, 2, 8], [10, 10, 10, 10], reference=0.5, reference_trials=1,
+    ...     least_successes=1)
     >>> round(prior.rate, 3), round(prior.strength, 2)
     (0.5, 2.0)
     >>> shrunken(9, 10, prior).round(3).item()

@@ -44,11 +44,11 @@ class ExactSum:
                 (self._upper, mantissa >> np.uint64(27)),
                 (self._lower, mantissa & np.uint64(2**27 - 1)),
             ):
-                found = np.bincount(
+                sums = np.bincount(
                     place, weights=part.astype(np.float64), minlength=_SIGNS_AND_EXPONENTS
                 )
-                used = np.flatnonzero(found)
-                half[used] += [int(x) for x in found[used].tolist()]
+                used = np.flatnonzero(sums)
+                half[used] += [int(x) for x in sums[used].tolist()]
 
     @property
     def exact(self) -> Fraction:

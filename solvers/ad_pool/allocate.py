@@ -67,9 +67,11 @@ def allocate_pool(
     With :math:`s_v` the share normalised to sum 1, :math:`w_v = s_v^\alpha` and :math:`y_v = p_v /
     P`,
 
-    .. math:: \max_p \; \lambda_f \sum_v w_v \log p_v + \lambda_e \sum_v s_v p_v / P \qquad \text{("linear")}
+    .. math:: \max_p \; \lambda_f \sum_v w_v \log p_v + \lambda_e \sum_v s_v p_v / P \qquad
+              \text{("linear")}
 
-    .. math:: \max_p \; \sum_v a_v \log p_v, \quad a_v = \lambda_f w_v / \textstyle\sum_u w_u + \lambda_e s_v \qquad \text{("blend")}
+    .. math:: \max_p \; \sum_v a_v \log p_v, \quad a_v = \lambda_f w_v / \textstyle\sum_u w_u +
+              \lambda_e s_v \qquad \text{("blend")}
 
     both subject to :math:`\sum_v p_v = P` and :math:`\text{floor}_v \le p_v \le \text{cap}_v`.
     Solutions: :math:`y_v = \text{clip}(\lambda_f w_v / (\nu - \lambda_e s_v))` (at the cap where

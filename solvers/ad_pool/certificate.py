@@ -74,7 +74,9 @@ class PoolProblem:
         return np.asarray(self.rows @ y, dtype=np.float64)
 
     def prices(self, mu: Floats) -> Floats:
-        """(n,) what the rules charge each unit for a part of the pool, given a multiplier per side."""
+        """(n,) what the rules charge each unit for a part of the pool, given a multiplier per
+        side.
+        """
         row, sign, _ = self.sides()
         by_row = np.bincount(row, weights=sign * mu, minlength=self.lower.size)
         return np.asarray(self.rows.T @ by_row, dtype=np.float64)
@@ -117,7 +119,8 @@ def pool_problem(
 
     Examples
     --------
-    >>> problem = pool_problem(100.0, [1, 4, 16], alpha=0.5, lambda_fair=1.0, lambda_eff=0.0, objective="blend",
+    >>> problem = pool_problem(100.0, [1, 4, 16], alpha=0.5, lambda_fair=1.0, lambda_eff=0.0,
+    ...     objective="blend",
     ...                        rules=[Rule("small", [True, True, False], minimum=0.5)])
     >>> problem.weight.round(3).tolist(), problem.totals(problem.weight).round(3).tolist()
     ([0.143, 0.286, 0.571], [0.429])

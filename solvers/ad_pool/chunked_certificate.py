@@ -37,7 +37,8 @@ def certify_chunks(
 
     The proof is that of `certify_pool` without rules, and holds for every :math:`\nu`:
 
-    .. math:: f^* - f(y) \le \sum_v \max_{lo \le z \le hi} (g_v - \nu)(z - y_v) + \nu (1 - \sum_v y_v)
+    .. math:: f^* - f(y) \le \sum_v \max_{lo \le z \le hi} (g_v - \nu)(z - y_v) + \nu (1 - \sum_v
+              y_v)
 
     Finding the best :math:`\nu` would mean sorting all gradients. Here it is the mean gradient of
     the rows between their bounds, weighted by what they are paid, or their largest, whichever
@@ -59,7 +60,8 @@ def certify_chunks(
     Examples
     --------
     >>> chunks = [PoolChunk(np.array([1.0, 4.0])), PoolChunk(np.array([16.0]))]
-    >>> good = certify_chunks(lambda chunk: np.sqrt(chunk.share) * 100 / 7, 100.0, chunks, lambda_eff=0.0)
+    >>> good = certify_chunks(lambda chunk: np.sqrt(chunk.share) * 100 / 7, 100.0, chunks,
+    ...     lambda_eff=0.0)
     >>> good.gap < 1e-15, round(good.multiplier, 12)
     (True, 0.5)
     """
@@ -85,8 +87,8 @@ def certify_chunks(
 
 @dataclass(frozen=True)
 class _Problem:
-    """The document's objective for a pool of which only a chunk can be seen: its knobs, and the sums
-    that a row's weights are relative to. Rows that cannot be paid leave before anything is
+    """The document's objective for a pool of which only a chunk can be seen: its knobs, and the
+    sums that a row's weights are relative to. Rows that cannot be paid leave before anything is
     normalised.
     """
 

@@ -1,9 +1,9 @@
-"""An ad pool that does not fit in memory: the same split as `allocate`, from sums over chunks of its
-rows.
+"""An ad pool that does not fit in memory: the same split as `allocate`, from sums over chunks of
+its rows.
 
-Belongs here: the sums that the search (`price_search`) asks for when only one chunk can be looked at
-at a time, and what a row is paid once the price is found. Does not: rules over groups, whole micros
-(`solvers.apportion.chunks`), or where chunks come from.
+Belongs here: the sums that the search (`price_search`) asks for when only one chunk can be looked
+at at a time, and what a row is paid once the price is found. Does not: rules over groups, whole
+micros (`solvers.apportion.chunks`), or where chunks come from.
 """
 
 from __future__ import annotations
@@ -157,9 +157,10 @@ def allocate_chunks(
     def finished(
         multiplier: float,
         kind: Literal["floors", "caps", "left over", "program", "search"],
-        **rule: object,
+        price: Price | None = None,
+        level: float = math.inf,
     ) -> ChunkedAllocation:
-        split = ChunkedAllocation(multiplier, 0.0, 0, rows, pool, terms, kind, **rule)  # type: ignore[arg-type]
+        split = ChunkedAllocation(multiplier, 0.0, 0, rows, pool, terms, kind, price, level)
         residual = _residual(split, counted, forced=kind in ("floors", "caps"))
         return replace(split, residual=residual, passes=3 + counted.passes)
 
@@ -190,8 +191,6 @@ def allocate_chunks(
     # --- money that only rows without share can take
     left_over = -math.inf if with_share else float(Fraction(pool) - without.exact)
     if left_over >= -ROUNDING * pool:
-        if left_over <= 0 or not any_idle:
-            return finished(0.0, "left over")
 
         def idle() -> Iterator[_Rows]:
             for share, lo, hi in counted.columns():
@@ -200,7 +199,8 @@ def allocate_chunks(
                     (hi > 0) & (a <= 0) & (b * s <= 0)
                 )
 
-        return finished(0.0, "left over", _price=_search(idle, 0.0, left_over))
+        shared = _search(idle, 0.0, left_over) if left_over > 0 and any_idle else None
+        return finished(0.0, "left over", price=shared)
 
     # --- the rows with share divide the rest
     room = float(Fraction(pool) - floors)
@@ -212,9 +212,9 @@ def allocate_chunks(
 
     if any_weight:
         price = _search(earning, b, room)
-        return finished(price.multiplier(b), "search", _price=price)
+        return finished(price.multiplier(b), "search", price=price)
     level, equal = _program(earning, room)
-    return finished(b * level, "program", _level=level, _price=equal)
+    return finished(b * level, "program", level=level, price=equal)
 
 
 # --------------------------------------------------------------------------------------------------

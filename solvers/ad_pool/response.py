@@ -99,11 +99,11 @@ class ShareSketch:
         wanted[[b for b in bins.tolist() if b not in self._open and self._moments[0, b]]] = True
         if not wanted.any():
             return
-        found = [
+        by_chunk = [
             np.unique(share[wanted[_bin(share)]], return_counts=True) for share in self._chunks
         ]
-        values, which = np.unique(np.concatenate([v for v, _ in found]), return_inverse=True)
-        counts = np.bincount(which, weights=np.concatenate([c for _, c in found])).astype(
+        values, which = np.unique(np.concatenate([v for v, _ in by_chunk]), return_inverse=True)
+        counts = np.bincount(which, weights=np.concatenate([c for _, c in by_chunk])).astype(
             np.float64
         )
         inside = _bin(values)
@@ -195,10 +195,10 @@ def _polynomials(share: Floats) -> tuple[Ints, list[Floats]]:
     bins = _bin(share)
     middle, half = _middle(bins)
     t = (share - middle) / half
-    found = [np.ones_like(t), t]
-    while len(found) < _NODES:
-        found.append(2 * t * found[-1] - found[-2])
-    return bins, found
+    polynomials = [np.ones_like(t), t]
+    while len(polynomials) < _NODES:
+        polynomials.append(2 * t * polynomials[-1] - polynomials[-2])
+    return bins, polynomials
 
 
 def paid_at(
@@ -352,7 +352,9 @@ class _Questions:
     def wish(
         self, terms: Floats, values: Floats, d: Floats, reference: Floats
     ) -> tuple[Floats, Floats]:
-        """(k, m) money without bounds, infinite at and behind the pole, and the distance from it."""
+        """(k, m) money without bounds, infinite at and behind the pole, and the distance from
+        it.
+        """
         distance = d[:, None] + self.gain[:, None] * (reference[:, None] - values)
         with np.errstate(divide="ignore", over="ignore"):
             return np.where(distance > 0, terms / np.maximum(distance, 0.0), math.inf), distance
@@ -397,12 +399,12 @@ class _Answers:
     reference: Floats
 
 
-def _not_smooth(q: _Questions, bins: Ints, found: _Answers) -> Ints:
+def _not_smooth(q: _Questions, bins: Ints, answers: _Answers) -> Ints:
     """The bins in which a row leaves its floor or its cap, or that the pole is too near to."""
     middle, half = _middle(bins)
     low, high = middle - half, middle + half
-    below, _ = q.wish(q.terms(low), low, found.d, found.reference)
-    above, distance = q.wish(q.terms(high), high, found.d, found.reference)
+    below, _ = q.wish(q.terms(low), low, answers.d, answers.reference)
+    above, distance = q.wish(q.terms(high), high, answers.d, answers.reference)
     kinked = ((below < q.floor) & (above > q.floor)) | ((below < q.cap) & (above > q.cap))
     near = (above > q.floor) & (below < q.cap) & (distance < _CLEAR * q.gain[:, None] * half)
     return bins[(kinked | near).any(axis=0)]

@@ -28,7 +28,8 @@ class RuleModel:
     --------
     >>> from solvers.ad_pool import allocate_with_rules
     >>> rules = [Rule("small", [True, False, False], minimum=0.2)]
-    >>> best = allocate_with_rules(100.0, [1, 4, 16], rules, lambda_eff=0.0, model=RuleModel(3, rules))
+    >>> best = allocate_with_rules(100.0, [1, 4, 16], rules, lambda_eff=0.0,
+    ...     model=RuleModel(3, rules))
     >>> best.payout.round(2).tolist(), best.solver, best.status
     ([20.0, 26.67, 53.33], 'CLARABEL', 'optimal')
     """

@@ -231,8 +231,8 @@ def allocate_with_rules(
     if modelled.residual > _USELESS:
         raise ArithmeticError(
             f"no split found: the one of {solver} ({status}) breaks a bound by"
-            f" {modelled.residual:.1e}. Rules that leave a unit with share nothing at all, so that its"
-            " logarithm has no value, end like this"
+            f" {modelled.residual:.1e}. Rules that leave a unit with share nothing at all, so that"
+            " its logarithm has no value, end like this"
         )
     return modelled
 

@@ -106,9 +106,12 @@ def apportion_chunks(
     Examples
     --------
     >>> names = [["ann", "bob"], ["cy"]]
-    >>> chunks = [AmountChunk(np.array(a), lambda rows, n=n: [n[row] for row in rows]) for a, n in zip([[1.5, 1.5], [4.0]], names)]
-    >>> found = apportion_chunks(chunks, 7)
-    >>> [found.whole(chunk).tolist() for chunk in chunks]
+    >>> chunks = [
+    ...     AmountChunk(np.array(a), lambda rows, n=n: [n[row] for row in rows])
+    ...     for a, n in zip([[1.5, 1.5], [4.0]], names)
+    ... ]
+    >>> split = apportion_chunks(chunks, 7)
+    >>> [split.whole(chunk).tolist() for chunk in chunks]
     [[1, 2], [4]]
     """
     total, floor = int(total), int(floor)
@@ -344,11 +347,11 @@ class _Search:
                     ).reshape(tied.size, 8)
 
         bins = np.zeros(_HASH_BINS, dtype=np.int64)
-        for found in hashes():
-            bins += np.bincount(found[:, 0].astype(np.int64), minlength=_HASH_BINS)
+        for hashed in hashes():
+            bins += np.bincount(hashed[:, 0].astype(np.int64), minlength=_HASH_BINS)
         first = int(np.searchsorted(np.cumsum(bins), missing))
         missing -= int(bins[:first].sum())
         candidates = sorted(
-            row.tobytes() for found in hashes() for row in found[found[:, 0] == first]
+            row.tobytes() for hashed in hashes() for row in hashed[hashed[:, 0] == first]
         )
         return bytes(candidates[missing - 1])

@@ -45,7 +45,8 @@ def apportion(
     With the exact rational quotas :math:`q_v = \text{total} \cdot \text{amount}_v / \sum_u
     \text{amount}_u`, the result solves
 
-    .. math:: \min_x \sum_v (x_v - q_v)^2 \quad \text{s.t. } \sum_v x_v = \text{total}, \; \text{floor}_v \le x_v \le \text{cap}_v,
+    .. math:: \min_x \sum_v (x_v - q_v)^2 \quad \text{s.t. } \sum_v x_v = \text{total}, \;
+              \text{floor}_v \le x_v \le \text{cap}_v,
               \; x_v \text{ whole}
 
     which without bounds is the method of largest remainders: every row gets the whole part of its

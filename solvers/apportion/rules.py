@@ -107,9 +107,9 @@ def _cells(groups: Sequence[npt.NDArray[np.bool_] | npt.NDArray[np.intp]], n: in
     """
     cell, cells = np.zeros(n, dtype=np.int64), 1
     for members in reversed(groups):
-        found, which = np.unique(cell[members], return_inverse=True)
+        used, which = np.unique(cell[members], return_inverse=True)
         cell[members] = cells + which
-        cells += found.size
+        cells += used.size
     return np.unique(cell, return_inverse=True)[1].astype(np.int64)
 
 
@@ -141,7 +141,7 @@ def _moves(
     moved = csc_array(
         (signs, (np.tile(row, 2), np.concatenate([place, n + place]))), shape=(len(columns), 2 * n)
     )
-    found = milp(
+    program = milp(
         np.ones(2 * n),
         integrality=np.ones(2 * n),
         bounds=Bounds(
@@ -152,9 +152,9 @@ def _moves(
         ),
         constraints=LinearConstraint(moved, np.array(low), np.array(high)),
     )
-    if found.x is None:
+    if program.x is None:
         raise InfeasibleError(
             f"no whole amounts keep all of: {', '.join(repr(rule.name) for rule, _ in rules)}"
         )
-    up, down = np.rint(found.x).astype(np.int64).reshape(2, n)
+    up, down = np.rint(program.x).astype(np.int64).reshape(2, n)
     return np.asarray(up - down, dtype=np.int64)

@@ -1,10 +1,9 @@
 """Judge a split of coins that somebody else made: is it allowed, and how much better could any
 other be?
 
-Belongs here: the problems themselves (one video's coins, the platform's coins) and bounds on their
-optimum that are built from the split alone. Does not: any solver. Nothing here knows how a split
-was found. The platform's coins are judged in
-`platform_certificate`, ad pools in `solvers.ad_pool.certificate`.
+Belongs here: the problem of one video's coins and a bound on its optimum that is built from the
+split alone. Does not: any solver. Nothing here knows how a split was found. The platform's coins
+are judged in `platform_certificate`, ad pools in `solvers.ad_pool.certificate`.
 """
 
 from __future__ import annotations
@@ -91,8 +90,9 @@ def certify_coin_split(
 
     Examples
     --------
-    >>> judged = certify_coin_split([0.0, 0.1], [0.4, 0.4], 100, 50, [0.2, 0.2], theta=0.5, normal_max=0.6, premium_max=0.8, min_gap=0.05,
-    ...                             max_gap=0.4, revenue_floor=15, lambda_rev=0.6, lambda_util=0.2, lambda_inc=0.2)
+    >>> judged = certify_coin_split([0.0, 0.1], [0.4, 0.4], 100, 50, [0.2, 0.2], theta=0.5,
+    ...     normal_max=0.6, premium_max=0.8, min_gap=0.05, max_gap=0.4, revenue_floor=15,
+    ...     lambda_rev=0.6, lambda_util=0.2, lambda_inc=0.2)
     >>> judged.gap.round(3).tolist(), judged.primal_residual.tolist()
     ([0.0, 0.091], [0.0, 0.0])
     """
@@ -206,7 +206,9 @@ def largest_violation(x_n: Floats, x_p: Floats, column: dict[str, Floats], room:
 
 
 def _corners(column: dict[str, Floats], room: Floats) -> Iterator[tuple[Floats, Floats]]:
-    """Where two of the lines c_n x_n + c_p x_p = level cross; not finite where they are parallel."""
+    """Where two of the lines c_n x_n + c_p x_p = level cross; not finite where they are
+    parallel.
+    """
     one, none = np.ones_like(room), np.zeros_like(room)
     lines = [
         (one, none, none),

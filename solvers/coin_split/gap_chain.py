@@ -91,8 +91,9 @@ def gap_chain(
     Examples
     --------
     >>> chain = gap_chain(*np.array([[100.0], [50.0]]), **{k: np.array([v]) for k, v in
-    ...                   {"normal_max": 0.6, "premium_max": 0.8, "min_gap": 0.05, "max_gap": 0.4}.items()})
-    >>> [float(x[0].round(2)) for x in (chain.pay_least, chain.pay_first, chain.pay_second, chain.pay_third)]
+    ...     {"normal_max": 0.6, "premium_max": 0.8, "min_gap": 0.05, "max_gap": 0.4}.items()})
+    >>> points = chain.pay_least, chain.pay_first, chain.pay_second, chain.pay_third
+    >>> [float(pay[0].round(2)) for pay in points]
     [2.5, 20.0, 80.0, 100.0]
     """
     first = np.minimum(premium_max, max_gap)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solvers.arrays import Floats
-from solvers.coin_split.search import Found, search
+from solvers.coin_split.search import Peak, search
 from solvers.coin_split.total import ROUNDING, Rows, chain_of, pay_at, rows_of, slopes
 from solvers.errors import InfeasibleError
 
@@ -81,7 +81,8 @@ def split_platform(
     With pay :math:`y_v = x_{n,v} N_{n,v} + x_{p,v} N_{p,v}`, total :math:`T = \sum_v y_v`, utility
     weight b, incentive weight c and efficiency share s,
 
-    .. math:: \max \; \sum_v b_v \log(\varepsilon + y_v) + \lambda_{eff} \sum_v s_v y_v / T + \sum_v c_v (x_{p,v} - x_{n,v})
+    .. math:: \max \; \sum_v b_v \log(\varepsilon + y_v) + \lambda_{eff} \sum_v s_v y_v / T + \sum_v
+              c_v (x_{p,v} - x_{n,v})
 
     over :math:`0 \le x_n \le x_n^{max}`, :math:`0 \le x_p \le x_p^{max}`, :math:`\delta_v \le x_p -
     x_n \le \Delta`, :math:`y^{min} \le y \le y^{max}`, :math:`T \le P_{max}` and :math:`\sum_v (N_v
@@ -151,8 +152,9 @@ def split_platform(
     Two local maxima: pay the video with the efficiency share and hardly anyone else, or everyone
     all there is.
 
-    >>> best = split_platform([100, 10000], [100, 10000], utility_weight=0.05, incentive_weight=0, efficiency_share=[1, 0], lambda_eff=1,
-    ...                       normal_max=0.8, premium_max=0.8, min_gap=0, max_gap=0.8, revenue_floor=0)
+    >>> best = split_platform([100, 10000], [100, 10000], utility_weight=0.05, incentive_weight=0,
+    ...     efficiency_share=[1, 0], lambda_eff=1, normal_max=0.8, premium_max=0.8, min_gap=0,
+    ...     max_gap=0.8, revenue_floor=0)
     >>> best.payout.round(3).tolist(), round(best.value, 5), best.gap < 1e-8
     ([160.0, 7.799], 1.31632, True)
     >>> [(round(total), round(value, 5)) for total, value in best.local_maxima]
@@ -183,8 +185,8 @@ def split_platform(
     with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
         rows = rows_of(per_video, epsilon)
         limit = _limit(per_video, rows, revenue_floor, cap)
-        found = search(rows, lambda_eff, min(rows.most, limit))
-        return _result(per_video, rows, found, lambda_eff=lambda_eff, limit=limit)
+        peak = search(rows, lambda_eff, min(rows.most, limit))
+        return _result(per_video, rows, peak, lambda_eff=lambda_eff, limit=limit)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -255,9 +257,9 @@ def _limit(per_video: dict[str, Floats], rows: Rows, revenue_floor: float, cap: 
 
 
 def _result(
-    per_video: dict[str, Floats], rows: Rows, found: Found, *, lambda_eff: float, limit: float
+    per_video: dict[str, Floats], rows: Rows, peak: Peak, *, lambda_eff: float, limit: float
 ) -> PlatformSplit:
-    best, q, epsilon = found.best, found.q, rows.epsilon
+    best, q, epsilon = peak.best, peak.q, rows.epsilon
 
     # --- pay, in all not above the limit
     pay = np.empty(rows.size)
@@ -293,7 +295,7 @@ def _result(
         if total > 0
         else 0.0
     )
-    upper_bound = max(value, found.upper_bound + constant)
+    upper_bound = max(value, peak.upper_bound + constant)
     return PlatformSplit(
         payout=pay,
         normal_share=x_n,
@@ -301,9 +303,9 @@ def _result(
         total=total,
         value=value,
         upper_bound=upper_bound,
-        gap=(upper_bound - value) / max(abs(value), found.span, 1e-150),
+        gap=(upper_bound - value) / max(abs(value), peak.span, 1e-150),
         multiplier=multiplier,
-        local_maxima=tuple((t, x + constant) for t, x in found.local_maxima),
-        inner_solves=found.solves,
+        local_maxima=tuple((t, x + constant) for t, x in peak.local_maxima),
+        inner_solves=peak.solves,
         residual=residual if total > 0 else 0.0,
     )

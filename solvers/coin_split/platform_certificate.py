@@ -1,5 +1,5 @@
-"""Judge a split of all coins of the platform: is it allowed, and how much better could any other be,
-at any total?
+"""Judge a split of all coins of the platform: is it allowed, and how much better could any other
+be, at any total?
 
 Belongs here: the platform's problem, stated anew, and a bound on its optimum over every total. Does
 not: any solver. Nothing here knows how a split was found. One video's coins are judged in

@@ -55,7 +55,7 @@ class _Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Peak:
     best: Solved
     q: Floats
     upper_bound: float
@@ -64,13 +64,15 @@ class Found:
     solves: int
 
 
-def search(rows: Rows, lambda_eff: float, largest: float) -> Found:
-    """Best-first branch and bound over the total; values leave out the constant lambda_eff max(s)."""
+def search(rows: Rows, lambda_eff: float, largest: float) -> Peak:
+    """Best-first branch and bound over the total; values leave out the constant lambda_eff
+    max(s).
+    """
     unequal = lambda_eff * float(rows.deficit[rows.y_hi > 0].max(initial=0.0))
     span = unequal + float(rows.weight @ np.log(rows.q_lo / rows.q_hi)) + float(rows.gap_1.sum())
     if largest <= 0:
         nothing = Solved(0.0, 0.0, 0.0, 0.0, -math.inf, 0.0, (0.0, 0.0, 0.0))
-        return Found(nothing, rows.q_lo, -math.inf, span, (), 0)
+        return Peak(nothing, rows.q_lo, -math.inf, span, (), 0)
     leaders = float(rows.y_hi[rows.deficit == 0].sum())
     least = (
         max(_LEAST_TOTAL * min(largest, leaders), _LEAST_PAY * rows.epsilon)
@@ -89,7 +91,7 @@ def search(rows: Rows, lambda_eff: float, largest: float) -> Found:
             if best.total == least > rows.least
             else 0.0
         )
-        return Found(best, q, best.value + below, span, (), 1)
+        return Peak(best, q, best.value + below, span, (), 1)
 
     # --- the ends
     mean = float(rows.weight @ rows.deficit) / float(rows.weight.sum())
@@ -136,15 +138,23 @@ def search(rows: Rows, lambda_eff: float, largest: float) -> Found:
 
     rough, solves = best, len(solved)
     best, q, more = _polished(rows, best, q, lambda_eff, least, largest, 1e-14 * span)
-    solved = sorted([best, *(x for x in solved if x is not rough)], key=lambda x: x.total)
+    others = [x for x in solved if x is not rough]
+    local_maxima = _local_maxima(best, others, least, largest)
+    return Peak(best, q, max(bound, best.value), span, local_maxima, solves + more)
+
+
+def _local_maxima(
+    best: Solved, others: list[Solved], least: float, largest: float
+) -> tuple[tuple[float, float], ...]:
+    """(total, value) of those that are worth more than both neighbours, best first."""
+    solved = sorted([best, *others], key=lambda x: x.total)
     values = [-math.inf, *(x.value for x in solved), -math.inf]
-    others = [
+    maxima = [
         x
         for i, x in enumerate(solved)
         if x is not best and (values[i] < x.value > values[i + 2] or _uphill_end(x, least, largest))
     ]
-    local_maxima = tuple((x.total, x.value) for x in sorted(others, key=lambda x: -x.value))
-    return Found(best, q, max(bound, best.value), span, local_maxima, solves + more)
+    return tuple((x.total, x.value) for x in sorted(maxima, key=lambda x: -x.value))
 
 
 def _uphill_end(x: Solved, least: float, largest: float) -> bool:

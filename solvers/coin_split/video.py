@@ -66,7 +66,8 @@ def split_videos(
     With :math:`N = N_n + N_p`, pay :math:`y = x_n N_n + x_p N_p`, :math:`f(Q) = 1 + \theta Q` and
     :math:`y_{max} = x_n^{max} N_n + x_p^{max} N_p`, each video solves
 
-    .. math:: \max \; \lambda_{rev} \frac{N - y - R_{min}}{N - R_{min}} + \lambda_{util} \frac{f(Q)}{f(1)} u(y)
+    .. math:: \max \; \lambda_{rev} \frac{N - y - R_{min}}{N - R_{min}} + \lambda_{util}
+              \frac{f(Q)}{f(1)} u(y)
               + \lambda_{inc} \frac{x_p - x_n - \delta}{\Delta - \delta}
 
     over :math:`0 \le x_n \le x_n^{max}`, :math:`0 \le x_p \le x_p^{max}`, :math:`\delta \le x_p -
@@ -113,7 +114,8 @@ def split_videos(
 
     Examples
     --------
-    >>> best = split_videos([100, 100], [50, 50], [0.2, 0.9], theta=0.5, normal_max=0.6, premium_max=0.8, min_gap=0.05, max_gap=0.4,
+    >>> best = split_videos([100, 100], [50, 50], [0.2, 0.9], theta=0.5, normal_max=0.6,
+    ...     premium_max=0.8, min_gap=0.05, max_gap=0.4,
     ...                     revenue_floor=15, lambda_rev=0.6, lambda_util=0.2, lambda_inc=0.2)
     >>> best.premium_share.round(3).tolist(), best.payout.round(2).tolist()
     ([0.4, 0.4], [20.0, 20.0])

@@ -25,7 +25,8 @@ def factorise(
 ) -> tuple[Floats, Floats]:
     r"""Embeddings whose dot products are close to the ratings: alternating least squares.
 
-    .. math:: \min_{U, V} \sum_{(u, v)} (r_{uv} - U_u \cdot V_v)^2 + \rho \Big( \sum_u n_u |U_u|^2 + \sum_v n_v |V_v|^2 \Big)
+    .. math:: \min_{U, V} \sum_{(u, v)} (r_{uv} - U_u \cdot V_v)^2 + \rho \Big( \sum_u n_u |U_u|^2 +
+              \sum_v n_v |V_v|^2 \Big)
 
     Parameters
     ----------

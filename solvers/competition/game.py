@@ -31,7 +31,8 @@ class Euclidean:
 
     Examples
     --------
-    >>> Euclidean(scale=2.0)(np.array([[3.0, 4.0]]), np.array([[3.0, 4.0], [3.0, 3.0], [0.0, 0.0]])).tolist()
+    >>> Euclidean(scale=2.0)(np.array([[3.0, 4.0]]),
+    ...     np.array([[3.0, 4.0], [3.0, 3.0], [0.0, 0.0]])).tolist()
     [[1.0, 0.5, 0.0]]
     """
 
@@ -55,7 +56,8 @@ class DotProduct:
 
     Examples
     --------
-    >>> DotProduct(low=-1.0)(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0], [0.0, 1.0], [-2.0, 0.0]])).tolist()
+    >>> DotProduct(low=-1.0)(np.array([[1.0, 0.0]]),
+    ...     np.array([[1.0, 0.0], [0.0, 1.0], [-2.0, 0.0]])).tolist()
     [[1.0, 0.5, 0.0]]
     """
 
@@ -145,7 +147,8 @@ class Competition:
     x_j)/\beta_j)` among its :math:`K_j` most relevant creators. With reward R = sigma ("relevance",
     equation 5) or 1 ("traffic", equation 6) and all users equally many,
 
-    .. math:: u_i = \frac1m \sum_j \omega_j R(s_i, x_j) P_i(x_j), \qquad W = \frac1m \sum_j \sum_i \sigma(s_i, x_j) P_i(x_j)
+    .. math:: u_i = \frac1m \sum_j \omega_j R(s_i, x_j) P_i(x_j), \qquad W = \frac1m \sum_j \sum_i
+              \sigma(s_i, x_j) P_i(x_j)
 
     Without a mechanism :math:`\beta_j = \beta, K_j = K, \omega_j = 1`. With weights w, "uir" has
     :math:`\omega_j = w_j` (8), "smt" :math:`\beta_j = \beta w_j` (9), "hmt" :math:`K_j = \min(n,

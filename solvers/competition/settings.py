@@ -25,7 +25,9 @@ CLUSTERS = (1000, 500, 200, 100, 100, 50, 20, 10, 10, 10)
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A game at its start, what creators may do in it, and the groups (m,) that the platform sees."""
+    """A game at its start, what creators may do in it, and the groups (m,) that the platform
+    sees.
+    """
 
     game: Competition
     actions: Actions
@@ -67,7 +69,8 @@ def toy(seed: int = 0, *, temperature: float = 0.1, project_first: bool = False)
     Examples
     --------
     >>> cross = toy()
-    >>> round(Competition(cross.game.users, cross.game.users, cross.game.relevance, candidates=3).welfare(), 5)
+    >>> round(Competition(cross.game.users, cross.game.users, cross.game.relevance,
+    ...     candidates=3).welfare(), 5)
     1.99994
     """
     users = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]])
@@ -113,7 +116,8 @@ def synthetic(
     Examples
     --------
     >>> setting = synthetic(unit_ball=True)
-    >>> setting.game.users.shape, setting.game.strategies.shape, round(float(np.linalg.norm(setting.game.users, axis=1).max()), 9)
+    >>> longest = float(np.linalg.norm(setting.game.users, axis=1).max())
+    >>> setting.game.users.shape, setting.game.strategies.shape, round(longest, 9)
     ((2000, 5), (200, 5), 1.0)
     """
     rng = np.random.default_rng(seed)
@@ -309,7 +313,8 @@ def is_soft(weights: npt.ArrayLike, temperature: float) -> bool:
 def soft_slope(weights: npt.ArrayLike) -> float:
     r"""What theorem 2's step does to welfare where creators stay together: never harm.
 
-    .. math:: \frac{dW}{d\eta}\Big|_0 = \frac1m \Big( \frac{S_1 S_3}{S_2^2} - 1 \Big) \ge 0, \qquad S_k = \sum_j w_j^k
+    .. math:: \frac{dW}{d\eta}\Big|_0 = \frac1m \Big( \frac{S_1 S_3}{S_2^2} - 1 \Big) \ge 0, \qquad
+              S_k = \sum_j w_j^k
 
     for the step :math:`w_j \leftarrow w_j e^{-\eta \bar\pi_j}` from the symmetric equilibrium,
     :math:`\bar\pi = w/|w|`; 0 only for equal weights (Cauchy and Schwarz).

@@ -240,7 +240,8 @@ def choose(
     r"""Maximise the potential for B markets that differ in alpha and in how many creators prefer
     what.
 
-    .. math:: \max_{y \ge 0} \; \alpha \sum_l \int_0^{n_l} U_l - \sum_{ps} C_{ps} y_{ps}, \quad \sum_s y_{ps} \le N_p, \quad
+    .. math:: \max_{y \ge 0} \; \alpha \sum_l \int_0^{n_l} U_l - \sum_{ps} C_{ps} y_{ps}, \quad
+              \sum_s y_{ps} \le N_p, \quad
         n_l = \sum_{s \in S_l} \sum_p y_{ps}
 
     A primal-dual interior point method with Mehrotra's corrector. Prices q are variables of their
@@ -259,9 +260,10 @@ def choose(
 
     Returns
     -------
-    Choices; the residual is the largest of lambda_ps y_ps / money, mu_p (N_p - sum_s y_ps) / money and (sum_s y_ps - N_p) / sum N,
-    with mu and lambda computed from y by (16a), so that the rest of (16) holds exactly. N is capped where the cap cannot bind (see
-    `_participation_cap`); gap and residual are of that equivalent market.
+    Choices; the residual is the largest of lambda_ps y_ps / money, mu_p (N_p - sum_s y_ps) / money
+    and (sum_s y_ps - N_p) / sum N, with mu and lambda computed from y by (16a), so that the rest of
+    (16) holds exactly. N is capped where the cap cannot bind (see `_participation_cap`); gap and
+    residual are of that equivalent market.
 
     Raises
     ------
@@ -301,7 +303,7 @@ def choose(
                 a, capped, viewers[watched], cost[here], serves[watched], donation
             )
             if (again := np.flatnonzero(~(gap <= _ENOUGH))).size:
-                other, found, more = _interior_point(
+                other, other_gap, more = _interior_point(
                     a[again],
                     capped[again],
                     viewers[watched],
@@ -310,8 +312,8 @@ def choose(
                     donation,
                     cautious=True,
                 )
-                better = found < gap[again]
-                mass[again[better]], gap[again[better]] = other[better], found[better]
+                better = other_gap < gap[again]
+                mass[again[better]], gap[again[better]] = other[better], other_gap[better]
                 steps[again] += more
             result.mass[np.ix_(batch, here)] = mass
             result.gap[batch], result.steps[batch] = gap, steps
@@ -411,7 +413,7 @@ def _interior_point(
         cost.shape[1],
         _CAUTIOUS_BOUNDARY if cautious else _BOUNDARY,
     )
-    found, found_gap, found_steps = (
+    best_mass, best_gap, steps_taken = (
         np.zeros((size, *cost.shape)),
         np.full(size, np.inf),
         np.zeros(size, dtype=np.int64),
@@ -439,7 +441,7 @@ def _interior_point(
         better = gap < best
         best = np.where(better, gap, best)
         at = open_[better]
-        found[at], found_gap[at], found_steps[at] = (
+        best_mass[at], best_gap[at], steps_taken[at] = (
             y[better] * unit[better, :, None],
             gap[better],
             step,
@@ -508,7 +510,7 @@ def _interior_point(
             mu + dual[:, None] * dmu,
             q + dual[:, None] * dq,
         )
-    return found, found_gap, found_steps
+    return best_mass, best_gap, steps_taken
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,14 +145,14 @@ class PreferenceFit:
         for name, (tried, axis) in costs.items():
             alike = tried[self.plausible.any(axis=axis)]
             label = name.replace("_", " ")
-            found = "is not identified: " + ", ".join(f"{x:g}" for x in alike) + " fit alike"
+            verdict = "is not identified: " + ", ".join(f"{x:g}" for x in alike) + " fit alike"
             if alike.size == 1:
-                found = (
+                verdict = (
                     f"is nearest {alike[0]:g} of those tried"
                     if tried.size > 1
                     else f"was taken to be {alike[0]:g}"
                 )
-            known.append(f"the {label} {found}")
+            known.append(f"the {label} {verdict}")
         if not self.identified["preferences"]:
             known.append("the preferences are not identified")
         return "; ".join(known)
@@ -179,7 +179,8 @@ def fit_preferences(
     r"""Preferences whose equilibrium is closest to what creators were seen to serve, for every pair
     of costs.
 
-    .. math:: \min_{c} \sum_l (N_l - \hat N_l(S_c))^2, \qquad S_c(l) = c_1 \sin(2 \pi l / L + c_2) + c_3 \ge 0
+    .. math:: \min_{c} \sum_l (N_l - \hat N_l(S_c))^2, \qquad S_c(l) = c_1 \sin(2 \pi l / L + c_2) +
+              c_3 \ge 0
 
     Parameters
     ----------
@@ -300,7 +301,7 @@ def _fit(
         first = starts[np.argmin(((served(starts) - seen) ** 2).sum(axis=1))]
     else:
         first = np.array([start[0] * math.cos(start[1]), start[0] * math.sin(start[1]), start[2]])
-    found = least_squares(
+    solution = least_squares(
         lambda x: served(x[None])[0] - seen,
         first,
         jac=slopes,
@@ -310,25 +311,27 @@ def _fit(
         ftol=1e-12,
         gtol=1e-12,
     )
-    a, b, c3 = found.x
+    a, b, c3 = solution.x
     errors = np.full(3, np.inf)
     # the fit can end where one more creator would change nothing and one less would: each side must
     # tell
     sides = [
-        served(found.x + step * level * np.eye(3)) - served(found.x[None])
+        served(solution.x + step * level * np.eye(3)) - served(solution.x[None])
         for step in (_NUDGE, -_NUDGE)
     ]
     if all(
         np.linalg.matrix_rank(side, tol=1e-3 * _NUDGE * level * market.window) == 3
         for side in sides
     ):
-        errors = _standard_errors(found.jac, a, b, math.sqrt(2 * found.cost / max(size - 3, 1)))
+        errors = _standard_errors(
+            solution.jac, a, b, math.sqrt(2 * solution.cost / max(size - 3, 1))
+        )
     fitted = np.array([math.hypot(a, b), math.atan2(b, a) % (2 * np.pi), c3])
-    creators = np.maximum(found.x @ waves, least)
+    creators = np.maximum(solution.x @ waves, least)
     taking_part = market.equilibria(np.array([alpha]), creators[None]).participation[0]
     return (
         fitted,
-        math.sqrt(2 * found.cost / size),
+        math.sqrt(2 * solution.cost / size),
         errors,
         bool(taking_part > (1 - 1e-9) * creators.sum()),
     )

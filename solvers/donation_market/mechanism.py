@@ -3,7 +3,8 @@ whether and what to serve.
 
 Belongs here: the market (windows, costs, masses), its equilibrium under a given split, the best
 split and bounds on it. Does not: how the equilibrium is computed and donation functions
-(`solvers.donation_market.equilibrium`), and preferences from observed behaviour (`solvers.donation_market.fit`).
+(`solvers.donation_market.equilibrium`), and preferences from observed behaviour
+(`solvers.donation_market.fit`).
 """
 
 from __future__ import annotations
@@ -133,7 +134,8 @@ class DonationMarket:
     Examples
     --------
     >>> market = DonationMarket(
-    ...     [300, 700], [500, 500], window=1, opportunity_cost=0.1, deviation_cost=0.1, donation=PowerDonation(np.exp(-1.17), 0.6)
+    ...     [300, 700], [500, 500], window=1, opportunity_cost=0.1, deviation_cost=0.1,
+    ...     donation=PowerDonation(np.exp(-1.17), 0.6)
     ... )
     >>> market.equilibrium(0.3).serving.round(2).tolist()
     [306.04, 443.91]
@@ -219,7 +221,8 @@ class DonationMarket:
 
         Examples
         --------
-        >>> market = DonationMarket([3, 1], [8, 8], window=1, opportunity_cost=1, deviation_cost=8, donation=PowerDonation(1, 0.5))
+        >>> market = DonationMarket([3, 1], [8, 8], window=1, opportunity_cost=1, deviation_cost=8,
+        ...     donation=PowerDonation(1, 0.5))
         >>> now = market.equilibrium([0.5, 0.9])
         >>> now.serving.round(3).tolist(), now.payoff.round(3).tolist()
         ([[2.0, 1.0], [3.0, 1.0]], [[0.0, 0.414], [0.47, 1.546]])
@@ -228,13 +231,13 @@ class DonationMarket:
         if alphas.ndim > 1 or not np.all((alphas >= 0) & (alphas <= 1)):
             raise ValueError(f"alpha must be one share in [0, 1] or a list of them, not {alpha!r}")
         shares = np.atleast_1d(alphas)
-        found = self.equilibria(
+        equilibrium = self.equilibria(
             shares, np.broadcast_to(self.creators, (shares.size, self.creators.size))
         )
         return (
-            found
+            equilibrium
             if alphas.ndim
-            else Equilibrium(**{name: value[0] for name, value in vars(found).items()})
+            else Equilibrium(**{name: value[0] for name, value in vars(equilibrium).items()})
         )
 
     def equilibria(self, alpha: Floats, creators: Floats) -> Equilibrium:
@@ -256,9 +259,9 @@ class DonationMarket:
         solved = np.flatnonzero((alpha > 0) | (free & ~at_home))
         if solved.size:
             share = np.where(free, 1.0, alpha)[solved]
-            found = choose(share, creators[solved], self.viewers, cost, serves, self.donation)
-            choice[solved], gap[solved], residual[solved] = found.mass, found.gap, found.residual
-            payoff[solved] = np.where(free[solved, None], 0.0, found.payoff)
+            chosen = choose(share, creators[solved], self.viewers, cost, serves, self.donation)
+            choice[solved], gap[solved], residual[solved] = chosen.mass, chosen.gap, chosen.residual
+            payoff[solved] = np.where(free[solved, None], 0.0, chosen.payoff)
         serving = choice.sum(axis=1) @ serves.T
         donated = np.where(self.viewers > 0, self.donation.value(self.viewers, serving), 0.0).sum(
             axis=1
@@ -394,14 +397,14 @@ class DonationMarket:
         size, scale, most = serving.size, float(serving.max()), float(self.creators.max())
         if scale == 0:
             return 0.0
-        found = linprog(
+        program = linprog(
             np.append(np.zeros(size), 1.0),
             A_ub=np.hstack([np.eye(size), -self.creators[:, None] / most]),
             b_ub=np.zeros(size),
             A_eq=np.hstack([self.serves, np.zeros((size, 1))]),
             b_eq=serving / scale,
         )
-        return float(found.x[-1]) * scale / most if found.status == 0 else math.inf
+        return float(program.x[-1]) * scale / most if program.status == 0 else math.inf
 
 
 def _ceilings(points: Floats, donated: Floats, exponent: float) -> Floats:

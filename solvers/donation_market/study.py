@@ -2,8 +2,8 @@
 and the range of its best split.
 
 Belongs here: the steps of section VII of Tang and Huang in one order, for data of one's own, and
-how uncertain what comes out is. Does not: the regression and the fit (`solvers.donation_market.fit`), the
-market (`solvers.donation_market`).
+how uncertain what comes out is. Does not: the regression and the fit
+(`solvers.donation_market.fit`), the market (`solvers.donation_market`).
 """
 
 from __future__ import annotations
@@ -62,11 +62,12 @@ class DonationEstimate:
         """
         if self.why_not or self.regression is None:
             return []
-        found = self.regression
-        ends = np.clip(found.b1_interval, *_STEEPEST)
+        regression = self.regression
+        ends = np.clip(regression.b1_interval, *_STEEPEST)
         return [
             PowerDonation(
-                math.exp(found.b0 + (found.b1 - end) * found.mean_log_viewers), float(end)
+                math.exp(regression.b0 + (regression.b1 - end) * regression.mean_log_viewers),
+                float(end),
             )
             for end in ends
         ]
@@ -85,8 +86,8 @@ def estimate_donation(
     Examples
     --------
     >>> n, m = np.arange(30.0, 60.0), np.linspace(50, 200, 30)
-    >>> found = estimate_donation(m, n, 2 * (m / n) ** 0.5 * n)
-    >>> round(found.donation.scale, 6), round(found.donation.exponent, 6), found.why_not
+    >>> estimate = estimate_donation(m, n, 2 * (m / n) ** 0.5 * n)
+    >>> round(estimate.donation.scale, 6), round(estimate.donation.exponent, 6), estimate.why_not
     (2.0, 0.5, '')
     >>> estimate_donation([5, 6], [1, 2], [3, 4]).why_not
     '2 locations have viewers, creators and donations, 24 are needed'
@@ -104,17 +105,17 @@ def estimate_donation(
         return DonationEstimate(
             TWITCH_DONATION, None, "viewers per creator are the same at every location"
         )
-    found = fit_donation(ratio, d[all_three] / n[all_three])
-    low, high = found.b1_interval
-    if found.donation is None:
+    regression = fit_donation(ratio, d[all_three] / n[all_three])
+    low, high = regression.b1_interval
+    if regression.donation is None:
         return DonationEstimate(
-            TWITCH_DONATION, found, f"b = {found.b1:.3g} is not between 0 and 1"
+            TWITCH_DONATION, regression, f"b = {regression.b1:.3g} is not between 0 and 1"
         )
     if low <= 0 and high >= 1:
         return DonationEstimate(
-            TWITCH_DONATION, found, f"the interval of b, {low:.3g} to {high:.3g}, says nothing"
+            TWITCH_DONATION, regression, f"the interval of b, {low:.3g} to {high:.3g}, says nothing"
         )
-    return DonationEstimate(found.donation, found, "")
+    return DonationEstimate(regression.donation, regression, "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,7 +316,9 @@ class _Seen:
         donation: PowerDonation,
         shift: npt.ArrayLike = 0.0,
     ) -> DonationMarket:
-        """The market of one pair of costs, with the preferences fitted to it, or moved from there."""
+        """The market of one pair of costs, with the preferences fitted to it, or moved from
+        there.
+        """
         return DonationMarket(
             sine_preferences(fit.coefficients[at] + shift, self.viewers.size),
             self.viewers,

@@ -97,12 +97,14 @@ def schedule_on_top(
     c(x^0_k)) - p (y - x^0_k)` with :math:`y = \max(x, x^0_k)`. The cheapest bonus for rising
     outputs is :math:`R_k = R_{k-1} + L_k(x_k) - L_k(x_{k-1})`, so with tail sums :math:`F_k`
 
-    .. math:: \max \sum_k f_k x_k \quad \text{s.t.} \quad \sum_k F_k (L_k(x_k) - L_k(x_{k-1})) \le B, \quad x_1 \le \dots \le x_m.
+    .. math:: \max \sum_k f_k x_k \quad \text{s.t.} \quad \sum_k F_k (L_k(x_k) - L_k(x_{k-1})) \le
+              B, \quad x_1 \le \dots \le x_m.
 
     In the marginal cost :math:`s = c'(x)` the derivative of the spend telescopes over a block a..b
     of equal outputs, whatever the cost:
 
-    .. math:: F_a (h_a s - p)_+ - F_{b+1} (h_{b+1} s - p)_+ = \theta (F_a - F_{b+1}), \qquad \theta = 1 / \lambda,
+    .. math:: F_a (h_a s - p)_+ - F_{b+1} (h_{b+1} s - p)_+ = \theta (F_a - F_{b+1}), \qquad \theta
+              = 1 / \lambda,
 
     which has a closed form; adjacent violators are pooled, and :math:`\theta` is where the budget
     is spent. With p = 0 this is `optimal_schedule`.
@@ -124,8 +126,9 @@ def schedule_on_top(
 
     Examples
     --------
-    >>> found = schedule_on_top([1, 1], [2, 1], budget=1.0, cost=PowerCost(2), price=2.0)
-    >>> found.unpaid_output.tolist(), found.output.round(4).tolist(), found.bonus.round(4).tolist()
+    >>> schedule = schedule_on_top([1, 1], [2, 1], budget=1.0, cost=PowerCost(2), price=2.0)
+    >>> columns = schedule.unpaid_output, schedule.output, schedule.bonus
+    >>> tuple(column.round(4).tolist() for column in columns)
     ([0.5, 1.0], [0.7236, 1.8944], [0.1, 0.9])
     """
     f, h = _checked(mass, difficulty, budget, cost, price)
@@ -422,7 +425,9 @@ def _step(h: float, before: float, after: float, price: float, cost: PowerCost) 
 def _temptation(
     own_x: Floats, own_r: Floats, x: Floats, r: Floats, h: Floats, price: float, cost: PowerCost
 ) -> float:
-    """Largest gain of a type by any of the published levels or none, relative to the largest bonus."""
+    """Largest gain of a type by any of the published levels or none, relative to the largest
+    bonus.
+    """
     own = own_r - _loss(h, own_x, price, cost)
     gain = 0.0
     for level, bonus in [(0.0, 0.0), *zip(x.tolist(), r.tolist(), strict=True)]:
@@ -431,7 +436,9 @@ def _temptation(
 
 
 def _crossing(excess: Callable[[float], float], low: float = 0.0) -> float:
-    """Largest float from `low` on at which a rising function is not above 0 (it is not at `low`)."""
+    """Largest float from `low` on at which a rising function is not above 0 (it is not at
+    `low`).
+    """
     high = 2 * low or 1.0
     while excess(high) <= 0:
         low, high = high, 2 * high

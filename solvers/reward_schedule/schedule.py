@@ -227,7 +227,9 @@ class ProportionalEquilibrium:
 
 
 class _Types(NamedTuple):
-    """Distinct types with mass: mass and difficulty of each, its first row, and the number of rows."""
+    """Distinct types with mass: mass and difficulty of each, its first row, and the number of
+    rows.
+    """
 
     mass: Floats
     difficulty: Floats
@@ -251,7 +253,8 @@ def optimal_schedule(
     With tail sums :math:`F_k = \sum_{l \ge k} f_l` and :math:`\alpha_k = h_k f_k + (h_k - h_{k+1})
     F_{k+1}`, :math:`h_{m+1} = 0`,
 
-    .. math:: \max_x \sum_k f_k x_k \quad \text{s.t.} \quad \sum_k \alpha_k c(x_k) \le B, \quad 0 \le x_1 \le \dots \le x_m,
+    .. math:: \max_x \sum_k f_k x_k \quad \text{s.t.} \quad \sum_k \alpha_k c(x_k) \le B, \quad 0
+              \le x_1 \le \dots \le x_m,
 
     and :math:`R(x_k) = R(x_{k-1}) + (c(x_k) - c(x_{k-1})) h_k` is the cheapest reward for it, of
     expected cost B. Pooling adjacent violators of :math:`f / \alpha` gives blocks of ratio
@@ -384,7 +387,8 @@ def whole_rewards(
     >>> mass, difficulty = [3, 3, 1], [4, 2, 1]
     >>> exact = optimal_schedule(mass, difficulty, 100.0, PowerCost(2))
     >>> whole = whole_rewards(exact, mass, difficulty, 100.0, PowerCost(2))
-    >>> exact.reward.round(2).tolist(), whole.reward.tolist(), round(whole.gross_product / exact.gross_product, 3)
+    >>> part = whole.gross_product / exact.gross_product
+    >>> exact.reward.round(2).tolist(), whole.reward.tolist(), round(part, 3)
     ([3.29, 15.07, 44.91], [3, 15, 44], 0.99)
     """
     types, budget = _checked(mass, difficulty, budget, cost)
@@ -682,7 +686,9 @@ def _meet(
 
 
 def _smallest(reached: Callable[[Floats], Mask], lo: Floats, hi: Floats) -> Floats:
-    """Smallest x between lo and hi that has reached the goal, each by bisection; hi where none has."""
+    """Smallest x between lo and hi that has reached the goal, each by bisection; hi where none
+    has.
+    """
     hi = np.where(reached(lo), lo, hi)
     while True:
         middle = lo + (hi - lo) / 2
@@ -723,10 +729,10 @@ def _inverse_derivative(cost: Cost, s: Floats, lo: Floats, hi: Floats) -> Floats
     inverse = getattr(cost, "inverse_derivative", None)
     if not inverse:
         return _smallest(lambda x: ~(_derivative(cost, x) < s), lo, hi)
-    found = lo.copy()
+    reached = lo.copy()
     rows = np.flatnonzero(lo < hi)  # what the bounds leave open: soon few, where the cost is kinked
-    found[rows] = np.clip(np.asarray(inverse(s[rows]), dtype=np.float64), lo[rows], hi[rows])
-    return found
+    reached[rows] = np.clip(np.asarray(inverse(s[rows]), dtype=np.float64), lo[rows], hi[rows])
+    return reached
 
 
 def _check_convex(cost: Cost, most: float) -> None:

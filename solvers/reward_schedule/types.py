@@ -56,7 +56,8 @@ def estimate_ability(
     output :math:`\bar o` (the median of :math:`V_i / n_i`) and everybody's quality :math:`\bar q =
     \sum M / \sum V`, a prior of m days adds a typical creator's:
 
-    .. math:: o_i = \frac{V_i + m \bar o}{n_i + m}, \quad q_i = \frac{M_i + m \bar o \bar q}{V_i + m \bar o}, \quad
+    .. math:: o_i = \frac{V_i + m \bar o}{n_i + m}, \quad q_i = \frac{M_i + m \bar o \bar q}{V_i + m
+              \bar o}, \quad
               o_i q_i = \frac{M_i + m \bar o \bar q}{n_i + m}.
 
     The median, because a few creators produce most: next to the mean every newcomer would look
@@ -77,8 +78,8 @@ def estimate_ability(
 
     Examples
     --------
-    >>> found = estimate_ability([100, 10, 40], [50, 10, 10], [10, 1, 4], prior_days=4)
-    >>> found.production.round(3).tolist()
+    >>> ability = estimate_ability([100, 10, 40], [50, 10, 10], [10, 1, 4], prior_days=4)
+    >>> ability.production.round(3).tolist()
     [4.905, 5.733, 3.583]
     """
     v, e, n = (np.asarray(column, dtype=np.float64) for column in (views, effective_views, days))
@@ -129,8 +130,8 @@ def group_types(production: npt.ArrayLike, levels: int, cost: PowerCost, price: 
 
     Examples
     --------
-    >>> found = group_types([1.0, 4.0, 2.0, 4.0], 2, PowerCost(2), price=8.0)
-    >>> found.member.tolist(), found.production.tolist(), found.difficulty.round(3).tolist()
+    >>> types = group_types([1.0, 4.0, 2.0, 4.0], 2, PowerCost(2), price=8.0)
+    >>> types.member.tolist(), types.production.tolist(), types.difficulty.round(3).tolist()
     ([0, 1, 0, 1], [1.5, 4.0], [2.667, 1.0])
     """
     x = np.asarray(production, dtype=np.float64)
@@ -156,7 +157,8 @@ def explained(predicted: npt.ArrayLike, realised: npt.ArrayLike) -> float:
 
     Examples
     --------
-    >>> explained([1.0, 3.0, 9.0], [1.0, 3.0, 9.0]), round(explained([2.0, 2.0, 2.0], [1.0, 3.0, 9.0]), 3)
+    >>> seen = [1.0, 3.0, 9.0]
+    >>> explained(seen, seen), round(explained([2.0, 2.0, 2.0], seen), 3)
     (1.0, -0.302)
     """
     seen, said = (

@@ -45,7 +45,8 @@ def update_observed_weights(
 
     Examples
     --------
-    >>> update_observed_weights([1.0, 1.0, 2.0], [0.2, 0.4, np.nan], [True, True, False], rate=0.5).round(4).tolist()
+    >>> update_observed_weights([1.0, 1.0, 2.0], [0.2, 0.4, np.nan], [True, True, False],
+    ...     rate=0.5).round(4).tolist()
     [0.7875, 0.7125, 2.0]
     >>> update_observed_weights([1.0, 1.0], [0.2, 0.4], [True, True], rate=0.5).round(4).tolist()
     [1.05, 0.95]

@@ -26,7 +26,8 @@ def update_weights(
 ) -> Floats:
     r"""Weights of the next epoch from the weights of this one and how well each group was served.
 
-    .. math:: w_l \leftarrow w_l \, e^{-\alpha u_l}, \qquad w_l \leftarrow L \, w_l / \textstyle\sum_k w_k, \qquad
+    .. math:: w_l \leftarrow w_l \, e^{-\alpha u_l}, \qquad w_l \leftarrow L \, w_l /
+              \textstyle\sum_k w_k, \qquad
         w_l \leftarrow \min(\max(w_l, w_{\min}), w_{\max})
 
     The clip comes last, so the mean of the result need not be 1.

@@ -89,10 +89,10 @@ def group_viewers(
 
     Examples
     --------
-    >>> found = group_viewers({"tenure": np.array([1.0, 2.0, 900.0, 901.0, 899.0])}, groups=2)
-    >>> found.sizes.tolist(), found.centres.round(1).tolist(), found.labels.tolist()
+    >>> groups = group_viewers({"tenure": np.array([1.0, 2.0, 900.0, 901.0, 899.0])}, groups=2)
+    >>> groups.sizes.tolist(), groups.centres.round(1).tolist(), groups.labels.tolist()
     ([3, 2], [[900.0], [1.5]], [1, 1, 0, 0, 0])
-    >>> found.nearest({"tenure": np.array([30.0, np.nan])}).tolist()
+    >>> groups.nearest({"tenure": np.array([30.0, np.nan])}).tolist()
     [1, 0]
     """
     _checked(features)
@@ -128,8 +128,8 @@ def inertia_by_count(
 
     Examples
     --------
-    >>> found = inertia_by_count({"tenure": np.array([1.0, 2.0, 900.0, 901.0])}, [1, 2])
-    >>> round(found[1], 3), found[2] < 1e-5
+    >>> inertia = inertia_by_count({"tenure": np.array([1.0, 2.0, 900.0, 901.0])}, [1, 2])
+    >>> round(inertia[1], 3), inertia[2] < 1e-5
     (1.0, True)
     """
     alone = group_viewers(features, groups=1, starts=1).inertia
@@ -152,11 +152,11 @@ def nearest(
     standard = (
         np.asarray(centres, dtype=np.float64).reshape(-1, len(coordinates)) - middle
     ) / scale
-    found = np.empty(n, dtype=np.intp)
+    label = np.empty(n, dtype=np.intp)
     for start in range(0, n, _BLOCK):
         block = {name: column[start : start + _BLOCK] for name, column in features.items()}
-        found[start : start + _BLOCK] = _assigned(_standardised(coordinates, block), standard)
-    return found
+        label[start : start + _BLOCK] = _assigned(_standardised(coordinates, block), standard)
+    return label
 
 
 def _checked(features: Features) -> int:
@@ -175,23 +175,23 @@ def _checked(features: Features) -> int:
 
 def _coordinates(features: Features) -> tuple[Coordinate, ...]:
     """Axes of all features that vary."""
-    found: list[Coordinate] = []
+    coordinates: list[Coordinate] = []
     for name in sorted(features):
         column = features[name]
         if column.dtype.kind == "f":
             known = np.sort(column[~np.isnan(column)])
             if known.size and known[0] < known[-1]:
-                found.append(Coordinate(name, None, float(known.mean()), float(known.std())))
+                coordinates.append(Coordinate(name, None, float(known.mean()), float(known.std())))
             continue
         levels, counts = np.unique(_levels(column), return_counts=True)
         shares = counts / counts.sum()
         scale = float(np.sqrt((shares * (1 - shares)).sum()))
         if len(levels) > 1:
-            found += [
+            coordinates += [
                 Coordinate(name, str(level), float(share), scale)
                 for level, share in zip(levels, shares, strict=True)
             ]
-    return tuple(found)
+    return tuple(coordinates)
 
 
 def _levels(column: npt.NDArray[Any]) -> npt.NDArray[np.str_]:
@@ -248,8 +248,8 @@ def _cluster(rows: Floats, groups: int, seed: int, starts: int) -> Floats:
 
 def _assigned(rows: Floats, centres: Floats) -> Labels:
     # |x - c|^2 without |x|^2, which is the same for every centre
-    found: Labels = np.argmin((centres**2).sum(axis=1) - 2 * rows @ centres.T, axis=1)
-    return found
+    nearest: Labels = np.argmin((centres**2).sum(axis=1) - 2 * rows @ centres.T, axis=1)
+    return nearest
 
 
 def _without(centres: Floats, sizes: Labels, small: int) -> Floats:
