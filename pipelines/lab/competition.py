@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -312,6 +313,11 @@ def command(
     seeds, steps = seeds or (10 if full else 3), steps or (3000 if full else 300)
     if steps % 5:
         raise click.UsageError(f"--steps {steps} is not a multiple of 5")
+    if find_spec("numba") is None:
+        raise CommandError(
+            "earnings lab competition needs numba, which is not installed: pip install"
+            " 'creator-earnings[lab]'. No other command needs it."
+        )
     report = Report(folder, "Creator competition: what the mechanisms do for users")
     try:
         found = experiments(

@@ -159,7 +159,9 @@ def _entries(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
     return findings
 
 
-def _order(transactions: list[tuple[Any, ...]]) -> list[str]:
+def _order(  # noqa: PLR0912 - a case for each kind of transaction
+    transactions: list[tuple[Any, ...]],
+) -> list[str]:
     """Revisions follow each other, and nothing is booked in a period that was closed."""
     findings = []
     taken_back = {reversal: kind for kind, reversal in REVERSALS.items()}

@@ -123,7 +123,7 @@ class _State:
     returned_on: date | None
 
 
-def _book(
+def _book(  # noqa: PLR0912 - what an answer can mean, case by case
     con: Connection, home: Home, path: Path, digest: str, answers: list[Answer]
 ) -> Settlement:
     states = _states(con)

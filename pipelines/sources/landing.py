@@ -351,7 +351,7 @@ def _is_missing(found: str, value: str) -> str:
             return f"{value} IS NULL"
 
 
-def _cast(c: Column, found: str, value: str) -> str:
+def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case for each type
     """SQL that gives the value in the column's type, or NULL; never rounds, never guesses."""
     typed = found in _TYPED_AS.get(c.type, ())
     if found == "BLOB":  # what some writers make of text

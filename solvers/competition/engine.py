@@ -16,11 +16,19 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
 import numpy as np
 
 from solvers.arrays import Floats, Ints, Mask
 from solvers.competition.game import TIE, Competition, DotProduct, Euclidean
+
+try:
+    import numba
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        "the incremental engine of the creator competition needs numba, which is not installed:"
+        " pip install 'creator-earnings[lab]'. engine=\"reference\" does without, many times slower",
+        name="numba",
+    ) from missing
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 
 import duckdb
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from pipelines.console import CommandError
 from pipelines.lab.competition import command, study
 from pipelines.lab.competition_runs import ADAPTIVE, HALVED, MECHANISMS, Experiment, paired, play
 from pipelines.lab.competition_settings import WatchingError, of_platform
@@ -209,3 +211,12 @@ def test_help():
     assert result.exit_code == 0
     assert "Creators chase reward" in result.stdout
     assert "--movielens" in result.stdout
+
+
+def test_without_numba_the_command_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "numba", None)  # as where it is not installed
+    with pytest.raises(CommandError, match=r"needs numba.*pip install 'creator-earnings\[lab\]'"):
+        CliRunner().invoke(
+            command, ["--out", str(tmp_path)], obj=Home(tmp_path), catch_exceptions=False
+        )
+    assert not list(tmp_path.iterdir())

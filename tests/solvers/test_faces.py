@@ -1,7 +1,9 @@
 """Faces of the solvers: what they hand on, and what they do not load."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +40,34 @@ def test_the_main_functions_can_be_had_from_the_top():
         assert getattr(solvers, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = solvers.nothing
+
+
+def test_only_the_engine_of_the_competition_needs_numba():
+    """numba and llvmlite are 208 MB: an extra that one study asks for."""
+    root = Path(solvers.__path__[0]).parent
+    users = [
+        path.relative_to(root).as_posix()
+        for package in ("solvers", "pipelines", "creator_earnings")
+        for path in sorted((root / package).rglob("*.py"))
+        if re.search(r"^\s*(import|from) numba\b", path.read_text(), re.MULTILINE)
+    ]
+    assert users == ["solvers/competition/engine.py"]
+
+
+def test_without_numba_a_competition_is_played_from_scratch_and_says_what_the_engine_needs():
+    code = """
+import sys
+sys.modules["numba"] = None  # as where it is not installed
+from solvers.competition import simulate, toy
+start = toy(0)
+print(simulate(start.game, steps=5, groups=start.groups, engine="reference").welfare.size)
+try:
+    simulate(start.game, steps=5, groups=start.groups)
+except ModuleNotFoundError as missing:
+    print(missing)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    size, message = run.stdout.splitlines()
+    assert int(size) > 0
+    assert "needs numba" in message
+    assert "pip install 'creator-earnings[lab]'" in message

@@ -186,7 +186,7 @@ NAMES = list(POOLS)
 KINDS = {"ts": "a time", "watch_ms": "a whole number", "length_ms": "a whole number"}
 
 
-def judge(row: dict[str, str]) -> str | tuple[Any, ...]:
+def judge(row: dict[str, str]) -> str | tuple[Any, ...]:  # noqa: PLR0911 - a return per reason
     """Why the row is bad, or what it is worth."""
     worth = {name: POOLS[name][row[name]] for name in NAMES}
     for name in NAMES:
