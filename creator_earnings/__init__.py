@@ -34,7 +34,7 @@ __all__ = ["Platform", "UnknownTableError", "open", "study"]
 
 
 class UnknownTableError(ExpectedError, LookupError):
-    """No table is called so: names the nearest, or all."""
+    """No table has that name: says the nearest, or all."""
 
 
 @dataclass(frozen=True)

@@ -206,7 +206,7 @@ def _print_restatement(shown: Any) -> None:
 @option(
     "--kind",
     type=click.Choice(["video", "creator"]),
-    help="Which of the two, where both are called so.",
+    help="Which of the two, where both have the name.",
 )
 @as_issued_option
 @as_json_option
@@ -226,7 +226,7 @@ def explain(
     computed.
     """
     from pipelines.ledger.explanation import explain as explain_amount
-    from pipelines.ledger.explanation import text
+    from pipelines.ledger.wording import text
     from pipelines.store.warehouse import Past, Warehouse
 
     with Warehouse(home).open(

@@ -19,18 +19,9 @@ from typing import Any
 
 from pipelines.ledger.counterfactual import LABELS, NothingToExplainError, Part
 from pipelines.ledger.entries import REVERSALS
-from pipelines.ledger.explanation import (
-    ORDER_FREE,
-    BonusMonth,
-    CreatorDay,
-    DayBook,
-    VideoDay,
-    as_lines,
-    bonus_month,
-    phrase,
-    strongest,
-    summed,
-)
+from pipelines.ledger.explained import BonusMonth, CreatorDay, VideoDay
+from pipelines.ledger.explanation import DayBook, bonus_month
+from pipelines.ledger.wording import ORDER_FREE, as_lines, phrase, strongest, summed
 from pipelines.money import MICROS_PER_CENT, cents, money
 from pipelines.plain import visible
 from pipelines.store.warehouse import Connection
@@ -142,7 +133,7 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
     Raises
     ------
     NothingToExplainError
-        No day of the month is made, or no creator is called so.
+        No day of the month is made, or there is no such creator.
     """
     first, last = date(year, month, 1), date(year, month, monthrange(year, month)[1])
     made = [

@@ -308,7 +308,7 @@ def _refuse_nobody(con: Connection, chosen: Overrides) -> None:
     known = {row[0] for row in con.execute("SELECT DISTINCT owner FROM plan").fetchall()}
     if strangers := sorted(named - known):
         raise PayoutError(
-            f"{', '.join(strangers)}: no payee with money to be paid is called so; payees are"
+            f"{', '.join(strangers)}: no payee of that name has money to be paid; payees are"
             " written creator:<id> or identity:<id>"
         )
 

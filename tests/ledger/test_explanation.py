@@ -21,16 +21,9 @@ from hypothesis import strategies as st
 from pipelines.ads.assets import split_pool
 from pipelines.coins.assets import split_coins
 from pipelines.ledger.counterfactual import COMPONENTS, NothingToExplainError, Place, coin_decision
-from pipelines.ledger.explanation import (
-    CreatorDay,
-    DayBook,
-    Payout,
-    VideoDay,
-    explain,
-    explain_creator,
-    explain_video,
-    text,
-)
+from pipelines.ledger.explained import CreatorDay, Payout, VideoDay
+from pipelines.ledger.explanation import DayBook, explain, explain_creator, explain_video
+from pipelines.ledger.wording import text
 from pipelines.policy import Ads, Coins, Exponents, Policy, Pulse, Quality
 from pipelines.schema import TABLES
 from pipelines.settings import Home
