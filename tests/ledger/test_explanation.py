@@ -87,7 +87,7 @@ def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> 
             {
                 "name": "tiny",
                 "effective_from": DAY,
-                "content": policy.model_dump_json(),
+                "content": policy.content,
                 "policy_hash": policy.hash,
             }
         ],
