@@ -4,11 +4,11 @@
 
     platform = creator_earnings.open("my_platform")
     platform.table("creator_earnings", first="2026-03-01", last="2026-03-07")
-    platform.query("SELECT creator_id, sum(total_micros) AS micros FROM creator_earnings GROUP BY ALL")
+    platform.query("SELECT day, sum(total_micros) AS micros FROM creator_earnings GROUP BY day")
 
-It reads what readers see (`earnings query` does too): no run is disturbed. Amounts are whole micros,
-millionths of the currency unit, in columns of type `Int64`. What every table and column means is in
-docs/data.md, and in `platform.columns(table)`.
+It reads what readers see (`earnings query` does too): no run is disturbed. Amounts are whole
+micros, millionths of the currency unit, in columns of type `Int64`. What every table and column
+means is in docs/data.md, and in `platform.columns(table)`.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Platform:
         where = ""
         if any(column.name == "day" for column in known.columns):
             order = ["day", *(column for column in order if column != "day")]
-            where = "WHERE day BETWEEN coalesce($first, DATE '0001-01-01') AND coalesce($last, DATE '9999-12-31')"
+            where = "WHERE day >= coalesce($first, day) AND day <= coalesce($last, day)"
         elif first or last:
             raise UnknownTableError(f"{name} has no days to choose from")
         days = {"first": _day(first), "last": _day(last)} if where else None

@@ -675,7 +675,8 @@ class Policy(_Section):
     def hash(self) -> str:
         """Its `policy_hash`.
 
-        >>> Policy(name="a", effective_from=date(2026, 1, 1)).hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
+        >>> one = Policy(name="a", effective_from=date(2026, 1, 1))
+        >>> one.hash == Policy(name="b", effective_from=date(2027, 1, 1)).hash
         True
         """
         return policy_hash(self.model_dump(mode="json"))

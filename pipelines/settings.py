@@ -443,8 +443,10 @@ class Home:
 def _without_password(dsn: str) -> tuple[str | None, str]:
     """The password in a DSN, and the DSN without it.
 
-    >>> _without_password("host=db password='a b' user=x"), _without_password("postgresql://x:secret@db/earnings")
-    (('a b', 'host=db user=x'), ('secret', 'postgresql://x@db/earnings'))
+    >>> _without_password("host=db password='a b' user=x")
+    ('a b', 'host=db user=x')
+    >>> _without_password("postgresql://x:secret@db/earnings")
+    ('secret', 'postgresql://x@db/earnings')
     >>> _without_password("service=earnings")
     (None, 'service=earnings')
     """

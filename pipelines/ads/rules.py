@@ -1,8 +1,8 @@
 """The policy's rules over groups, made for one pool: who is in the group, and how many whole micros
 it may get.
 
-What belongs here: from `[[ads.rules]]` and a pool's units to the bounds that `solvers.ad_pool.rules` and
-`solvers.apportion.rules` take. Solving is theirs.
+What belongs here: from `[[ads.rules]]` and a pool's units to the bounds that
+`solvers.ad_pool.rules` and `solvers.apportion.rules` take. Solving is theirs.
 """
 
 from __future__ import annotations

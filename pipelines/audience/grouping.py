@@ -2,8 +2,8 @@
 is there on a day.
 
 What belongs here: features of viewers in and out of the warehouse. The clustering itself is
-`solvers.reweighting.viewer_groups`; when a new version is due is decided by the asset (`audience/assets.py`),
-and what a group's weight is in `audience/weights.py`.
+`solvers.reweighting.viewer_groups`; when a new version is due is decided by the asset
+(`audience/assets.py`), and what a group's weight is in `audience/weights.py`.
 """
 
 from __future__ import annotations

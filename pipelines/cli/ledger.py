@@ -261,7 +261,9 @@ def statement(
     as_issued: datetime | None,
     as_json: bool,
 ) -> None:
-    """A creator's month: what was earned, corrected and paid, and why; opening and closing balance."""
+    """A creator's month: what was earned, corrected and paid, and why; opening and closing
+    balance.
+    """
     from pipelines.files import replacing
     from pipelines.ledger.statement import creator_month, html, text
     from pipelines.store.warehouse import Past, Warehouse

@@ -95,8 +95,8 @@ class _Group(click.Group):
     type=click.Path(file_okay=False, path_type=Path),
     help=(
         "Folder of the platform: landing/, warehouse.duckdb, settings.toml, policies/. Default:"
-        " $EARNINGS_HOME, or assets_data/ of the checkout; installed from a wheel: this folder if it is a home, else"
-        " ~/creator-earnings."
+        " $EARNINGS_HOME, or assets_data/ of the checkout; installed from a wheel: this folder if"
+        " it is a home, else ~/creator-earnings."
     ),
 )
 @option(
@@ -322,7 +322,8 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     for path in home.unread():
         OUT.print(
             styled(
-                f"{short(path)} belongs to no table: nobody reads it. Tables: {', '.join(DELIVERED)}",
+                f"{short(path)} belongs to no table: nobody reads it."
+                f" Tables: {', '.join(DELIVERED)}",
                 "bold yellow",
             )
         )
@@ -654,7 +655,9 @@ def migrate(home: Home) -> None:
 @click.argument("table", required=False, type=click.Choice(list(TABLES)))
 @as_json_option
 def schema(table: str | None, as_json: bool) -> None:
-    """Columns of every table, with units and rules (docs/data.md is made from this, in Markdown)."""
+    """Columns of every table, with units and rules (docs/data.md is made from this, in
+    Markdown).
+    """
     from pipelines.schema import as_markdown
 
     chosen = [TABLES[table]] if table else list(TABLES.values())

@@ -205,7 +205,9 @@ def _claims(report: Report, epochs: Epochs, found: Sequence[Gain]) -> None:
 
 
 def add_if_any(report: Report, home: Home) -> None:
-    """The study as a part of another one's page, where any day of the published copy has two arms."""
+    """The study as a part of another one's page, where any day of the published copy has two
+    arms.
+    """
     with Warehouse(home).read() as con:
         try:
             period(home, con, None)

@@ -136,7 +136,9 @@ def movielens_claims(report: Report, found: Ratings, setting: Setting) -> None:
 def experiments(
     names: Iterable[str], home: Home, movielens: Path | None, *, seeds: int, steps: int, toys: int
 ) -> list[Experiment]:
-    """The settings asked for, by name. Those from data have one population; seeds are of the game."""
+    """The settings asked for, by name. Those from data have one population; seeds are of the
+    game.
+    """
     from solvers.competition import synthetic, toy
 
     def once(setting: Setting) -> Callable[[int], Setting]:

@@ -36,7 +36,9 @@ _LINES = {
 
 
 class MovieLensError(ExpectedError, ValueError):
-    """A file that is not as GroupLens publishes it: says which, which line, and what is expected."""
+    """A file that is not as GroupLens publishes it: says which, which line, and what is
+    expected.
+    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,8 +101,8 @@ class Trial:
     def _outcome(self) -> Outcome:
         rows = self.con.execute(
             f"""WITH entry AS ({query("ledger/ledger_entries")}),
-                earned AS (SELECT owner_of(account) AS creator_id, sum(amount_micros) AS micros FROM entry
-                           WHERE starts_with(account, 'creator:') GROUP BY account),
+                earned AS (SELECT owner_of(account) AS creator_id, sum(amount_micros) AS micros
+                           FROM entry WHERE starts_with(account, 'creator:') GROUP BY account),
                 there AS (SELECT creator_id FROM video_quality WHERE day = $day
                           UNION SELECT creator_id FROM donation_splits WHERE day = $day),
                 known AS (SELECT creator_id, arg_max_null(followers, day) AS followers

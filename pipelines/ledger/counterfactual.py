@@ -266,8 +266,8 @@ def coin_decision(coins: Coins, normal: int, premium: int, pay: float) -> tuple[
     """What put a video's pay (coins) where it is, as a name and in words: a bound, a corner between
     two of them, or a balance.
 
-    For every pay the best shares lie on a chain of three edges (`solvers.coin_split.gap_chain`), so a place on
-    the chain is the whole reason.
+    For every pay the best shares lie on a chain of three edges (`solvers.coin_split.gap_chain`), so
+    a place on the chain is the whole reason.
 
     >>> coin_decision(Coins(), 0, 1000, 50.0)[0]
     'smallest gap'

@@ -1,5 +1,5 @@
-"""What an explanation tells: amounts of a video, a creator's day and a bonus, each with parts that sum
-to it. They are read from a day by `explanation.py`, and put in words by `wording.py`.
+"""What an explanation tells: amounts of a video, a creator's day and a bonus, each with parts that
+sum to it. They are read from a day by `explanation.py`, and put in words by `wording.py`.
 """
 
 from __future__ import annotations

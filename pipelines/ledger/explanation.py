@@ -67,12 +67,16 @@ def explain(
 
 
 def explain_video(con: Connection, video_id: str, day: date) -> VideoDay:
-    """What a video was paid on a day, from every source, taken apart. Raises NothingToExplainError."""
+    """What a video was paid on a day, from every source, taken apart. Raises
+    NothingToExplainError.
+    """
     return DayBook.of(con, day).video(video_id)
 
 
 def explain_creator(con: Connection, creator_id: str, day: date) -> CreatorDay:
-    """What a creator earned on a day: every source and every video. Raises NothingToExplainError."""
+    """What a creator earned on a day: every source and every video. Raises
+    NothingToExplainError.
+    """
     return DayBook.of(con, day).creator(creator_id)
 
 

@@ -28,7 +28,10 @@ from solvers.chunked_median import median_of_chunks
 _CHUNK = 1 << 20
 _IN_MEMORY = 8 << 20
 
-FACTORS_SQL = f"""viewers::DOUBLE AS viewers, qualified_views / (viewers * group_weight) AS trust, group_weight, {", ".join(COMPONENTS)}"""
+FACTORS_SQL = (
+    "viewers::DOUBLE AS viewers, qualified_views / (viewers * group_weight) AS trust,"
+    f" group_weight, {', '.join(COMPONENTS)}"
+)
 _OF_POOL = (
     "FROM ad_payouts JOIN video_quality USING (day, video_id) WHERE day = $day AND category ="
     " $category"

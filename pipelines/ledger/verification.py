@@ -44,7 +44,9 @@ PAYMENT_ROWS = {  # what the input_hash of a payment or settlement is the hash o
 
 @dataclass(frozen=True)
 class Verification:
-    """What was replayed, the hash of the last transaction, and every contradiction found, in words."""
+    """What was replayed, the hash of the last transaction, and every contradiction found, in
+    words.
+    """
 
     transactions: int
     entries: int
@@ -297,7 +299,8 @@ def _payments(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]
         """SELECT payment_id, day, owner FROM
              (SELECT *, row_number() OVER (PARTITION BY day, owner ORDER BY seq) AS number
               FROM payments JOIN (SELECT txn_id, seq FROM ledger_transactions) USING (txn_id))
-           WHERE payment_id <> strftime(day, '%Y%m%d') || '-' || number || '-' || sha256(owner)[:20]""",
+           WHERE payment_id
+           <> strftime(day, '%Y%m%d') || '-' || number || '-' || sha256(owner)[:20]""",
     )
     findings += _rows(con, "{}, {}: holds {} micros, which cannot be", ASTRAY)
     return findings + _rows(
@@ -361,7 +364,8 @@ def _tables(con: Connection) -> list[str]:
         con,
         "{}: the money of pool {} does not add up",
         """SELECT day, category FROM ad_pools
-           WHERE revenue_micros + carry_in_micros + spread_micros <> platform_micros + pool_micros + carry_out_micros ORDER BY ALL""",
+           WHERE revenue_micros + carry_in_micros + spread_micros
+           <> platform_micros + pool_micros + carry_out_micros ORDER BY ALL""",
     )
     for day, policies in con.execute(
         "SELECT day, list(DISTINCT policy_hash) FROM creator_earnings GROUP BY day ORDER BY day"
@@ -384,8 +388,8 @@ def _tables(con: Connection) -> list[str]:
         con,
         "{}: earnings of {} are {} micros, the ledger owes {}",
         """SELECT day, creator_id, total_micros, owed FROM creator_earnings
-           FULL JOIN (SELECT day, owner_of(account) AS creator_id, sum(amount_micros)::BIGINT AS owed
-           FROM ledger_entries
+           FULL JOIN (SELECT day, owner_of(account) AS creator_id,
+           sum(amount_micros)::BIGINT AS owed FROM ledger_entries
                       WHERE starts_with(account, 'creator:') AND part <> 'statement'
                       GROUP BY ALL HAVING owed <> 0) USING (day, creator_id)
            WHERE coalesce(total_micros, 0) <> coalesce(owed, 0) ORDER BY ALL""",

@@ -58,7 +58,8 @@ ORDER_FREE = (
 
 
 def bonus_in_words(last: date, facts: dict[str, Any]) -> str:
-    made = f"In {last:%B %Y} the videos had {views_in_words(facts['production_milliviews'])} effective views"
+    views = views_in_words(facts["production_milliviews"])
+    made = f"In {last:%B %Y} the videos had {views} effective views"
     if facts["level"]:
         words = (
             f"{made}: level {facts['level']}, which begins at"

@@ -161,7 +161,9 @@ def commit(writer: DayWriter, policy_hash: str, reason: str) -> bool:
 
 
 def paid_floor(con: Connection, day: date, coins: Coins) -> tuple[Coins, Floor]:
-    """The rules that the day's coins were split under, with the floor that held then as a number."""
+    """The rules that the day's coins were split under, with the floor that held then as a
+    number.
+    """
     row = con.execute(
         "SELECT revenue_floor, floor_source, market_week, market_revision FROM coin_solutions WHERE"
         " day = ?",

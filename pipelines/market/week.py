@@ -1,5 +1,5 @@
-"""A week of the platform as a donation market: what is counted, what `solvers.donation_market.study` makes
-of it, and the rows that say so.
+"""A week of the platform as a donation market: what is counted, what
+`solvers.donation_market.study` makes of it, and the rows that say so.
 
 What belongs here: reading the week and naming what was found. Which day is paid by it is decided in
 `market/floor.py`.

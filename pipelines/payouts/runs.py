@@ -1,5 +1,5 @@
-"""A payout run: of what was stated through a closed day, instructions for every payee at or above the
-minimum; holds, reserves and the rest on accounts of their own.
+"""A payout run: of what was stated through a closed day, instructions for every payee at or above
+the minimum; holds, reserves and the rest on accounts of their own.
 
 What belongs here: the conditions, and the one transaction of a run. Who gets what is decided in
 `plan.sql`, how it is booked in `moves.sql`; the bank's file is in `bank_file.py`, what the bank
@@ -51,7 +51,9 @@ class PayoutError(ExpectedError, RuntimeError):
 
 @dataclass(frozen=True)
 class Overrides:
-    """What a person decides against the rule, for which payees, and why. It stands in the ledger."""
+    """What a person decides against the rule, for which payees, and why. It stands in the
+    ledger.
+    """
 
     release_hold: tuple[str, ...] = ()
     below_minimum: tuple[str, ...] = ()

@@ -72,7 +72,9 @@ class Settled:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What a file changed, what it said that was known, and how many of its entries are not ours."""
+    """What a file changed, what it said that was known, and how many of its entries are not
+    ours.
+    """
 
     file: str
     txn_id: str | None
@@ -278,7 +280,9 @@ def _insert(
 
 
 def read(path: Path, content: bytes) -> Iterator[Answer]:
-    """What a file says, by its kind: CSV by its name, else the XML message in it, of any version."""
+    """What a file says, by its kind: CSV by its name, else the XML message in it, of any
+    version.
+    """
     if path.suffix.lower() == ".csv":
         yield from _csv(path, content)
         return

@@ -75,7 +75,9 @@ def score_query(day: date, policy: Policy) -> Query:
     Units: trust is rounded to millionths, watch time is integer milliseconds; results are viewers'
     worth and rates in [0, 1]. Same rows in any order and on any number of threads: the same bits.
 
-    >>> q = score_query(date(2026, 1, 7), Policy(name="weekly", effective_from=date(2026, 1, 1), quality={"window_days": 7}))
+    >>> window = {"window_days": 7}
+    >>> weekly = Policy(name="weekly", effective_from=date(2026, 1, 1), quality=window)
+    >>> q = score_query(date(2026, 1, 7), weekly)
     >>> q.parameters["first_day"], q.parameters["unverified_cap"]
     (datetime.date(2026, 1, 1), None)
     """

@@ -28,7 +28,9 @@ class RemarketError(ExpectedError, RuntimeError):
 
 @dataclass(frozen=True)
 class Remarketed:
-    """The floor that a week's market asks for, before and after, and the days that were paid by it."""
+    """The floor that a week's market asks for, before and after, and the days that were paid
+    by it.
+    """
 
     week: date
     before: float | None

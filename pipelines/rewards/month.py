@@ -2,8 +2,9 @@
 month's production into bonuses.
 
 What belongs here: reading a history, the tables of a schedule, which schedule holds, and who is
-paid what by it. The mathematics is in `solvers.reward_schedule.types` and `solvers.reward_schedule.bonus`; when it
-is made is in `rewards/assets.py` (docs/formulas.md section 6).
+paid what by it. The mathematics is in `solvers.reward_schedule.types` and
+`solvers.reward_schedule.bonus`; when it is made is in `rewards/assets.py` (docs/formulas.md section
+6).
 """
 
 from __future__ import annotations

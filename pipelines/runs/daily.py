@@ -255,9 +255,9 @@ def daily_asset(
 
     What it is made from is in `schema/graph.py`; tables that it `needs` must have been written for
     the day, or the asset refuses to run. `extra_tables`: what it writes besides. `in_order`: no two
-    days of it are made at once. `moved`: days that a later one made stale; those of the run are made
-    once more before anything is made from them. `afterwards` is called once, when all days of the
-    run are committed and the warehouse is closed.
+    days of it are made at once. `moved`: days that a later one made stale; those of the run are
+    made once more before anything is made from them. `afterwards` is called once, when all days of
+    the run are committed and the warehouse is closed.
     """
     return partial(
         DailyAsset,

@@ -24,6 +24,5 @@ def picture(
         FigureCanvasAgg(figure)
         draw(figure.subplots(1, columns))
         figure.savefig(content, format="png")
-    return dg.MetadataValue.md(
-        f"![{caption}](data:image/png;base64,{base64.b64encode(content.getvalue()).decode()})\n\n{caption}"
-    )
+    encoded = base64.b64encode(content.getvalue()).decode()
+    return dg.MetadataValue.md(f"![{caption}](data:image/png;base64,{encoded})\n\n{caption}")

@@ -167,7 +167,8 @@ _BY_HAND = (
             found AS should_be
             FROM state WHERE day = $day AND (state_hash <> found OR states > 1)
             UNION ALL
-            SELECT 'not made from the state of the day before: earnings recommit --from ' || $day::DATE, NULL, now.made_from,
+            SELECT 'not made from the state of the day before: earnings recommit --from '
+            || $day::DATE, NULL, now.made_from,
                    coalesce(before.state_hash, '')
             FROM state AS now LEFT JOIN state AS before ON before.day = now.day - 1
             WHERE now.day = $day AND now.made_from <> coalesce(before.state_hash, '')
@@ -225,7 +226,8 @@ _BY_HAND = (
         "ad_pools",
         "revenue + carried in + spread = platform + paid + carried out, nothing negative",
         """SELECT * FROM ad_pools WHERE day = $day AND (
-             revenue_micros + carry_in_micros + spread_micros <> platform_micros + pool_micros + carry_out_micros
+             revenue_micros + carry_in_micros + spread_micros
+             <> platform_micros + pool_micros + carry_out_micros
              OR least(revenue_micros, platform_micros, carry_in_micros, pool_micros,
              carry_out_micros) < 0)""",
     ),
@@ -517,7 +519,8 @@ _BY_HAND = (
         "the parts of every creator's earnings sum to the total, and the categories to the ads"
         " part",
         """SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day AND (
-             pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros + bonus_micros <> total_micros
+             pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros
+             + bonus_micros <> total_micros
              OR coalesce(list_sum(map_values(ads_by_category)), 0) <> ads_micros)""",
     ),
     Invariant(

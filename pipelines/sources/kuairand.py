@@ -223,7 +223,9 @@ def _explained(
     columns: dict[str, str],
     error: duckdb.Error,
 ) -> SourceError:
-    """Find the first bad cell; this reads the file once more, which only a failure has to pay for."""
+    """Find the first bad cell; this reads the file once more, which only a failure has to pay
+    for.
+    """
     for name, kind in columns.items():
         fits = f"coalesce({_IS[kind].format(name)}, {'false' if kind == _TIME else 'true'})"
         query = (

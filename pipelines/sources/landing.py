@@ -499,7 +499,7 @@ def _record(
                    coalesce(n.rows - n.loaded - n.duplicates, 0) AS quarantined
             FROM delivered d LEFT JOIN (SELECT file, count(*) AS rows,
             count(*) FILTER (verdict IS NULL) AS loaded,
-                                               count(*) FILTER (verdict = '{_DUPLICATE}') AS duplicates FROM stage GROUP BY file) n
+            count(*) FILTER (verdict = '{_DUPLICATE}') AS duplicates FROM stage GROUP BY file) n
             USING (file) ORDER BY file""",
         which,
     )

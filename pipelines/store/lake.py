@@ -255,7 +255,9 @@ class LakeStore:
                 con.execute("RESET VARIABLE claim")
 
     def _acquire(self, lock: Connection, claim: Claim) -> int:
-        """Take the locks, in one order for everybody; returns the server's process that holds them."""
+        """Take the locks, in one order for everybody; returns the server's process that holds
+        them.
+        """
         timeout = self.home.settings.lock_timeout_seconds
         keys = [(_WHOLE, 0, "" if claim.day is None else "_shared")]
         keys += [(_DAYS, claim.day.toordinal(), "")] if claim.day else []

@@ -1,4 +1,5 @@
-"""What a query found, for people: as a data frame, or as a file for a spreadsheet or another program.
+"""What a query found, for people: as a data frame, or as a file for a spreadsheet or another
+program.
 
 What belongs here: types and formats. Amounts are integers in the warehouse and stay integers here,
 also where a column has gaps, and sums of them too.
@@ -41,8 +42,8 @@ def as_frame(asked: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     Whole numbers are `Int64`, which has room for gaps, so that no amount becomes a float, here or
     when frames are joined. Days are `datetime64`, lists and maps Python's own.
 
-    >>> asked = duckdb.connect().execute("SELECT sum(i) AS s, NULL::BIGINT AS gap FROM range(4) r(i)")
-    >>> frame = as_frame(asked)
+    >>> sql = "SELECT sum(i) AS s, NULL::BIGINT AS gap FROM range(4) r(i)"
+    >>> frame = as_frame(duckdb.connect().execute(sql))
     >>> int(frame.s[0]), [str(dtype) for dtype in frame.dtypes]
     (6, ['Int64', 'Int64'])
     """

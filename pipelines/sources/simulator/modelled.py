@@ -38,7 +38,9 @@ GIFT_CHANCE, GIFT_CHANCE_LIKED = 0.01, 0.15
 
 
 def uniform(seed: int, purpose: str, *ids: str) -> str:
-    """SQL for a number in [0, 1) that depends on the seed, the purpose and the named columns only."""
+    """SQL for a number in [0, 1) that depends on the seed, the purpose and the named columns
+    only.
+    """
     text = " || ':' || ".join((f"'{seed}:{purpose}'", *ids))
     # 53 bits: every value is a double exactly.
     return f"((md5_number_lower({text}) >> 11)::DOUBLE / 9007199254740992.0)"
