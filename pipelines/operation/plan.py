@@ -1,7 +1,7 @@
 """The plan of a run: which days, weeks and months are made, and in which order.
 
 What belongs here: the order. Doing a step is in `running.py`; what a week or month still waits for
-is in `status.py`.
+is in `status/`.
 """
 
 from __future__ import annotations

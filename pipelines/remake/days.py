@@ -21,7 +21,6 @@ from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.ledger.entries import latest_revision
 from pipelines.periods import MONTH
-from pipelines.reach import days_back
 from pipelines.rewards.assets import creator_bonuses
 from pipelines.runs.daily import Day, Metadata
 from pipelines.runs.periodic import Period
@@ -29,6 +28,7 @@ from pipelines.schema import LANDING, TABLES
 from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home
 from pipelines.sql import query
+from pipelines.status.reach import days_back
 from pipelines.store.warehouse import Connection, Warehouse, closed_through, is_written
 from pipelines.store.warehouse import count as row_count
 from solvers.apportion import apportion

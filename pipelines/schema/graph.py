@@ -2,7 +2,7 @@
 each asset reads.
 
 One piece of data for all that must know it: Dagster's edges and what an asset refuses to run
-without (`runs/`), what makes a day or week stale (`status.py`), what follows from a changed policy
+without (`runs/`), what makes a day or week stale (`status/`), what follows from a changed policy
 (`lab/trial.py`). It says nothing of how a table is made, so reading it does not load Dagster.
 """
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipelines import status
 from pipelines.operation.plan import PlanError, Step, steps
 from pipelines.periods import MONTH, WEEK
 from pipelines.settings import Home
+from pipelines.status import days
 
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 31)
 
@@ -46,13 +46,13 @@ def carried_out(
             for d in home.landed()
         ]
 
-    monkeypatch.setattr(status, "day_statuses", statuses)
+    monkeypatch.setattr(days, "day_statuses", statuses)
     done = []
     for step in steps(home, ranges, assets):
         done.append(step)
         if not step.span:
-            days = range((step.last - step.first).days + 1)
-            made |= {step.first + timedelta(n) for n in days} - fails
+            length = (step.last - step.first).days + 1
+            made |= {step.first + timedelta(n) for n in range(length)} - fails
     return done
 
 

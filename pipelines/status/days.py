@@ -12,13 +12,13 @@ from typing import Any, Literal
 from pipelines.market.floor import moved_floors
 from pipelines.periods import DAY, SPANS, Span, in_words
 from pipelines.policy import Policy, PolicyBook, PolicyError
-from pipelines.reach import STAGES, Writes, days_back, stale_days, unloaded_snapshots
 from pipelines.schema import TABLES
 from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
 from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.landing import waiting_files
 from pipelines.sql import as_dicts
+from pipelines.status.reach import STAGES, Writes, days_back, stale_days, unloaded_snapshots
 from pipelines.store.warehouse import Connection, Warehouse, closed_through
 
 State = Literal["closed", "complete", "partial", "stale", "landed", "missing"]

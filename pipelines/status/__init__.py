@@ -1,0 +1,25 @@
+"""What is there, missing or stale: `days` tells it of days, weeks and months, `reach` finds which were
+made from something that is not like that any more. Reads only.
+"""
+
+from pipelines.status.days import (
+    DayStatus,
+    PeriodStatus,
+    State,
+    day_statuses,
+    days_of,
+    period_statuses,
+    quarantine,
+    ready_periods,
+)
+
+__all__ = [
+    "DayStatus",
+    "PeriodStatus",
+    "State",
+    "day_statuses",
+    "days_of",
+    "period_statuses",
+    "quarantine",
+    "ready_periods",
+]
