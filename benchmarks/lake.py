@@ -203,12 +203,12 @@ def simulated(folder: Path) -> Path:
     """A home with a month's landing files, late ones beside them, and a policy under which
     everything happens.
     """
-    text = (PROJECT / "assets_data" / "policies" / "hardened.toml").read_text(encoding="utf-8")
+    text = (PROJECT / "assets_data" / "policies" / "evidence.toml").read_text(encoding="utf-8")
     for before, after in POLICY.items():
         assert text.count(f"\n{before}") == 1, before
         text = text.replace(f"\n{before}", f"\n{after}")
     (folder / "policies").mkdir(parents=True)
-    (folder / "policies" / "hardened.toml").write_text(text, encoding="utf-8")
+    (folder / "policies" / "evidence.toml").write_text(text, encoding="utf-8")
     answer(folder, "simulate", *SIMULATED)
     return folder
 

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from pipelines.lab.competition_claims import slopes
 from pipelines.policy import Ads, Coins, Policy, exact, read_policy
+from pipelines.quality.evidence import Priors, evidence_scores, fit, gather, sums_query
 from pipelines.quality.scoring import score_videos
 from pipelines.schema import TABLES
 from pipelines.sql import query
@@ -52,6 +53,7 @@ DOCUMENT = Path(__file__).with_suffix(".md")
 DAY = date(2026, 3, 1)
 PRINTED = read_policy(ROOT / "assets_data/policies/printed.toml")
 HARDENED = read_policy(ROOT / "assets_data/policies/hardened.toml")
+EVIDENCE = read_policy(ROOT / "assets_data/policies/evidence.toml")
 
 
 # --------------------------------------------------------------------------------------------------
@@ -187,9 +189,36 @@ def score(
     safety: dict[int, tuple[float | None, float | None]] | None = None,
 ) -> list[dict[str, Floats]]:
     """Run the project's scoring query under each policy; arrays in order of the video's number."""
+    con = made_up(crowd, length_ms, safety)
+    found = [score_videos(con, DAY, policy).order("video_id").fetchnumpy() for policy in policies]
+    con.close()
+    return found
+
+
+def known(crowd: Crowd, policy: Policy) -> tuple[dict[str, Floats], dict[str, Floats], Priors]:
+    """Under a policy that scores by evidence: what is known, the scores, and the priors."""
+    con = made_up(crowd)
+    sums = sums_query(DAY, policy)
+    con.execute(f"INSERT INTO video_evidence BY NAME {sums.sql}", dict(sums.parameters))
+    gather(con, DAY, policy)
+    priors = fit(con, DAY, policy)
+    scores = evidence_scores(DAY, policy, priors.of)
+    facts = con.execute("FROM known ORDER BY video_id").fetchnumpy()
+    found = con.execute(
+        f"FROM ({scores.sql}) ORDER BY video_id", dict(scores.parameters)
+    ).fetchnumpy()
+    con.close()
+    return facts, found, priors
+
+
+def made_up(
+    crowd: Crowd,
+    length_ms: dict[int, int] | None = None,
+    safety: dict[int, tuple[float | None, float | None]] | None = None,
+) -> duckdb.DuckDBPyConnection:
+    """A day of that crowd, in memory."""
     con = duckdb.connect()
-    for name in ("viewers", "videos", "viewer_events"):
-        con.execute(TABLES[name].ddl())
+    con.execute(";".join(table.ddl() for table in TABLES.values()))
     n = crowd.video.size
     viewer = np.arange(n) if crowd.viewer is None else crowd.viewer
     _, first = np.unique(viewer, return_index=True)
@@ -224,9 +253,7 @@ def score(
         watch_ms=crowd.watch_ms,
         **{name: crowd.actions[:, i] for i, name in enumerate(ACTIONS)},
     )
-    found = [score_videos(con, DAY, policy).order("video_id").fetchnumpy() for policy in policies]
-    con.close()
-    return found
+    return con
 
 
 def _ids(numbers: Array) -> pa.Array:
@@ -678,6 +705,97 @@ def watch_minimum() -> Finding:
 
 
 # --------------------------------------------------------------------------------------------------
+
+
+@demonstration("five-events")
+def five_events() -> Finding:
+    """Five events under the default policy, from what was seen to micros, step by step."""
+    crowd = Crowd(
+        video=np.array([0, 0, 0, 1, 1]),
+        verified=np.array([True, True, False, True, False]),
+        trust=np.ones(5),
+        watch_ms=np.array([LENGTH_MS, LENGTH_MS // 2, LENGTH_MS, LENGTH_MS // 5, 0]),
+        actions=np.array([[True, False, False, False], *[[False] * 4] * 4]),
+    )
+    facts, scores, priors = known(crowd, EVIDENCE)
+    share = scores["effective_views"] / scores["effective_views"].sum()
+    ads = EVIDENCE.ads
+    paid = allocate_pool(
+        450_000.0,
+        share,
+        alpha=ads.alpha,
+        lambda_fair=ads.lambda_fair,
+        lambda_eff=ads.lambda_eff,
+        objective=ads.objective,
+    ).payout
+    prior = priors.of
+    steps: list[tuple[str, str, Any]] = [
+        ("stayed, viewers' worth", "verified + 0.5 of the others (trust .8 each)", facts["stayed"]),
+        ("left at once", "likewise", facts["passed"]),
+        ("watched of it", "sum of min(1, t/L)", facts["watched"] + facts["glanced"]),
+        (
+            "prior of W: rate",
+            "the platform's, 20 viewers of the reference among it",
+            prior["watch"].rate,
+        ),
+        ("prior of W: viewers' worth", "10 actions over the rate", prior["watch"].strength),
+        ("W", "(watched + prior) / (seen + prior)", scores["watch"]),
+        ("likes of verified viewers", "", facts["liked"]),
+        ("prior of likes: viewers' worth", "", prior["like"].strength),
+        ("E", "sum of beta times shrunken rates", scores["engagement"]),
+        ("R", "", scores["rewatch"]),
+        ("Q", "(W^.55 E^.2 R^.1 S^.15)^2.2", scores["quality"]),
+        ("views", "trust that stayed, after the cap", scores["qualified_views"]),
+        ("M = views Q", "", scores["effective_views"]),
+        ("share of the pool", "M over the sum of M", share),
+        ("micros of 450,000", "half by share, half by its root", paid),
+    ]
+    rows: list[tuple[Cell, ...]] = [
+        (name, how, *(np.broadcast_to(np.asarray(value), (2,)).tolist()))
+        for name, how, value in steps
+    ]
+    return Finding(
+        "a like and two full views among three are hardly evidence yet: Q differs by a few percent,"
+        " and most of the difference in pay is views",
+        {"": "", "how": "", "video a": ".6g", "video b": ".6g"},
+        rows,
+    )
+
+
+@demonstration("one-account")
+def one_account() -> Finding:
+    """What one account that watches twice and does everything adds to a video, by policy."""
+    rng = np.random.default_rng(3)
+    sizes, rows = (10, 100, 1000), []
+    base = Crowd(
+        video=np.repeat(np.arange(23), [*sizes, *[300] * 20]),
+        verified=rng.random(7110) < 0.3,
+        trust=np.ones(7110),
+        watch_ms=(LENGTH_MS * np.minimum(rng.exponential(0.45, 7110), 1.5)).astype(int),
+        actions=rng.random((7110, 4)) < np.array([0.015, 0.0025, 0.0007, 0.0013]),
+    )
+    for at, size in enumerate(sizes):
+        mimic = bots(at, 1, watch=2.02, actions=ACTIONS)
+        cells: list[Cell] = [size]
+        for policy in (PRINTED, HARDENED, EVIDENCE):
+            before, after = (
+                known(crowd, policy)[1] if policy is EVIDENCE else score(crowd, policy)[0]
+                for crowd in (base, base + mimic)
+            )
+            was, now = before["effective_views"][at], after["effective_views"][at]
+            cells.append((now / was - 1) * size if was else None)
+        rows.append(tuple(cells))
+    return Finding(
+        "at real rates of actions an account that does everything is worth tens of viewers as"
+        " printed and hardened, and one to three by evidence",
+        {
+            "viewers": "d",
+            "worth in viewers, printed": ".1f",
+            "hardened": ".1f",
+            "evidence": ".1f",
+        },
+        rows,
+    )
 
 
 @demonstration("pulse")

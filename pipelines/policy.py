@@ -30,6 +30,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pipelines.errors import ExpectedError
@@ -60,6 +62,8 @@ LATER: dict[str, Any] = {
     "quality.reference.follow": 0.0013,
     "quality.reference.viewers": 20.0,
     "pulse.ranked_by": "quality",
+    "coins.epsilon_of": "coin",
+    "coins.quality": "value",
     "quality.confidence": 1.0,
     "quality.least_evidence": 10.0,
 }
@@ -152,7 +156,8 @@ class Quality(_Section):
         " platform's own spread between videos asks for (the fields from here to reference)",
     )
     prior_actions: Positive = Field(
-        10.0, description="evidence: least number of actions that a prior is worth"
+        10.0,
+        description="evidence: number of actions that a prior is worth at least, and at most ten times",
     )
     history_days: Annotated[int, Field(ge=0, le=366)] = Field(
         0, description="evidence: days before the day whose sums of a video count too"
@@ -224,8 +229,8 @@ class Pulse(_Section):
     min_safety: Unit = Field(0.5, description="least S of a Pulse video")
     ranked_by: Literal["quality", "assured"] = Field(
         "quality",
-        description="by Q, or by what verified viewers leave no doubt about (needs [quality] prior"
-        " = evidence)",
+        description="by Q, or by what verified viewers leave no doubt about (the same unless"
+        " [quality] prior = evidence)",
     )
     also_in_pools: bool = Field(True, description="Pulse videos compete in the category pools too")
 
@@ -381,7 +386,17 @@ class Coins(_Section):
     lambda_rev: NonNegative = 0.4
     lambda_util: NonNegative = 0.4
     lambda_inc: NonNegative = 0.2
-    epsilon: Positive = Field(1.0, description="coins; u = log(1 + pay/epsilon)")
+    epsilon: Positive = Field(1.0, description="in epsilon_of; u = log(1 + pay/epsilon)")
+    epsilon_of: Literal["coin", "video"] = Field(
+        "coin",
+        description="unit of epsilon: one coin, whatever a coin is, or the video's own coins (with"
+        " platform scope the mean video's), so that the split depends on shares alone",
+    )
+    quality: Literal["value", "rank"] = Field(
+        "value",
+        description="what stands in f(Q): Q, or its rank among the day's compliant videos (0 to 1;"
+        " the middle where nobody watched)",
+    )
     utility: Literal["log", "linear"] = "log"
     revenue_floor: Unit | Literal["market"] = Field(
         0.1,
@@ -448,6 +463,15 @@ class Coins(_Section):
                 "the revenue floor is that of a day's market; put it in with at_floor first"
             )
         return self.revenue_floor
+
+    def epsilon_for(self, coins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Epsilon in coins, for videos with so many of them.
+
+        >>> Coins(epsilon=0.1, epsilon_of="video").epsilon_for(np.array([0.0, 50.0])).tolist()
+        [0.1, 5.0]
+        """
+        of_video = self.epsilon_of == "video"
+        return self.epsilon * np.where(of_video & (coins > 0), coins, 1.0)
 
     def at_floor(self, floor: float) -> Coins:
         """These rules with R_min as a number; raises ValidationError where they then contradict
@@ -656,12 +680,6 @@ class Policy(_Section):
                 raise ValueError(
                     f"[market] lets revenue_floor be {highest:g}: {_reason(error.errors()[0])}"
                 ) from error
-        return self
-
-    @model_validator(mode="after")
-    def _evidence_ranks(self) -> Policy:
-        if self.pulse.ranked_by == "assured" and self.quality.prior != "evidence":
-            raise ValueError("[pulse] ranked_by = 'assured' needs [quality] prior = 'evidence'")
         return self
 
     @property

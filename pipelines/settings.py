@@ -149,7 +149,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    policy: str = Field("hardened", description="name of the policy that pays")
+    policy: str = Field("evidence", description="name of the policy that pays")
     first_day: date | None = Field(
         None, description="first day of the calendar; left out: the earliest day in landing/"
     )

@@ -47,6 +47,7 @@ def fit_prior(
     reference: float,
     reference_trials: float,
     least_successes: float,
+    most_successes: float = math.inf,
     most_trials: float = 1e6,
 ) -> BetaPrior:
     r"""The beta prior of rates that differ between videos, by maximum likelihood, bounded below.
@@ -68,6 +69,8 @@ def fit_prior(
     successes, trials : (n,) with 0 <= successes <= trials
     reference, reference_trials : p_0 in (0, 1) and n_0 > 0, what is taken for granted
     least_successes : k > 0
+    most_successes : at least k; bounds the strength above likewise, because a day that shows no spread
+        may just be thin
     most_trials : end of the grid; where the likelihood still grows there, `fitted` is infinite
 
     Raises
@@ -106,8 +109,8 @@ def fit_prior(
     seen = np.flatnonzero(n > 0)
     seen = seen[:: -(-seen.size // _SAMPLE) or 1]
     fitted = _likeliest(np.minimum(x, n)[seen], n[seen], rate, most_trials)
-    least = least_successes / rate
-    return BetaPrior(rate, float(min(max(fitted, least), max(most_trials, least))), fitted)
+    least, most = least_successes / rate, min(most_successes / rate, most_trials)
+    return BetaPrior(rate, float(min(max(fitted, least), max(most, least))), fitted)
 
 
 def _likeliest(x: Floats, n: Floats, rate: float, most: float) -> float:

@@ -179,6 +179,38 @@ def mimic_bots(rows: list[Row]) -> None:
 
 
 @claim
+def five_events(rows: list[Row]) -> None:
+    """The example by hand, from the sums to the micros, with the policy's numbers written out."""
+    value = {row[""]: (row["video a"], row["video b"]) for row in rows}
+    # 20 reference viewers at .3 beside 3.8 viewers' worth who watched 2.1 of it
+    assert value["prior of W: rate"][0] == pytest.approx((2.1 + 20 * 0.3) / (3.8 + 20))
+    assert value["prior of W: viewers' worth"][0] == pytest.approx(10 * 23.8 / 8.1)
+    strength, rate = value["prior of W: viewers' worth"][0], value["prior of W: rate"][0]
+    assert value["W"][0] == pytest.approx((1.9 + strength * rate) / (2.4 + strength))
+    assert value["W"][1] == pytest.approx((0.2 + strength * rate) / (1.4 + strength))
+    for at in (0, 1):
+        w, e, r = (value[name][at] for name in ("W", "E", "R"))
+        product = w**0.55 * e**0.2 * r**0.1 * 0.8**0.15
+        assert value["Q"][at] == pytest.approx(product**2.2)
+        assert value["M = views Q"][at] == pytest.approx(value["views"][at] * value["Q"][at])
+    share = [m / sum(value["M = views Q"]) for m in value["M = views Q"]]
+    roots = [x**0.5 for x in share]
+    for at in (0, 1):
+        paid = 450_000 * (0.5 * share[at] + 0.5 * roots[at] / sum(roots))
+        assert value["micros of 450,000"][at] == pytest.approx(paid)
+
+
+@claim
+def one_account(rows: list[Row]) -> None:
+    assert all(
+        row["worth in viewers, printed"] in (None,) or row["worth in viewers, printed"] > 50
+        for row in rows
+    )
+    assert all(row["hardened"] > 10 for row in rows)
+    assert all(row["evidence"] < 3 for row in rows)
+
+
+@claim
 def unverified_cap(rows: list[Row]) -> None:
     assert all(row["honest mass kept"] > 0.985 for row in rows)
     assert all(row["kept by U <= 0.25 V"] < 0.7 for row in rows)

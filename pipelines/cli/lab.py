@@ -22,7 +22,7 @@ class _Studies(click.Group):
         return command
 
 
-STUDIES = ("knobs", "market", "rewards", "competition", "arms")
+STUDIES = ("knobs", "market", "rewards", "competition", "arms", "gaming")
 
 
 @click.group(cls=_Studies)

@@ -102,7 +102,7 @@ class _Group(click.Group):
 @option(
     "--policy",
     help=(
-        "Name of the policy that pays, e.g. printed. Default: what settings.toml says, or hardened."
+        "Name of the policy that pays, e.g. printed. Default: what settings.toml says, or evidence."
     ),
 )
 @click.version_option(package_name="creator-earnings", prog_name="earnings")

@@ -31,7 +31,9 @@ def donation_splits(run: Day) -> Metadata:
     money.
     """
     floor = floor_on(run.con, run.home, run.policy, run.day)
-    gifts = run.con.execute(query("coins/gifts_by_video"), {"day": run.day}).to_arrow_table()
+    gifts = run.con.execute(
+        query("coins/gifts_by_video"), {"day": run.day, "rank": run.policy.coins.quality == "rank"}
+    ).to_arrow_table()
     split = split_coins(gifts, run.policy.coins.at_floor(floor.revenue_floor))
     solution = split.solution | asdict(floor)
     with run.write() as writer:
@@ -132,7 +134,7 @@ def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) 
         "lambda_rev": coins.lambda_rev,
         "lambda_util": coins.lambda_util,
         "lambda_inc": coins.lambda_inc,
-        "epsilon": coins.epsilon,
+        "epsilon": coins.epsilon_for(normal + premium),
         "utility": coins.utility,
     }
     found = split_videos(normal, premium, quality, **knobs)
@@ -173,7 +175,7 @@ def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coi
         "payout_cap": coins.payout_cap * everything,
         "payout_min": coins.payout_min * gifted,
         "payout_max": coins.payout_max * gifted,
-        "epsilon": coins.epsilon,
+        "epsilon": float(coins.epsilon_for(np.array(everything / max(len(gifted), 1)))),
     }
     found = split_platform(normal, premium, **knobs)
     judged = certify_platform_split(

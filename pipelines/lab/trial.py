@@ -7,7 +7,7 @@ What is tried, and what is made of it, is in the studies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -91,6 +91,27 @@ class Trial:
         """The day under `policy`, which later trials may then differ from in one section."""
         self._make(policy, None)
         return self._outcome()
+
+    def attacked(
+        self, policy: Policy, attack: Callable[[Connection], None] | None = None
+    ) -> dict[str, int]:
+        """What ads pay each creator (micros) after `attack` changed what the day is made from."""
+        self.con.begin()
+        try:
+            if attack:
+                attack(self.con)
+            self._make(policy, "quality")
+            rows = self.con.execute(
+                """SELECT creator_id, sum(payout_micros)::BIGINT FROM (
+                       SELECT creator_id, payout_micros FROM pulse_payouts WHERE day = $day
+                       UNION ALL
+                       SELECT creator_id, payout_micros FROM ad_payouts WHERE day = $day)
+                   GROUP BY creator_id ORDER BY creator_id""",
+                {"day": self.day},
+            ).fetchall()
+        finally:
+            self.con.rollback()
+        return dict(rows)
 
     def _make(self, policy: Policy, changed: str | None) -> None:
         wanted = changes_with(changed) if changed else _TRIED

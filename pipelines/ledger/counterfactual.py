@@ -249,7 +249,6 @@ def coin_pay(
         "lambda_rev",
         "lambda_util",
         "lambda_inc",
-        "epsilon",
         "utility",
     )
     found = split_videos(
@@ -257,6 +256,7 @@ def coin_pay(
         p,
         quality,
         revenue_floor=coins.floor * (n + p),
+        epsilon=coins.epsilon_for(n + p),
         **{rule: getattr(coins, rule) for rule in rules},
     )
     return found.payout * coins.coin_micros

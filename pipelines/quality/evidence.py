@@ -42,6 +42,9 @@ RATES = {
 }
 """Each rate: the columns of its trials and of its successes."""
 
+_MOST = 10
+"""A prior is worth at most so many times the least it may be worth: no spread may just be a thin day."""
+
 _SUMS = tuple(
     c.name for c in TABLES["video_evidence"].columns if c.name not in ("day", "policy_hash")
 )
@@ -171,6 +174,7 @@ def fit(con: Connection, day: date, policy: Policy) -> Priors:
             reference=getattr(q.reference, name),
             reference_trials=q.reference.viewers,
             least_successes=q.prior_actions,
+            most_successes=_MOST * q.prior_actions,
         )
         for name, (trials, successes) in RATES.items()
     }

@@ -26,7 +26,11 @@ DONATION_SPLITS = Table(
         Column("compliant", "BOOLEAN", "C; a video that does not comply earns its creator nothing"),
         _count("normal_coins", "coins from unverified wallets"),
         _count("premium_coins", "coins from verified wallets"),
-        _real("quality", "Q (0 where nobody watched it that day)"),
+        _real(
+            "quality",
+            "what stands in f(Q): Q (0 where nobody watched it that day), or its rank among the day's"
+            " compliant videos (the middle where nobody watched), see policy `coins.quality`",
+        ),
         _real("normal_share", "x_n, creator's share of normal coins"),
         _real("premium_share", "x_p, creator's share of premium coins"),
         _micros("revenue_micros", "value of the coins"),

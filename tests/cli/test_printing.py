@@ -190,7 +190,7 @@ def hostile(
     platform.land("gifts", [Rows.gift(f"[/]{v}", video_id=v, viewer_id=viewers[0]) for v in videos])
     (platform.home.landing / "[red]unread").mkdir()
     (platform.home.root / "policies").mkdir()
-    for name in ("hardened", "printed"):
+    for name in ("evidence", "printed"):
         shipped = PIPELINES.parent / "assets_data" / "policies" / f"{name}.toml"
         (platform.home.root / "policies" / f"{name}.toml").write_text(
             re.sub(
@@ -207,7 +207,7 @@ def hostile(
 def _earnings(platform: Platform, *words: str) -> Result:
     with pytest.MonkeyPatch.context() as patch:  # the command sets it for what it starts
         patch.setenv("EARNINGS_HOME", str(platform.home.root))
-        patch.setenv("EARNINGS_POLICY", "hardened")
+        patch.setenv("EARNINGS_POLICY", "evidence")
         return CliRunner().invoke(main, ["--home", str(platform.home.root), *words])
 
 

@@ -43,12 +43,12 @@ TABLES_READ = ("viewer_events", "videos", "viewers", "viewer_groups", "group_wei
 
 def with_policy(home: Home, more: str = "") -> Home:
     """Weights of viewer groups, and scores over two days."""
-    text = (PROJECT / "assets_data" / "policies" / "hardened.toml").read_text(encoding="utf-8")
+    text = (PROJECT / "assets_data" / "policies" / "evidence.toml").read_text(encoding="utf-8")
     for old, new in CHANGED.items():
         assert old in text
         text = text.replace(old, new)
     (home.root / "policies").mkdir()
-    (home.root / "policies" / "hardened.toml").write_text(text, encoding="utf-8")
+    (home.root / "policies" / "evidence.toml").write_text(text, encoding="utf-8")
     with (home.root / "settings.toml").open("a", encoding="utf-8") as settings:
         settings.write(more)
     return Home.at(home.root)

@@ -56,10 +56,10 @@ PLENTY, LITTLE = 50_000_000, 20_000
 def set_budget(home: Home, micros: int) -> None:
     (home.root / "policies").mkdir(exist_ok=True)
     text = (
-        f'name = "hardened"\neffective_from = 2020-01-01\n[bonus]\nbudget_micros = {micros}\nlevels'
+        f'name = "evidence"\neffective_from = 2020-01-01\n[bonus]\nbudget_micros = {micros}\nlevels'
         " = 10\n"
     )
-    (home.root / "policies" / "hardened.toml").write_text(text)
+    (home.root / "policies" / "evidence.toml").write_text(text)
 
 
 def make(home: Home, asset: PeriodicAsset, first: date) -> Metadata:

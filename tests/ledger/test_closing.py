@@ -81,7 +81,7 @@ def test_a_backfill_of_a_closed_day_that_would_change_it_is_refused_with_the_com
 def test_a_policy_that_changed_does_not_touch_a_closed_day(made: Home) -> None:
     close(made, MID)
     made.root.joinpath("policies").mkdir()
-    text = 'name = "hardened"\neffective_from = 2020-01-01\n[ads]\nplatform_share = 0.1\n'
+    text = 'name = "evidence"\neffective_from = 2020-01-01\n[ads]\nplatform_share = 0.1\n'
     made.root.joinpath("policies", "generous.toml").write_text(text)
     before = rows(made, "FROM creator_earnings ORDER BY ALL")
     with pytest.raises(ClosedDayError, match="video_quality would change"):
@@ -114,9 +114,9 @@ def test_days_that_are_not_ready_are_not_closed(made: Home, landed, what: str) -
         case "policy":
             home.root.joinpath("policies").mkdir()
             home.root.joinpath("policies", "p.toml").write_text(
-                'name = "hardened"\neffective_from = 2020-01-01\n'
+                'name = "evidence"\neffective_from = 2020-01-01\n'
             )
-            message = r"2026-03-01 was paid under policy .*in force is hardened"
+            message = r"2026-03-01 was paid under policy .*in force is evidence"
         case "ledger":
             with Warehouse(home).open() as con:
                 con.execute(

@@ -36,7 +36,7 @@ from tests.ledger.conftest import make_days, rows
 MONDAY, SUNDAY, AFTER = date(2026, 3, 2), date(2026, 3, 8), date(2026, 3, 9)
 WEEK = [MONDAY + timedelta(days=n) for n in range(7)]
 POLICY = """
-name = "hardened"
+name = "evidence"
 effective_from = 2020-01-01
 [coins]
 revenue_floor = "market"
@@ -90,7 +90,7 @@ def paid(tmp_path_factory: pytest.TempPathFactory) -> Home:
         late_share=0.1,
     )
     (root / "policies").mkdir()
-    (root / "policies" / "hardened.toml").write_text(POLICY.format(served=16, most=0.9))
+    (root / "policies" / "evidence.toml").write_text(POLICY.format(served=16, most=0.9))
     (root / "settings.toml").write_text(
         "first_day = 2026-03-02\nlast_day = 2026-03-31\npublish = false\nthreads = 1\n"
     )
@@ -376,7 +376,7 @@ def test_remarket_from_the_command_line(home: Home) -> None:
 
 
 def test_a_range_is_cut_where_a_market_has_to_be_made() -> None:
-    market, number = policy(), Policy(name="hardened", effective_from=date(2020, 1, 1))
+    market, number = policy(), Policy(name="evidence", effective_from=date(2020, 1, 1))
     assert in_turn(PolicyBook((number,)), MONDAY, date(2026, 3, 31)) == [
         (MONDAY, date(2026, 3, 31))
     ]

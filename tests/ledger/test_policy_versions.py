@@ -24,7 +24,7 @@ from tests.ledger.conftest import DAYS, make_days, rows
 # have such text.
 KEPT = (Path(__file__).parents[1] / "cases" / "policy_version_1.json").read_text(encoding="utf-8")
 HASH = "a31c891ec8ed8af7"
-SHIPPED = PROJECT / "assets_data" / "policies" / "hardened.toml"
+SHIPPED = PROJECT / "assets_data" / "policies" / "evidence.toml"
 
 
 class RuleOfTomorrow(AdRule):
@@ -187,7 +187,7 @@ def test_a_field_that_is_set_is_another_policy_and_both_are_proven(
     text = SHIPPED.read_text(encoding="utf-8").replace(
         "platform_share = 0.55", "platform_share = 0.5\nboost = 0.25"
     )
-    paid.root.joinpath("policies", "hardened.toml").write_text(text)
+    paid.root.joinpath("policies", "evidence.toml").write_text(text)
     make_days(paid, DAYS[2:])
     told(paid)
     contents = [

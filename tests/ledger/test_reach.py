@@ -25,7 +25,7 @@ from tests.ledger.conftest import make_days, rows
 DAYS = [date(2026, 3, n) for n in (1, 2, 3)]
 FIRST, LAST = DAYS[0], DAYS[-1]
 POLICY = (
-    'name = "hardened"\neffective_from = 2020-01-01\n'
+    'name = "evidence"\neffective_from = 2020-01-01\n'
     "[quality]\nwindow_days = 2\n[quality.exponents]\n"
     "watch = 0.5\nengagement = 0.5\ndiversity = 0.0\nrewatch = 0.0\nsafety = 0.0\n"
     "[ads]\nplatform_share = {share}\n"

@@ -133,9 +133,9 @@ def test_retracted_rows_and_a_second_correction(made: Home) -> None:
 def test_a_policy_corrected_backwards(made: Home) -> None:
     close(made, MID)
     made.root.joinpath("policies").mkdir()
-    shipped = Path(__file__).parents[2] / "assets_data" / "policies" / "hardened.toml"
+    shipped = Path(__file__).parents[2] / "assets_data" / "policies" / "evidence.toml"
     generous = shipped.read_text().replace("platform_share = 0.55", "platform_share = 0.25")
-    made.root.joinpath("policies", "hardened.toml").write_text(generous)
+    made.root.joinpath("policies", "evidence.toml").write_text(generous)
     done = applied(made, MID)
     [day] = done.days
     gross, creators, platform, carry = day.accounts.values()

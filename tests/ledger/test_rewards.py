@@ -44,8 +44,8 @@ def policy(home: Home, **bonus: float) -> None:
     lines = [
         f"{key} = {value}" for key, value in {"budget_micros": BUDGET, "levels": 6, **bonus}.items()
     ]
-    text = 'name = "hardened"\neffective_from = 2020-01-01\n[bonus]\n' + "\n".join(lines) + "\n"
-    (home.root / "policies" / "hardened.toml").write_text(text)
+    text = 'name = "evidence"\neffective_from = 2020-01-01\n[bonus]\n' + "\n".join(lines) + "\n"
+    (home.root / "policies" / "evidence.toml").write_text(text)
 
 
 def make_schedule(home: Home, first: date = date(2026, 3, 1)) -> Metadata:

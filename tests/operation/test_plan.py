@@ -59,7 +59,7 @@ def carried_out(
 def write_policy(home: Home, text: str) -> None:
     (home.root / "policies").mkdir()
     (home.root / "policies" / "mine.toml").write_text(
-        "name = 'hardened'\neffective_from = 2020-01-01\n" + text
+        "name = 'evidence'\neffective_from = 2020-01-01\n" + text
     )
 
 

@@ -31,7 +31,7 @@ PROJECT = Path(__file__).parents[2]
 EARNINGS = str(Path(sys.executable).parent / "earnings")
 
 ONE_MARKET = """
-name = "hardened"
+name = "evidence"
 effective_from = 2020-01-01
 [market]
 locations = 12
@@ -143,7 +143,7 @@ def test_demo_pays_creators_from_nothing(tmp_path: Path) -> None:
 def test_run_prints_one_json_document(finished: Home, copy_of: Callable[[Home], Home]) -> None:
     home = copy_of(finished)
     (home.root / "policies").mkdir()
-    (home.root / "policies" / "hardened.toml").write_text(ONE_MARKET)
+    (home.root / "policies" / "evidence.toml").write_text(ONE_MARKET)
     result = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST), "--json")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
@@ -182,7 +182,7 @@ def test_a_policy_with_a_typo_names_file_and_key_and_changes_nothing(
 ) -> None:
     home = copy_of(finished)
     shutil.copytree(PROJECT / "assets_data" / "policies", home.root / "policies")
-    path = home.root / "policies" / "hardened.toml"
+    path = home.root / "policies" / "evidence.toml"
     path.write_text(path.read_text().replace("platform_share = 0.55", "platfrom_share = 0.55"))
     before = contents(home)
     result = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))

@@ -61,7 +61,7 @@ def test_a_turned_knob_pays_what_the_pipeline_pays_under_that_policy(
         tried = room.pay(turned, changed="ads")
         again = room.pay(policy, changed="ads")
     (home.root / "policies").mkdir()
-    shipped = (Path(__file__).parents[2] / "assets_data" / "policies" / "hardened.toml").read_text()
+    shipped = (Path(__file__).parents[2] / "assets_data" / "policies" / "evidence.toml").read_text()
     (home.root / "policies" / "p.toml").write_text(
         shipped.replace("alpha = 0.5\nlambda_fair = 0.5", "alpha = 0.25\nlambda_fair = 0.5")
     )

@@ -210,8 +210,8 @@ def test_rules_keep_a_pool_in_memory_and_too_large_a_one_is_refused(tmp_path: Pa
         videos=60,
     )
     (tmp_path / "policies").mkdir()
-    policy = (PROJECT / "assets_data/policies/hardened.toml").read_text()
-    (tmp_path / "policies/hardened.toml").write_text(
+    policy = (PROJECT / "assets_data/policies/evidence.toml").read_text()
+    (tmp_path / "policies/evidence.toml").write_text(
         policy
         + '\n[[ads.rules]]\nname = "few followers"\nfollowers_below = 1000\nminimum = 0.01\npools ='
         ' ["beauty"]\n'

@@ -195,7 +195,7 @@ def test_floors_that_exceed_a_pool_are_named_and_nothing_is_written(
     finished: Home, copy_of: Callable[[Home], Home]
 ) -> None:
     home = copy_of(finished)
-    shipped = Path(__file__).parents[2] / "assets_data" / "policies" / "hardened.toml"
+    shipped = Path(__file__).parents[2] / "assets_data" / "policies" / "evidence.toml"
     (home.root / "policies").mkdir()
     greedy = shipped.read_text().replace("floor_micros = 0", "floor_micros = 1_000_000_000")
     (home.root / "policies" / "greedy.toml").write_text(greedy)

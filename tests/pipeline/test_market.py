@@ -26,7 +26,7 @@ MONDAY = date(2026, 3, 2)
 WEEK = [MONDAY + timedelta(days=n) for n in range(7)]
 SETTINGS = "first_day = 2026-03-02\nlast_day = 2026-03-31\npublish = false\nthreads = 1\n"
 HALF = """
-name = "hardened"
+name = "evidence"
 effective_from = 2020-01-01
 [coins]
 normal_max = 0.5
@@ -104,7 +104,7 @@ def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
     ).market
     assert truth is not None
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "hardened.toml").write_text(HALF)
+    (tmp_path / "policies" / "evidence.toml").write_text(HALF)
     (tmp_path / "settings.toml").write_text(SETTINGS)
     home = Home.at(tmp_path)
     make_days(home, WEEK)
@@ -153,8 +153,8 @@ def test_a_range_run_makes_the_market_of_a_week_before_the_days_it_pays(tmp_path
         videos=60,
     )
     (tmp_path / "policies").mkdir()
-    (tmp_path / "policies" / "hardened.toml").write_text(
-        'name = "hardened"\neffective_from = 2020-01-01\n[coins]\nrevenue_floor ='
+    (tmp_path / "policies" / "evidence.toml").write_text(
+        'name = "evidence"\neffective_from = 2020-01-01\n[coins]\nrevenue_floor ='
         ' "market"\n[market]\nwindow = 16\nlocations = 12\nopportunity_costs ='
         " [0.8]\ndeviation_costs = [10.0]\n"
     )

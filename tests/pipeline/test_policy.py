@@ -102,6 +102,9 @@ KNOBS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 
+# The policy that pays by default, as it was released.
+EVIDENCE = "f491dc6974b7fb3b"
+
 
 def write(folder: Path, text: str, name: str = "policy.toml") -> Path:
     path = folder / name
@@ -137,7 +140,7 @@ def test_what_ships_is_what_the_documents_say(name):
             assert {key: found[key] for key in expected} == expected, path
 
 
-@pytest.mark.parametrize("name", ["printed", "hardened"])
+@pytest.mark.parametrize("name", ["printed", "hardened", "evidence"])
 def test_what_ships_says_every_parameter(name):
     """A reader of the file sees every number; nothing hides in a default of the code. There are no
     rules over groups.
@@ -393,6 +396,12 @@ OTHER: dict[str, Callable[[Any], Any]] = {
         "safety": 0.15,
     },
     "platform_share_by_category": lambda _: {"music": 0.5},
+    "prior": lambda _: "evidence",
+    "passing_cap": lambda _: 2.0,
+    "reference": lambda _: {"watch": 0.4},
+    "ranked_by": lambda _: "assured",
+    "epsilon_of": lambda _: "video",
+    "quality": lambda _: "rank",
     "count": lambda _: "trust",
     "objective": lambda _: "linear",
     "fairness_unit": lambda _: "video",
@@ -492,8 +501,13 @@ def test_the_hash_sees_the_market_once_it_decides_the_floor():
 
 def test_what_ships_has_the_hash_it_always_had():
     """Money was paid under it: a section that it does not use must not give it another name."""
-    found = {name: read_policy(SHIPPED / f"{name}.toml").hash for name in ("printed", "hardened")}
-    assert found == {"printed": "e2a12fec8c882556", "hardened": "f879c4144c768fe7"}
+    names = ("printed", "hardened", "evidence")
+    found = {name: read_policy(SHIPPED / f"{name}.toml").hash for name in names}
+    assert found == {
+        "printed": "e2a12fec8c882556",
+        "hardened": "f879c4144c768fe7",
+        "evidence": EVIDENCE,
+    }
 
 
 def test_the_hash_sees_the_bonus_once_there_is_a_budget():

@@ -31,7 +31,7 @@ def test_without_a_file_there_are_defaults(home):
     assert home.settings == Settings()
     assert home.settings.model_dump() == {
         **{
-            "policy": "hardened",
+            "policy": "evidence",
             "first_day": None,
             "last_day": None,
             "quarantine_limit": 0.04,
@@ -166,7 +166,7 @@ def test_the_home_is_what_the_environment_says(tmp_path, monkeypatch):
 
 
 def test_policies_of_the_home_come_before_those_that_ship(home, monkeypatch):
-    assert home.policies.versions[0].name == "hardened"
+    assert home.policies.versions[0].name == "evidence"
     monkeypatch.setenv("EARNINGS_POLICY", "printed")
     assert home.policies.versions[0].name == "printed"
     (home.root / "policies").mkdir()
