@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -21,6 +22,7 @@ from pipelines.definitions import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.ledger.entries import latest_revision
 from pipelines.periods import MONTH
+from pipelines.policy import PolicyBook
 from pipelines.rewards.assets import creator_bonuses
 from pipelines.runs.daily import Day, Metadata
 from pipelines.runs.periodic import Period
@@ -140,19 +142,16 @@ def restate(
     with house.open() as con:
         con.begin()
         try:
-            days, made = _restate_days(con, house, first, last, reason, budget_neutral)
-            closed = closed_through(con)
-            assert closed is not None
-            found = Restatement(
-                reason,
-                budget_neutral,
-                closed + timedelta(days=1),
-                tuple(days),
-                expected is not None,
+            closed, asked = _closed_and_asked(con, house.home, first, last)
+            work = _Restating(
+                con, house, first, asked, closed, reason=reason, neutral=budget_neutral
             )
+            days = tuple(work.days(last))
+            booked = closed + timedelta(days=1)
+            restatement = Restatement(reason, budget_neutral, booked, days, expected is not None)
             if expected is None:
                 con.rollback()
-            elif found.digest != expected:
+            elif restatement.digest != expected:
                 raise RestatementError(
                     "files, policies or the warehouse changed since the difference was shown;"
                     " nothing was written"
@@ -168,13 +167,111 @@ def restate(
             raise
     if expected is not None:
         house.publish()
-    return found, made
+    return restatement, work.made
 
 
-def _restate_days(
-    con: Connection, house: Warehouse, first: date, last: date, reason: str, budget_neutral: bool
-) -> tuple[list[RestatedDay], list[Made]]:
-    home, policies = house.home, house.home.policies
+class _Restating:
+    """Days made again inside one open transaction, one after the other: `remake` makes one and says
+    how it differs, `reaches` tells how far that goes on, `bonuses` makes those of a month again.
+    """
+
+    def __init__(
+        self,
+        con: Connection,
+        house: Warehouse,
+        first: date,
+        asked: Sequence[date],
+        closed: date,
+        *,
+        reason: str,
+        neutral: bool,
+    ) -> None:
+        self.con, self.house, self.policies = con, house, house.home.policies
+        self.first, self.asked, self.closed = first, asked, closed
+        self.reason, self.neutral = reason, neutral
+        self.made: list[Made] = []
+
+    def days(self, last: date) -> list[RestatedDay]:
+        """The days asked for, those that depend on them, and bonuses of their months."""
+        complete = _complete_days(self.con)
+        reach = last  # the last day that what changed so far can touch
+        restated: list[RestatedDay] = []
+        for day in sorted({*self.asked, *(d for d in complete if d >= self.first)}):
+            if day > reach:
+                break
+            clock, carried_out = _clock(self.con), _carried_out(self.con, day)
+            restated.append(self.remake(day))
+            carries = _carried_out(self.con, day) != carried_out
+            reach = max(reach, self.reaches(day, clock, carries, complete))
+        months = sorted({MONTH.first(one.day) for one in restated})
+        return restated + [bonus for begin in months if (bonus := self.bonuses(begin))]
+
+    def remake(self, day: date) -> RestatedDay:
+        """Make all tables of a day again; files of a day that was not asked for are loaded only if
+        a snapshot changed what becomes of them.
+        """
+        asked = day in self.asked
+        before = _balances(self.con, day)
+        why = self.reason if asked else self._follows(self.first)
+        run = Day(self.con, day, self.house, self.policies.in_force(day), why)
+        posting: Metadata = {}
+        for asset in ASSETS:
+            if asset.name in LANDING and not asked and _is_as_loaded(run, asset.name):
+                continue
+            posts = asset.name == "ledger_entries"
+            if posts and day <= self.closed and (self.neutral or asked):
+                _adjust(self.con, day, neutral=self.neutral)
+            metadata = asset.make(run)
+            self.made.append((asset.name, day, metadata))
+            posting = metadata if posts else posting
+        after = _balances(self.con, day)
+        return _difference(day, "day", day <= self.closed, posting, before, after)
+
+    def reaches(self, day: date, clock: int, carries: bool, complete: Sequence[date]) -> date:
+        """The last day that what making this one wrote, since `clock`, can touch: by a changed
+        snapshot, by events in a later day's window, by money carried into the next day.
+        """
+        touched = [day]
+        changed = {
+            row[0]
+            for row in self.con.execute(
+                "SELECT table_name FROM written_days WHERE changed > ?", [clock]
+            ).fetchall()
+        }
+        touched += [
+            through or date.max
+            for (through,) in self.con.execute(
+                "SELECT through FROM snapshot_changes WHERE changed > ?", [clock]
+            ).fetchall()
+        ]
+        if "viewer_events" in changed:
+            touched.append(day + _widest_window(self.policies))
+        if carries:
+            touched.append(min((later for later in complete if later > day), default=day))
+        return max(touched)
+
+    def bonuses(self, begin: date) -> RestatedDay | None:
+        """Make the bonuses of a month again, if any were paid."""
+        end = MONTH.last(begin)
+        if not latest_revision(self.con, end, "bonus"):
+            return None
+        before = _balances(self.con, end, "bonus")
+        policy = self.policies.in_force(end)
+        why = self._follows(self.asked[0])
+        run = Period(self.con, end, self.house, policy, why, first=begin)
+        posting = creator_bonuses.make(run)
+        self.made.append(("creator_bonuses", begin, posting))
+        after = _balances(self.con, end, "bonus")
+        return _difference(end, "bonus", end <= self.closed, posting, before, after)
+
+    def _follows(self, day: date) -> str:
+        return f"follows from the restatement of {day}: {self.reason}"
+
+
+def _closed_and_asked(
+    con: Connection, home: Home, first: date, last: date
+) -> tuple[date, list[date]]:
+    """The last closed day, and the landed days to restate. Raises RestatementError."""
     closed = closed_through(con)
     if closed is None or last > closed:
         upto = f"closed is what lies through {closed}" if closed else "no day is closed"
@@ -185,81 +282,34 @@ def _restate_days(
     asked = [day for day in home.landed() if first <= day <= last]
     if not asked:
         raise RestatementError(f"no day from {first} to {last} has landed")
-    complete = [
+    return closed, asked
+
+
+def _complete_days(con: Connection) -> list[date]:
+    return [
         row[0]
         for row in con.execute(
             "SELECT day FROM written_days WHERE table_name = 'creator_earnings'"
         ).fetchall()
     ]
-    widest = timedelta(
-        days=max(
-            days_back(made, source, policy)
-            for made in MADE_FROM.values()
-            for source in made.windows
-            if source == "viewer_events"
-            for policy in policies.versions
-        )
-        - 1
+
+
+def _clock(con: Connection) -> int:
+    """The number of the last write."""
+    (clock,) = con.execute("SELECT coalesce(max(made), 0) FROM written_days").fetchall()[0]
+    return int(clock)
+
+
+def _widest_window(policies: PolicyBook) -> timedelta:
+    """How much later a day can be that looks back at a day's events, under any version."""
+    widest = max(
+        days_back(made, source, policy)
+        for made in MADE_FROM.values()
+        for source in made.windows
+        if source == "viewer_events"
+        for policy in policies.versions
     )
-    reach = last  # the last day that what changed so far can touch
-    days: list[RestatedDay] = []
-    made: list[Made] = []
-    for day in sorted({*asked, *(d for d in complete if d >= first)}):
-        if day > reach:
-            break
-        why = reason if day in asked else f"follows from the restatement of {first}: {reason}"
-        before = _balances(con, day)
-        (clock,) = con.execute("SELECT coalesce(max(made), 0) FROM written_days").fetchall()[0]
-        carried_out = _carried_out(con, day)
-        run = Day(con, day, house, policies.in_force(day), why)
-        for asset in ASSETS:
-            if asset.name in LANDING and day not in asked and _is_as_loaded(run, asset.name):
-                continue
-            if (
-                asset.name == "ledger_entries"
-                and day <= closed
-                and (budget_neutral or day in asked)
-            ):
-                _adjust(con, day, neutral=budget_neutral)
-            made.append((asset.name, day, asset.make(run)))
-        changed = {
-            row[0]
-            for row in con.execute(
-                "SELECT table_name FROM written_days WHERE changed > ?", [clock]
-            ).fetchall()
-        }
-        for (through,) in con.execute(
-            "SELECT through FROM snapshot_changes WHERE changed > ?", [clock]
-        ).fetchall():
-            reach = max(reach, through or date.max)
-        if "viewer_events" in changed:
-            reach = max(reach, day + widest)
-        if _carried_out(con, day) != carried_out:
-            reach = max(reach, min((d for d in complete if d > day), default=reach))
-        posting = next(
-            metadata for name, of, metadata in made if (name, of) == ("ledger_entries", day)
-        )
-        days.append(_difference(day, "day", day <= closed, posting, before, _balances(con, day)))
-    for begin in sorted({MONTH.first(restated.day) for restated in days}):
-        month_end = MONTH.last(begin)
-        if latest_revision(con, month_end, "bonus"):
-            before = _balances(con, month_end, "bonus")
-            why = f"follows from the restatement of {asked[0]}: {reason}"
-            posting = creator_bonuses.make(
-                Period(con, month_end, house, policies.in_force(month_end), why, first=begin)
-            )
-            made.append(("creator_bonuses", begin, posting))
-            days.append(
-                _difference(
-                    month_end,
-                    "bonus",
-                    month_end <= closed,
-                    posting,
-                    before,
-                    _balances(con, month_end, "bonus"),
-                )
-            )
-    return days, made
+    return timedelta(days=widest - 1)
 
 
 def _is_as_loaded(run: Day, table: str) -> bool:
