@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 from pipelines.ledger.closing import close
 from pipelines.ledger.entries import Posting, post_bonuses
-from pipelines.ledger.explanation import explain_creator, text
+from pipelines.ledger.explanation import explain_creator
 from pipelines.ledger.statement import creator_month, html
 from pipelines.ledger.statement import text as statement_text
 from pipelines.ledger.verification import verify
+from pipelines.ledger.wording import text
 from pipelines.periods import MONTH
 from pipelines.remake.days import restate
 from pipelines.rewards.assets import creator_bonuses, reward_schedule
