@@ -108,7 +108,8 @@ class UnitBounds:
         floor, cap, why = ads.floor_micros, ads.unit_cap(pool), {}
         if cap * units < pool:
             why[CAP] = (
-                f"left alone: {units} units of at most {cap} micros are less than the pool of {pool}"
+                f"left alone: {units} units of at most {cap} micros are less than the pool of"
+                f" {pool}"
             )
             cap = pool
         if floor * units > pool:

@@ -495,8 +495,8 @@ _BY_HAND = (
     Invariant(
         "instructions_are_booked",
         "payments",
-        "every payment is what the ledger moves into clearing for it, to the cent, and the other way"
-        " round",
+        "every payment is what the ledger moves into clearing for it, to the cent, and the other"
+        " way round",
         """SELECT payment_id, amount_cents, booked FROM
              (SELECT payment_id, txn_id, amount_cents FROM payments WHERE day = $day)
              FULL JOIN (SELECT part[9:] AS payment_id, txn_id, sum(amount_micros) AS booked

@@ -96,8 +96,8 @@ LEDGER_TRANSACTIONS = Table(
         ),
         _count(
             "revision",
-            "1 for a day's first payout or bonus, one more each time it is reissued; of payments and"
-            " settlements a number within the day",
+            "1 for a day's first payout or bonus, one more each time it is reissued; of payments"
+            " and settlements a number within the day",
         ),
         Column(
             "booked_day",

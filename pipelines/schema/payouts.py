@@ -21,8 +21,8 @@ PAYEES = Table(
         Column(
             "owner",
             "VARCHAR",
-            "`creator:<id>`, or `identity:<id>` for all accounts of a verified identity that have no"
-            " row of their own: they are paid together",
+            "`creator:<id>`, or `identity:<id>` for all accounts of a verified identity that have"
+            " no row of their own: they are paid together",
             rule="regexp_matches(owner, '^(creator|identity):.')",
             complaint="neither creator:<id> nor identity:<id>",
         ),

@@ -41,7 +41,8 @@ from pipelines.store.file_store import (
 
 META = "__ducklake_metadata_warehouse"  # what DuckLake calls the catalogue's database
 _AWAY = (  # what libpq says of a server that may be back in a moment
-    "refused", "starting up", "shutting down", "not yet accepting", "No such file", "timeout", "closed the connection", "terminating",
+    "refused", "starting up", "shutting down", "not yet accepting", "No such file", "timeout",
+    "closed the connection", "terminating",
 )  # fmt: skip
 _WHOLE, _DAYS, _ASSETS = 5_401, 5_402, 5_403  # first half of the locks' keys
 
@@ -450,7 +451,8 @@ def _secret(environment: os._Environ[str]) -> str:
 def _reason(error: Exception) -> str:
     """What PostgreSQL said, or else all of it, in one line.
 
-    >>> _reason(ValueError('cannot run "BEGIN;\\nLOCK TABLE t": ERROR:  permission denied for table t\\n'))
+    >>> _reason(ValueError(
+    ...     'cannot run "BEGIN;\\nLOCK TABLE t": ERROR:  permission denied for table t\\n'))
     'permission denied for table t'
     """
     found = re.search(r"(?:ERROR|FATAL): +(.*)", str(error))

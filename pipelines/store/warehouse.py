@@ -44,8 +44,9 @@ from pipelines.store.file_store import (
 from pipelines.store.migrations import is_current, migrate
 
 __all__ = [
-    "CODE_VERSION", "ByDay", "ClosedDayError", "Connection", "DayWriter", "DisturbedError", "MissingDayError", "Past", "Warehouse",
-    "WarehouseError", "WarehouseLockedError", "closed_through", "count", "in_batches", "require_days", "transaction",
+    "CODE_VERSION", "ByDay", "ClosedDayError", "Connection", "DayWriter", "DisturbedError",
+    "MissingDayError", "Past", "Warehouse", "WarehouseError", "WarehouseLockedError",
+    "closed_through", "count", "in_batches", "require_days", "transaction",
 ]  # fmt: skip
 
 CODE_VERSION = version("creator-earnings")

@@ -1,5 +1,5 @@
-"""Many policies over the same days: every combination of the values given for some fields, and which
-of them no other one beats.
+"""Many policies over the same days: every combination of the values given for some fields, and
+which of them no other one beats.
 
 What belongs here: the grid, and dominance. A point is paid by `scratch.py` like any policy.
 """

@@ -75,7 +75,9 @@ class Paid:
 
 @dataclass(frozen=True)
 class _Under(Home):
-    """A home as it would be under another policy: its files, and a folder of its own for scratch."""
+    """A home as it would be under another policy: its files, and a folder of its own for
+    scratch.
+    """
 
     original: Home
     book: PolicyBook

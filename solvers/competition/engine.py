@@ -26,7 +26,7 @@ try:
 except ModuleNotFoundError as missing:
     raise ModuleNotFoundError(
         "the incremental engine of the creator competition needs numba, which is not installed:"
-        " pip install 'creator-earnings[lab]'. engine=\"reference\" does without, many times slower",
+        " pip install 'creator-earnings[lab]'. The engine \"reference\" does without, far slower",
         name="numba",
     ) from missing
 
