@@ -5,7 +5,6 @@ length of period, one resource.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -23,6 +22,7 @@ from pipelines.runs.daily import WarehouseResource
 from pipelines.runs.periodic import PeriodicAsset
 from pipelines.settings import Home
 from pipelines.sources import assets as raw
+from pipelines.unattended import JOBS, UP_TO_DATE, schedules, sensors, up_to_date
 
 ASSETS = [
     *raw.RAW,
@@ -43,21 +43,11 @@ PERIODIC: list[PeriodicAsset] = [
     rewards.reward_schedule,
     rewards.creator_bonuses,
 ]
-JOBS = {"day": "daily", WEEK.name: "weekly", MONTH.name: "monthly"}
 MEANINGS = {
     "day": "A day, or a range of days, from landing files to creator earnings.",
     WEEK.name: "A week, or several, from days that are all made: advice with its evidence.",
     MONTH.name: "A month, or several, from days that are all made.",
 }
-
-
-def _fresh(days: int) -> dg.FreshnessPolicy:
-    return dg.FreshnessPolicy.time_window(
-        fail_window=timedelta(days=days, hours=12), warn_window=timedelta(days=days, hours=6)
-    )
-
-
-FRESH = {"day": _fresh(1), WEEK.name: _fresh(7), MONTH.name: _fresh(31)}
 
 
 def build_definitions(
@@ -73,39 +63,24 @@ def build_definitions(
     jobs = {
         span: dg.define_asset_job(
             JOBS[span],
-            selection=dg.AssetSelection.assets(*(asset.key for asset in assets)),
+            selection=dg.AssetSelection.assets(*(asset.key for asset in assets))
+            - dg.AssetSelection.checks(
+                dg.AssetCheckKey(dg.AssetKey("creator_earnings"), UP_TO_DATE)
+            ),
             description=MEANINGS[span],
             executor_def=dg.in_process_executor,
         )
         for span, assets in by_span.items()
     }
     return dg.Definitions(
-        assets=[
-            _with_freshness(asset, FRESH[span])
-            for span, assets in by_span.items()
-            for asset in assets
-        ],
-        asset_checks=CHECKS,
+        assets=[asset for assets in by_span.values() for asset in assets],
+        asset_checks=[*CHECKS, up_to_date(home)],
         jobs=list(jobs.values()),
-        schedules=[
-            # at night, when the partition is over; weeks and months after the last day they need
-            dg.build_schedule_from_partitioned_job(
-                job,
-                name=f"every_{span}",
-                hour_of_day=2 if span == "day" else 4,
-                minute_of_hour=0,
-                day_of_week=1 if span == WEEK.name else None,
-                day_of_month=1 if span == MONTH.name else None,
-            )
-            for span, job in jobs.items()
-        ],
+        schedules=list(schedules(home, jobs)),
+        sensors=sensors(home, jobs),
         resources={"warehouse": WarehouseResource(home=str(home.root)), **(resources or {})},
         executor=dg.in_process_executor,
     )
-
-
-def _with_freshness(asset: dg.AssetsDefinition, fresh: dg.FreshnessPolicy) -> dg.AssetsDefinition:
-    return asset.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=fresh))
 
 
 defs = build_definitions(Home.here())

@@ -144,6 +144,23 @@ class Witness(BaseModel):
         return self
 
 
+class Alerts(BaseModel):
+    """Section `[alerts]` of `settings.toml`: who is told of a run that failed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    command: str = Field(
+        "", description="command of the shell; gets JSON on standard input, e.g. one that mails it"
+    )
+    webhook: Annotated[str, Field(pattern=r"^(https?://.+)?$")] = Field(
+        "", description="address that the same JSON is posted to (`text` is for people)"
+    )
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.command or self.webhook)
+
+
 class Settings(BaseModel):
     """Contents of `settings.toml`; every key may be left out."""
 
@@ -211,6 +228,7 @@ class Settings(BaseModel):
     second_approver: bool = Field(
         False, description="closing and paying need two people who ask for the same"
     )
+    alerts: Alerts = Field(Alerts(), description="section of its own")
     publish: bool = Field(
         True, description="keep a read-only copy for notebooks and BI beside the warehouse"
     )

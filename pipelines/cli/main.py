@@ -304,7 +304,12 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     quarantine and why.
     """
     from pipelines.status import day_statuses, period_statuses, quarantine
+    from pipelines.store.warehouse import Warehouse
 
+    if Warehouse(home).exists() and Warehouse(home).being_written():
+        ERR.print(
+            styled("a run writes now: this is how things stood when the last one ended", "yellow")
+        )
     days, periods, bad = day_statuses(home), period_statuses(home), quarantine(home)
     if as_json:
         begin, end = home.calendar()

@@ -27,8 +27,7 @@ from pipelines.store.warehouse import Warehouse
 if TYPE_CHECKING:
     import dagster as dg
 
-RANGE_START = "dagster/asset_partition_range_start"
-RANGE_END = "dagster/asset_partition_range_end"
+LOCATION = "creator_earnings"  # as workspace.yaml calls it
 
 
 @dataclass(frozen=True)
@@ -113,11 +112,6 @@ def make(home: Home, step: Step, *, workers: int = 1) -> list[RunOutcome]:
     return run_good_days(home, step.first, step.last, workers=workers, assets=step.assets)
 
 
-def days_between(first: date, last: date) -> list[date]:
-    """The days from `first` to `last`, both included."""
-    return [first + n * DAY for n in range((last - first).days + 1)]
-
-
 def run_days(home: Home, first: date, last: date, *, assets: Sequence[str] = ()) -> RunOutcome:
     """Materialise a range of days, asset by asset, through Dagster in this process.
 
@@ -180,11 +174,35 @@ def run_periods(
     return _run(home, span.name, first, last, assets)
 
 
+def _as_from_the_ui(instance: dg.DagsterInstance, job: str) -> dg.DagsterInstance:
+    """The instance, which gives the runs it makes the origin that runs of the web UI have. Without
+    one *Jobs* and *Overview* do not list a run, and no sensor sees it fail.
+    """
+    from dagster._core.remote_origin import (
+        ManagedGrpcPythonEnvCodeLocationOrigin,
+        RemoteJobOrigin,
+        RemoteRepositoryOrigin,
+    )
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+
+    target = LoadableTargetOrigin(module_name="pipelines.definitions")
+    location = ManagedGrpcPythonEnvCodeLocationOrigin(target, LOCATION)
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+    create = instance.create_run_for_job
+
+    def create_with_origin(*arguments: Any, **keywords: Any) -> dg.DagsterRun:
+        return create(*arguments, **{**keywords, "remote_job_origin": origin})
+
+    instance.create_run_for_job = create_with_origin  # type: ignore[method-assign]
+    return instance
+
+
 def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) -> RunOutcome:
     prepare_dagster_home(home)
     import dagster as dg
 
-    from pipelines.definitions import JOBS, build_definitions
+    from pipelines.definitions import build_definitions
+    from pipelines.unattended import JOBS, RANGE_END, RANGE_START, first_failed_day
 
     job = build_definitions(home).resolve_job_def(JOBS[span])
     known = {key.to_user_string() for key in job.asset_layer.executable_asset_keys}
@@ -194,26 +212,17 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
         )
     with dagster_instance(home) as instance:
         result = job.execute_in_process(
-            instance=instance,
+            instance=_as_from_the_ui(instance, JOBS[span]),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={RANGE_START: str(first), RANGE_END: str(last)},
             asset_selection=[dg.AssetKey(name) for name in assets] or None,
             raise_on_error=False,
         )
-        # the events of a step that failed are not among the result's
-        marked = (
-            []
-            if result.success
-            else instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION)
-        )
-    made = {
-        (event.asset_key.to_user_string(), event.partition)
-        for event in (entry.dagster_event for entry in marked)
-        if event and event.asset_key
-    }
+        failed_on = None
+        if span == "day" and not result.success:
+            failed_on = first_failed_day(instance, result.run_id, first, last)
     failures: list[str] = []
     warnings: list[str] = []
-    failed_on: list[date] = []
     for event in result.all_events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -226,16 +235,11 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
             failures.append(
                 f"{event.step_key}: {expected or (raised and raised.message.strip()) or 'failed'}"
             )
-            if event.step_key in known and span == "day":  # its days are made in order
-                days = days_between(first, last)
-                failed_on += [d for d in days if (event.step_key, str(d)) not in made][:1]
         elif event.event_type_value == "ASSET_CHECK_EVALUATION":
             check = event.asset_check_evaluation_data
             if not check.passed:
                 broken = check.metadata.get("broken")
                 found = failures if check.blocking else warnings
-                if check.blocking and check.partition and span == "day":
-                    failed_on.append(date.fromisoformat(check.partition))
                 found.append(
                     f"check {check.check_name} of {check.asset_key.to_user_string()}:"
                     f" {broken.value if broken else 'failed'}"
@@ -245,7 +249,7 @@ def _run(home: Home, span: str, first: date, last: date, assets: Sequence[str]) 
         result.success and not failures,
         tuple(failures),
         tuple(warnings),
-        min(failed_on, default=None),
+        failed_on,
     )
 
 

@@ -26,7 +26,7 @@ from pipelines.runs.partitions import DAYS
 from pipelines.schema import TABLES
 from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home
-from pipelines.store.file_store import Claim
+from pipelines.store.file_store import Claim, DisturbedError, WarehouseLockedError
 from pipelines.store.warehouse import (
     CODE_VERSION,
     ByDay,
@@ -42,6 +42,8 @@ warnings.filterwarnings(
 )  # beta in 1.13, which is pinned
 
 POOL = "warehouse"
+UNATTENDED = "earnings/unattended"  # tag of a run that nobody waits for
+RETRIES, PAUSE = 5, 60  # of what may come right by itself, and seconds between
 PROGRESS = logging.getLogger("earnings.progress")
 
 Metadata = Mapping[str, Any]
@@ -169,6 +171,9 @@ class PartitionedAsset(ABC):
                 context.log_event(
                     dg.AssetMaterialization(self.name, partition=key, metadata=metadata)
                 )
+            may_come_right = isinstance(error, WarehouseLockedError | DisturbedError)
+            if may_come_right and UNATTENDED in context.run.tags:
+                raise dg.RetryRequested(RETRIES, PAUSE) from error
             if isinstance(error, ExpectedError | InfeasibleError):
                 # the run's page shows the message, not a stack
                 raise dg.Failure(str(error), allow_retries=False) from error

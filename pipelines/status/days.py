@@ -63,6 +63,14 @@ class PeriodStatus:
         return {**asdict(self), "first": self.first.isoformat(), "last": self.last.isoformat()}
 
 
+_CLOSED = "; it is closed: "
+
+
+def is_closed(status: DayStatus) -> bool:
+    """Whether a statement was issued for the day, in whatever state it is."""
+    return status.state == "closed" or _CLOSED in status.note
+
+
 def day_statuses(home: Home) -> list[DayStatus]:
     """Every day that has landed, is in the warehouse, or ought to have landed by now, in order."""
     if not Warehouse(home).exists():
@@ -72,7 +80,7 @@ def day_statuses(home: Home) -> list[DayStatus]:
             _status(day, set(), {}, {}, {}, None, delivered=day in there)
             for day in sorted({*landed, *home.due(landed)})
         ]
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         return days_of(con, home)
 
 
@@ -145,7 +153,7 @@ def period_statuses(home: Home) -> list[PeriodStatus]:
         return []
     landed, policies = home.landed(), home.policies
     calendar, missing = home.calendar(landed), home.missing(landed)
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         writes = Writes(con)
     found = []
     for asset in periodic():
@@ -220,7 +228,7 @@ def quarantine(home: Home) -> list[dict[str, Any]]:
     """Rows in quarantine by day, table and reason, with one example of where to look."""
     if not Warehouse(home).exists():
         return []
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         cursor = con.execute(
             """SELECT day, table_name, reason, count(*) AS rows, arg_min(file, (file,
                 line)) || ':' || arg_min(line, (file, line)) AS first
@@ -262,7 +270,7 @@ def _status(
     else:
         state, note = "closed" if closed else "complete", ""
     if closed and note:
-        note += f"; it is closed: earnings restate --day {day} --reason '...'"
+        note += f"{_CLOSED}earnings restate --day {day} --reason '...'"
     return DayStatus(
         day=day,
         state=state,

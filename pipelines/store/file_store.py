@@ -120,8 +120,9 @@ class FileStore:
     keeps_constraints = True
     many_writers = False
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, patience: float | None = None) -> None:
         self.home = home
+        self.patience = patience  # seconds to wait for another; None: what the settings say
 
     def __str__(self) -> str:
         return str(self.home.warehouse)
@@ -134,7 +135,9 @@ class FileStore:
 
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         _refuse_past(past)
-        path, timeout = self.home.warehouse, self.home.settings.lock_timeout_seconds
+        path, timeout = self.home.warehouse, self.patience
+        if timeout is None:
+            timeout = self.home.settings.lock_timeout_seconds
         if read_only and not path.exists():
             raise WarehouseError(f"{path}: there is no warehouse yet. Make it first: earnings run")
         with explained(path, "cannot be opened"):

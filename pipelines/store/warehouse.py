@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -35,6 +35,7 @@ from pipelines.store.file_store import (
     Connection,
     DisturbedError,
     FileStore,
+    NothingPublishedError,
     Past,
     Store,
     WarehouseError,
@@ -212,15 +213,18 @@ class DayWriter:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """The warehouse of one home."""
+    """The warehouse of one home. `patience`: seconds to wait for another writer of a file, if not
+    what the settings say.
+    """
 
     home: Home
+    patience: float | None = None
 
     @cached_property
     def store(self) -> Store:
         """Where the home's settings keep it."""
         if not self.home.lake:
-            return FileStore(self.home)
+            return FileStore(self.home, self.patience)
         from pipelines.store.lake import LakeStore
 
         return LakeStore(self.home)
@@ -250,6 +254,29 @@ class Warehouse:
             else:
                 with self.store.claimed(con, EVERYTHING):
                     yield con
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """A connection to look at how things stand. It never waits for a run: while one writes to
+        a file, it is to the copy that readers have. Only where there is none it waits.
+        """
+        with ExitStack() as stack:
+            try:
+                con = stack.enter_context(replace(self, patience=0.0).open(read_only=True))
+            except WarehouseLockedError:
+                try:
+                    con = stack.enter_context(self.read())
+                except NothingPublishedError:
+                    con = stack.enter_context(self.open(read_only=True))
+            yield con
+
+    def being_written(self) -> bool:
+        """Whether another process has the file, so that `look` shows what was published before."""
+        try:
+            with replace(self, patience=0.0).open(read_only=True):
+                return False
+        except WarehouseLockedError:
+            return True
 
     def kept_open(self) -> AbstractContextManager[None]:
         """For a process that opens it again and again: while this lasts, that is quick where the

@@ -47,6 +47,7 @@ def test_without_a_file_there_are_defaults(home):
         **{"warehouse": "duckdb:warehouse.duckdb", "snapshot_days": 90},
         **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
         **{"currency": None, "payouts": Payouts().model_dump()},
+        "alerts": {"command": "", "webhook": ""},
         **{"witness": Witness().model_dump(), "second_approver": False},
     }
 
@@ -61,7 +62,8 @@ def test_every_key_can_be_set(home):
         ' [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions ='
         ' 9\nfolder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n'
         '[payouts]\nname = "P"\naccount = "DE89370400440532013000"\nbank = "COBADEFF"\n'
-        'minimum_cents = 5\nclearing_days = 3\n[witness]\nfile = "heads"\n',
+        'minimum_cents = 5\nclearing_days = 3\n[witness]\nfile = "heads"\n'
+        '[alerts]\ncommand = "mail ops"\n',
     )
     assert home.settings.model_dump() == {
         **{
@@ -92,6 +94,7 @@ def test_every_key_can_be_set(home):
             **{"minimum_cents": 5, "clearing_days": 3},
         },
         **{"witness": {"file": "heads", "command": "", "read": ""}, "second_approver": True},
+        "alerts": {"command": "mail ops", "webhook": ""},
     }
     assert home.policies.versions[0].name == "printed"
 
