@@ -136,7 +136,8 @@ def demo(home: Home, as_json: bool) -> None:
         date.fromisoformat(p.name) for p in (SAMPLE / "viewer_events").iterdir() if p.is_dir()
     )
     for table in LANDING:
-        shutil.copytree(SAMPLE / table, home.landing / table, dirs_exist_ok=True)
+        if (SAMPLE / table).is_dir():
+            shutil.copytree(SAMPLE / table, home.landing / table, dirs_exist_ok=True)
     _run(home, [(days[0], days[-1])], (), as_json=as_json)
     if not as_json:
         OUT.print(

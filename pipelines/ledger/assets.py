@@ -52,7 +52,8 @@ def creator_earnings(run: Day) -> Metadata:
         """SELECT coalesce(-sum(amount_micros) FILTER (starts_with(account, 'revenue:')),
             0)::BIGINT,
                   coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT,
-                  coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
+                  coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')
+                  OR starts_with(account, 'dispute:')), 0)::BIGINT
            FROM ledger_entries WHERE day = ? AND part <> 'statement'""",
         [run.day],
     ).fetchall()[0]

@@ -17,6 +17,7 @@ SELECT $day AS day, creator_id,
        CAST(coalesce(sum(micros) FILTER (part = 'coins'), 0) AS BIGINT) AS coins_micros,
        CAST(coalesce(sum(micros) FILTER (part = 'adjustment'), 0) AS BIGINT) AS adjustment_micros,
        CAST(coalesce(sum(micros) FILTER (starts_with(part, 'bonus:')), 0) AS BIGINT) AS bonus_micros,
+       CAST(coalesce(sum(micros) FILTER (starts_with(part, 'share:')), 0) AS BIGINT) AS shares_micros,
        CAST(sum(micros) AS BIGINT) AS total_micros,
        coalesce(any_value(ads_by_category), MAP {}) AS ads_by_category,
        $policy_hash AS policy_hash

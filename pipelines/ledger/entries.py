@@ -305,7 +305,7 @@ def _input_hash(con: Connection, first: date, last: date) -> str:
         """SELECT sha256(coalesce(string_agg(table_name || '|' || file || '|' || sha256,
             chr(10) ORDER BY table_name, file), ''))
            FROM landing_files WHERE table_name <> 'payees' AND (day BETWEEN $first AND $last
-           OR (day < $first AND table_name IN ('viewers', 'creators', 'videos')))""",
+           OR (day < $first AND table_name IN ('viewers', 'creators', 'videos', 'shares')))""",
         {"first": first, "last": last},
     ).fetchall()[0]
     return str(digest)

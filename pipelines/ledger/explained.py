@@ -17,6 +17,7 @@ SOURCES = {
     "coins": "gifted coins",
     "adjustment": "an adjustment",
     "bonus": "the month's bonus",
+    "shares": "parts in others' videos, less others' parts in these",
 }
 
 

@@ -162,7 +162,8 @@ class DayBook:
                 f"the ledger owes {creator_id} a bonus of {sources['bonus']} micros, which is not"
                 " what the month's table says"
             )
-        if sum(v.total_micros for v in videos) + sources["adjustment"] + sources["bonus"] != total:
+        apart = sources["adjustment"] + sources["bonus"] + sources["shares"]
+        if sum(v.total_micros for v in videos) + apart != total:
             raise self._stale(
                 f"the ledger owes {creator_id} {total} micros, which is not what the payouts of the"
                 " videos sum to"
@@ -206,7 +207,7 @@ class DayBook:
                ORDER BY video_id""",
             ids=ids,
         )
-        found = []
+        found, shared = [], self._shared()
         for row in known:
             video_id = row["video_id"]
             payouts = ads.get(video_id, [])
@@ -216,6 +217,7 @@ class DayBook:
             paid_from = {p.category for p in payouts}
             missing = [c for c in row["categories"] if c not in paid_from]
             notes = self._why_not(row["categories"], missing, seen, is_pulse=video_id in pulse)
+            notes += shared.get(video_id, [])
             total = sum(p.paid_micros for p in payouts)
             policy = self._policy(seen["policy_hash"]) if seen else None
             found.append(
@@ -420,6 +422,25 @@ class DayBook:
                 facts |= {"floor_micros": ads.floor_micros, "cap_micros": pool.cap}
             self._pools[category] = (pool, facts)
         return self._pools[category]
+
+    def _shared(self) -> dict[str, list[str]]:
+        """Who has a part in what a video earned that day, in words."""
+        found: dict[str, list[str]] = {}
+        for row in self._rows(
+            """SELECT part[7:] AS video_id, account, sum(amount_micros)::BIGINT AS micros
+               FROM ledger_entries WHERE day = $day AND starts_with(part, 'share:')
+               GROUP BY ALL HAVING micros <> 0 ORDER BY ALL"""
+        ):
+            kind, _, owner = row["account"].partition(":")
+            words = (
+                f"{money(row['micros'])} of it is in dispute and held."
+                if kind == "dispute"
+                else f"{owner} has a part in it: {money(row['micros'])}."
+                if row["micros"] > 0
+                else f"{owner} gives {money(-row['micros'])} of it to others."
+            )
+            found.setdefault(row["video_id"], []).append(words)
+        return found
 
     def _why_not(
         self,

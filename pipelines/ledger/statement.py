@@ -308,6 +308,7 @@ def _source(part: str) -> str:
         "coins": "gifted coins",
         "carry": f"ad pool {category}, carried in",
         "bonus": f"bonus for {category}",
+        "share": f"part in video {category}",
     }
     return names.get(kind, f"ad pool {category}")
 

@@ -398,17 +398,18 @@ def _difference(
     before: dict[str, int],
     after: dict[str, int],
 ) -> RestatedDay:
-    def total(balances: dict[str, int], prefix: str) -> int:
+    def total(balances: dict[str, int], prefix: str | tuple[str, ...]) -> int:
         return sum(micros for account, micros in balances.items() if account.startswith(prefix))
 
+    sides: tuple[tuple[str, str | tuple[str, ...], int], ...] = (
+        ("gross", "revenue:", -1),
+        ("creators", "creator:", 1),
+        ("platform", "platform", 1),
+        ("carry", ("carry:", "dispute:"), 1),
+    )
     accounts = {
         name: (sign * total(before, prefix), sign * total(after, prefix))
-        for name, prefix, sign in (
-            ("gross", "revenue:", -1),
-            ("creators", "creator:", 1),
-            ("platform", "platform", 1),
-            ("carry", "carry:", 1),
-        )
+        for name, prefix, sign in sides
     }
     creators = sorted(
         account for account in before.keys() | after.keys() if account.startswith("creator:")

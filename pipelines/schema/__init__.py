@@ -70,8 +70,9 @@ from pipelines.schema.rewards import (
     REWARD_FORECAST,
     REWARD_SCHEDULE,
 )
+from pipelines.schema.shares import SHARES
 
-SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS)
+SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS, SHARES)
 
 DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
 
@@ -222,6 +223,7 @@ __all__ = [
     "REWARD_SCHEDULE",
     "SCHEMA_VERSIONS",
     "SETTLEMENTS",
+    "SHARES",
     "SNAPSHOTS",
     "SNAPSHOT_CHANGES",
     "STATEMENTS",

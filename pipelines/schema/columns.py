@@ -43,8 +43,8 @@ class Table:
     rows that one transaction deletes and inserts again. A lake has none, so each is an invariant
     too, held with those of the table `written_with` it. `ahead`: the run of a day makes the rows of
     so many days later. `once`: an id counts once over all days, not only within its own
-    (`sources/copies.py`). `span`: what a run makes at a time; rows of a week or month have its last
-    day.
+    (`sources/copies.py`). `optional`: a snapshot that a platform may not have at all. `span`: what
+    a run makes at a time; rows of a week or month have its last day.
 
     A table of kind `advice` says what could be paid. It is made after its days are over, so closing
     them, which fixes what was paid, does not fix it; what an amount was paid by is of another kind,
@@ -62,6 +62,7 @@ class Table:
     written_with: str = ""
     ahead: int = 0
     once: bool = False
+    optional: bool = False
     span: Literal["day", "week", "month"] = "day"
 
     @property

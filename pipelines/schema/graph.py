@@ -82,7 +82,9 @@ MADE_FROM: dict[str, Sources] = {
     "donation_splits": Sources(
         needs=("gifts", "video_quality", "videos"), policy=("coins", "market")
     ),
-    "ledger_entries": Sources(needs=("pulse_payouts", "ad_pools", "ad_payouts", "donation_splits")),
+    "ledger_entries": Sources(
+        needs=("pulse_payouts", "ad_pools", "ad_payouts", "donation_splits", "shares")
+    ),
     "creator_earnings": Sources(needs=("ledger_entries",)),
     "donation_market": Sources(
         needs=("viewer_events", "gifts", "videos", "donation_splits"), policy=("market",)

@@ -472,7 +472,7 @@ _BY_HAND = (
     Invariant(
         "gross_is_owed_to_somebody",
         "ledger_entries",
-        "creators + platform + carry = gross taken in, to the micro",
+        "creators + platform + carry + what is in dispute = gross taken in, to the micro",
         """SELECT gross, owed FROM
              (SELECT (SELECT coalesce(sum(amount_micros), 0) FROM ad_revenue WHERE day = $day)
                    + (SELECT coalesce(sum(revenue_micros), 0) FROM donation_splits
@@ -480,7 +480,7 @@ _BY_HAND = (
              (SELECT coalesce(sum(amount_micros), 0) AS owed FROM ledger_entries
               WHERE day = $day AND part <> 'statement'
                 AND (account = 'platform' OR starts_with(account, 'creator:')
-                OR starts_with(account, 'carry:')))
+                OR starts_with(account, 'carry:') OR starts_with(account, 'dispute:')))
            WHERE gross <> owed""",
     ),
     Invariant(
@@ -520,7 +520,7 @@ _BY_HAND = (
         " part",
         """SELECT creator_id, total_micros FROM creator_earnings WHERE day = $day AND (
              pulse_micros + ads_micros + carry_micros + coins_micros + adjustment_micros
-             + bonus_micros <> total_micros
+             + bonus_micros + shares_micros <> total_micros
              OR coalesce(list_sum(map_values(ads_by_category)), 0) <> ads_micros)""",
     ),
     Invariant(

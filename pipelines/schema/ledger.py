@@ -164,7 +164,8 @@ LEDGER_ENTRIES = Table(
         Column(
             "account",
             "VARCHAR",
-            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`;"
+            "`platform`, `creator:<id>`, `carry:<category>`, `pool:<category>`, `revenue:<stream>`,"
+            " `dispute:<video>` (a contested part, until it is settled);"
             " of each creator, once stated: `statement:` (to be paid), `hold:`, `reserve:`,"
             " `clearing:` (the bank has it), `paid:`, `returned:` (came back)",
         ),
@@ -173,7 +174,8 @@ LEDGER_ENTRIES = Table(
             "VARCHAR",
             "what it is: `intake:`, `carry-in:`, `carry-out:`, `ads:` or `carry:` and the category,"
             " `spread`, `pulse`, `coins`, `adjustment`, `bonus:` and the month, `statement`,"
-            " `payment:` and its id, `reserve:` and the day it is paid on, `hold`",
+            " `payment:` and its id, `reserve:` and the day it is paid on, `hold`,"
+            " `share:` and the video",
         ),
         _micros("amount_micros", "amount; positive is owed to the account"),
     ),
@@ -226,6 +228,10 @@ CREATOR_EARNINGS = Table(
         _micros("coins_micros", "from gifts"),
         _micros("adjustment_micros", "from a budget-neutral restatement"),
         _micros("bonus_micros", "from a month's bonuses, on the last day of the month"),
+        _micros(
+            "shares_micros",
+            "from parts in others' videos, less what others have in one's own (`shares`)",
+        ),
         _micros("total_micros", "sum of the parts"),
         Column(
             "ads_by_category",

@@ -1,4 +1,4 @@
-"""Landing files into tables: the three snapshots and the three daily streams."""
+"""Landing files into tables: the snapshots and the three daily streams."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _snapshot(table: Table) -> DailyAsset:
 
     def load(run: Day) -> Metadata:
         landed = [day for day in run.home.landing_days(table.name) if day <= run.day]
-        if not landed:
+        if not landed and not table.optional:
             folder = run.home.landing / table.name
             raise SourceError(
                 f"{folder}: no snapshot of {table.name} on or before {run.day}; docs/data.md says"
@@ -62,7 +62,7 @@ def _snapshot(table: Table) -> DailyAsset:
         with run.write() as writer:
             return {
                 **_metadata(load_day(writer, run.home.landing, table)),
-                "snapshot_in_force": landed[-1].isoformat(),
+                "snapshot_in_force": landed[-1].isoformat() if landed else "none",
             }
 
     return _asset(table, load, in_order=True)

@@ -263,8 +263,8 @@ def _create_stage(con: Connection, table: Table, day: date) -> None:
     )
     for column, target in table.references:
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE known_{column} AS SELECT DISTINCT {column} FROM {target}"
-            " WHERE day <= ?",
+            f"CREATE OR REPLACE TEMP TABLE known_{column} AS SELECT DISTINCT"
+            f" {LANDING[target].key[0]} AS {column} FROM {target} WHERE day <= ?",
             [day],
         )
 

@@ -102,7 +102,8 @@ def days_of(con: Connection, home: Home) -> list[DayStatus]:
             'revenue:'))::BIGINT AS gross,
            sum(amount_micros) FILTER (starts_with(account, 'creator:'))::BIGINT AS creators,
            sum(amount_micros) FILTER (account = 'platform')::BIGINT AS platform,
-           sum(amount_micros) FILTER (starts_with(account, 'carry:'))::BIGINT AS carry
+           sum(amount_micros) FILTER (starts_with(account, 'carry:')
+             OR starts_with(account, 'dispute:'))::BIGINT AS carry
            FROM ledger_entries WHERE part <> 'statement' GROUP BY day""",
     )
     paid = _by_day(

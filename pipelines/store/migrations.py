@@ -77,6 +77,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             "landing_files": {"stamp": "NULL"},
         },
     ),
+    Migration("parts in videos", {"creator_earnings": {"shares_micros": "CAST(0 AS BIGINT)"}}),
 )
 
 

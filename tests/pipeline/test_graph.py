@@ -17,6 +17,7 @@ EDGES = {
     "viewers": set(),
     "creators": set(),
     "videos": {"creators"},
+    "shares": {"creators", "videos"},
     "viewer_events": {"videos"},
     "gifts": {"videos"},
     "ad_revenue": {"videos"},
@@ -36,7 +37,7 @@ EDGES = {
     "ad_pools": {"ad_pools", "pulse_payouts", "video_quality", "videos", "creators", "ad_revenue"},
     "ad_payouts": {"ad_pools"},
     "donation_splits": {"gifts", "video_quality", "videos"},
-    "ledger_entries": {"pulse_payouts", "ad_pools", "ad_payouts", "donation_splits"},
+    "ledger_entries": {"pulse_payouts", "ad_pools", "ad_payouts", "donation_splits", "shares"},
     "creator_earnings": {"ledger_entries"},
 }
 PERIODIC_EDGES = {

@@ -119,7 +119,7 @@ def test_columns_days_and_counts(source: Path, tmp_path: Path) -> None:
     assert (summary.repeated_events, summary.events_without_length) == (1, 1)
     assert (summary.videos_without_length, summary.videos_not_compliant) == (1, 2)
     assert "2022-04-24 viewer_events: 4 rows" in lines
-    for table in LANDING:
+    for table in (name for name, table in LANDING.items() if not table.optional):
         described = (
             duckdb.connect()
             .execute(f"DESCRIBE FROM read_parquet('{landing}/{table}/2022-04-24/*.parquet')")
@@ -315,7 +315,7 @@ def test_windows_line_ends_and_a_byte_order_mark_change_nothing(
     for path in source.iterdir():
         path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     import_kuairand(source, tmp_path / "windows")
-    for table in LANDING:
+    for table in (name for name, table in LANDING.items() if not table.optional):
         assert rows(tmp_path / "unix", table, "*") == rows(tmp_path / "windows", table, "*")
 
 
