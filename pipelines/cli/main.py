@@ -24,7 +24,7 @@ import click
 from pipelines.cli.lab import lab
 from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
-from pipelines.cli.payouts import PAYOUT_COMMANDS
+from pipelines.cli.payouts import PAYOUT_COMMANDS, print_money
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.cli.whatif import whatif
 from pipelines.console import (
@@ -58,6 +58,7 @@ from solvers import InfeasibleError
 if TYPE_CHECKING:
     from pipelines.operation.plan import Step
     from pipelines.operation.running import RunOutcome
+    from pipelines.payouts.state import MoneyState
     from pipelines.status import DayStatus, PeriodStatus
 
 
@@ -312,6 +313,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
             styled("a run writes now: this is how things stood when the last one ended", "yellow")
         )
     days, periods, bad = day_statuses(home), period_statuses(home), quarantine(home)
+    state = _money(home)
     if as_json:
         begin, end = home.calendar()
         print_json(
@@ -321,6 +323,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
                 "days": [d.as_dict() for d in days],
                 "periods": [p.as_dict() for p in periods],
                 "quarantine": bad,
+                "money": state.as_dict() if state else None,
                 "unread": [p.name for p in home.unread()],
             }
         )
@@ -341,7 +344,23 @@ def status(home: Home, details: bool, as_json: bool) -> None:
         return
     _print_days(days)
     _print_periods(periods)
+    if state:
+        print_money(state, home.settings.currency)
     _print_quarantine(bad, by_day=details)
+
+
+def _money(home: Home) -> MoneyState | None:
+    """Where creators' money is; None before anything was stated."""
+    from pipelines.payouts.state import money_state
+    from pipelines.store.warehouse import Warehouse, closed_through
+
+    if not Warehouse(home).exists():
+        return None
+    with Warehouse(home).open(read_only=True) as con:
+        if closed_through(con) is None:
+            return None
+        days = home.settings.payouts.clearing_days
+        return money_state(con, on=datetime.now(UTC).date(), clearing_days=days)
 
 
 @main.group(name="import")

@@ -126,6 +126,8 @@ def waiting_files(
         (day, file): found
         for day, file, *found in con.execute(
             "SELECT day, file, bytes, stamp, sha256 FROM landing_files"
+            " WHERE list_contains(?, table_name)",
+            [list(tables)],
         ).fetchall()
     }
     waiting: dict[date, list[str]] = {}

@@ -220,7 +220,7 @@ def platform(policy: Policy, videos: Sequence[Video], pools: dict[str, int]) -> 
     con.execute(
         """INSERT INTO creator_earnings BY NAME
            SELECT ?::DATE AS day, creator_id, ? AS policy_hash, 0 AS carry_micros,
-           0 AS adjustment_micros, 0 AS bonus_micros,
+           0 AS adjustment_micros, 0 AS bonus_micros, 0 AS shares_micros,
                MAP {} AS ads_by_category,
                   sum(pulse) AS pulse_micros, sum(ads) AS ads_micros, sum(coins) AS coins_micros,
                   sum(pulse + ads + coins) AS total_micros
