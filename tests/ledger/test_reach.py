@@ -58,10 +58,15 @@ def _nobodys(row: Row) -> Row:
     return row | {"category": "nobody's", "video_id": ""}
 
 
+def _anothers(row: Row) -> Row:
+    return row | {"party_id": "c000002"}
+
+
 CORRECTIONS: dict[str, Callable[[Row], Row]] = {
     "viewers": _unverified,
     "creators": _one_identity,
     "videos": _refused,
+    "shares": _anothers,
     "viewer_events": _unliked,
     "gifts": _dearer,
     "ad_revenue": _nobodys,  # carried from day to day
@@ -79,6 +84,13 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
         root / "landing", first_day=FIRST, days=3, seed=3, late_share=0.0, rotten_share=0.0,
         events_per_day=150, viewers=40, creators=8, videos=16, format="csv.gz",
     )  # fmt: skip
+    [videos] = (root / "landing" / "videos" / str(FIRST)).iterdir()
+    with gzip.open(videos, "rt") as stream:
+        ids = [row["video_id"] for row in csv.DictReader(stream)]
+    (root / "landing" / "shares" / str(FIRST)).mkdir(parents=True)
+    with gzip.open(root / "landing" / "shares" / str(FIRST) / "shares.csv.gz", "wt") as stream:
+        stream.write("share_id,video_id,party_id,part,role\n")
+        stream.writelines(f"s-{name},{name},c000001,1000000,claim\n" for name in ids)
     return root
 
 
