@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.ledger.closing import close
-from pipelines.ledger.explanation import explain, text
+from pipelines.ledger.explanation import explain
 from pipelines.ledger.statement import creator_month
 from pipelines.ledger.verification import verify
+from pipelines.ledger.wording import text
 from pipelines.remake.days import restate
 from pipelines.schema import TABLES
 from pipelines.schema.shares import WHOLE
