@@ -305,7 +305,9 @@ def ledger() -> None:
 @as_json_option
 @click.pass_obj
 def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> None:
-    """Replay the ledger from its first transaction; exit code 1 if anything contradicts anything.
+    """Replay the ledger from its first transaction; exit code 1 if anything contradicts anything, 3
+    if all that does not fit is a day that is half made: its run was interrupted, and running the
+    day again ends it.
 
     Compares ids, hashes and links of the chain, the sums of every transaction, reversals with what
     they take back, every statement with the entries it follows from, the policies that were paid
@@ -324,6 +326,8 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
     else:
         for finding in found.findings:
             OUT.print(styled("wrong:", "bold red"), visible(finding))
+        for waiting in found.unfinished:
+            OUT.print(styled("half made:", "yellow"), visible(waiting))
         verdict = (
             f"contradictions: {len(found.findings)}"
             if found.findings
@@ -335,6 +339,8 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
         )
     if found.findings:
         raise SystemExit(1)
+    if found.unfinished:
+        raise SystemExit(3)
 
 
 @ledger.command(cls=Command)

@@ -30,6 +30,7 @@ from pipelines.ledger.entries import (
 )
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import policy_hash
+from pipelines.reach import half_made_days
 from pipelines.schema import LEDGER_TRANSACTIONS, TABLES
 from pipelines.schema.invariants import ASTRAY, STATED, of_table
 from pipelines.sql import query
@@ -46,19 +47,24 @@ PAYMENT_ROWS = {  # what the input_hash of a payment or settlement is the hash o
 class Verification:
     """What was replayed, the hash of the last transaction, and every contradiction found, in
     words.
+
+    `unfinished`: what does not fit together yet, because a run of the day was interrupted between
+    its payouts and its earnings; running the day again ends it. That is not wrong.
     """
 
     transactions: int
     entries: int
     head: str
     findings: tuple[str, ...]
+    unfinished: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 def verify(con: Connection, *, head: str | None = None, every_table: bool = False) -> Verification:
-    """Replay the ledger and report every contradiction; an unreadable block of the file is one.
+    """Replay the ledger and report every contradiction; an unreadable block of the file is one. A
+    day that is half made is told apart: `unfinished`.
 
     Parameters
     ----------
@@ -78,8 +84,11 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
             *_statements(con),
             *_payments(con, transactions),
             *_policies(con, transactions),
-            *_tables(con),
         ]
+        half_made = {f"{day}: " for day in half_made_days(con)}
+        unfinished: list[str] = []
+        for finding in _tables(con):
+            (unfinished if finding[:12] in half_made else findings).append(finding)
         (entries,) = con.execute("SELECT count(*) FROM ledger_entries").fetchall()[0]
         hashes = [row[-1] for row in transactions]
         if head is not None and not (
@@ -94,7 +103,13 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
                 con.execute(f"SELECT bit_xor(hash(t)) FROM {name} AS t").fetchall()
     except duckdb.Error as error:
         return Verification(0, 0, "", (f"the file is damaged: {str(error).splitlines()[0]}",))
-    return Verification(len(transactions), entries, hashes[-1] if hashes else "", tuple(findings))
+    return Verification(
+        len(transactions),
+        entries,
+        hashes[-1] if hashes else "",
+        tuple(findings),
+        tuple(unfinished),
+    )
 
 
 _Row = dict[str, Any]

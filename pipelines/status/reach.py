@@ -91,6 +91,21 @@ class Writes:
         return list(words.values())
 
 
+def half_made_days(con: Connection) -> set[date]:
+    """Days whose payouts were made again and are not posted yet, or posted and not in creators'
+    earnings: a run was interrupted there, and making the day again ends it.
+    """
+    writes = Writes(con)
+    found = set()
+    for day in writes.days:
+        for target in ("ledger_entries", "creator_earnings"):
+            write = writes.of.get((target, day))
+            sources = [writes.of.get((source, day)) for source in MADE_FROM[target].needs]
+            if any(s and s.changed >= (write.made if write else 0) for s in sources):
+                found.add(day)
+    return found
+
+
 def days_back(made: Sources, source: str, policy: Policy | None) -> int:
     """How many days of a source are read, the day itself among them.
 

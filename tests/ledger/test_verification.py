@@ -16,8 +16,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
-from pipelines.ledger.closing import close
+from pipelines.cli.main import main
+from pipelines.ledger.closing import ClosingError, close
 from pipelines.ledger.entries import Entries, entries_hashes
 from pipelines.ledger.verification import Verification, verify
 from pipelines.payouts.runs import pay
@@ -25,7 +27,7 @@ from pipelines.payouts.settlement import settle
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.store.warehouse import Connection, Warehouse, WarehouseError
-from tests.ledger.conftest import DAYS, SETTINGS, deliver_late, make_days, rows
+from tests.ledger.conftest import DAYS, EVERYTHING, SETTINGS, deliver_late, make_days, rows
 from tests.payouts.conftest import ON, deliver, payee
 
 # What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be
@@ -306,3 +308,32 @@ def test_a_flipped_byte_of_the_file_never_passes_for_another_ledger(
         else:
             assert verdict.head == head
     assert found >= 10
+
+
+def test_a_day_that_is_half_made_is_not_wrong_and_stops_no_other_day(made: Home) -> None:
+    """Late gifts were loaded and paid for, and the run was killed before it posted them."""
+    deliver_late(made, DAYS[3:4])
+    before_posting = [
+        name for name in EVERYTHING if name not in ("ledger_entries", "creator_earnings")
+    ]
+    half, other = DAYS[3], DAYS[1]
+    make_days(made, [half], assets=before_posting)
+    with Warehouse(made).open() as con:
+        found = verify(con)
+        assert found.findings == ()
+        assert [finding[:10] for finding in found.unfinished] == [str(half)]
+    assert exit_code(made) == 3
+    close(made, other)
+    with pytest.raises(ClosingError, match=rf"{half} is stale"):
+        close(made, half)
+    make_days(made, [half], assets=["ledger_entries"])
+    assert exit_code(made) == 3  # posted, and creators' earnings do not say so yet
+    make_days(made, [half])
+    assert exit_code(made) == 0
+    with Warehouse(made).open() as con:
+        con.execute("UPDATE ad_payouts SET payout_micros = payout_micros + 1 WHERE day = ?", [half])
+    assert exit_code(made) == 1
+
+
+def exit_code(home: Home) -> int:
+    return CliRunner().invoke(main, ["--home", str(home.root), "ledger", "verify"]).exit_code
