@@ -235,6 +235,12 @@ def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:
     most = math.floor(exact(rule.maximum) * pool) if rule.maximum is not None else None
     if pool == 0:
         return PoolRule(rule.name, members, least, most, note="left alone: the pool is empty")
+    if least == pool and not members.all():
+        why = f"left alone: at least {least} micros would leave nobody else any of {pool}"
+        return PoolRule(rule.name, members, least, most, note=why)
+    if most == 0:
+        why = f"left alone: at most {rule.maximum:g} of {pool} micros would be nothing at all"
+        return PoolRule(rule.name, members, least, most, note=why)
     if rule.each is None:
         low, high = (None if bound is None else bound / pool for bound in (least, most))
         return PoolRule(rule.name, members, least, most, Rule(rule.name, members, low, high))

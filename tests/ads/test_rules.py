@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.ads.assets import split_pool
+from pipelines.ads.rules import CAP, FLOOR
 from pipelines.policy import AdRule, Ads, Policy, PolicyError, read_policy
 from solvers import InfeasibleError
 
@@ -215,3 +216,83 @@ def test_a_policy_with_rules_survives_being_kept_as_json() -> None:
     )
     again = Policy.model_validate_json(policy.content)
     assert again.hash == policy.hash != Policy(name="p", effective_from=policy.effective_from).hash
+
+
+PARTS = st.integers(1, 19).map(lambda n: n / 20)
+
+
+@st.composite
+def some_rules(draw: st.DrawFn) -> tuple[AdRule, ...]:
+    """Rules of which each makes sense alone."""
+    found = []
+    if draw(st.booleans()):
+        low, high = sorted((draw(PARTS), draw(PARTS)))
+        found.append(AdRule(name="small", followers_below=1000, minimum=low, maximum=high))
+    if draw(st.booleans()):
+        found.append(AdRule(name="large", followers_from=500, minimum=draw(PARTS) / 2))
+    each = draw(st.sets(st.sampled_from(["unit", "creator"])))
+    found.extend(AdRule(name=name, each=name, maximum=draw(PARTS)) for name in sorted(each))
+    return tuple(found)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    views=st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any),
+    pool=st.integers(0, 80),
+    floor=st.integers(0, 12),
+    part=PARTS,
+    rules=some_rules(),
+    seed=st.integers(0, 99),
+)
+def test_a_tiny_pool_never_stops_a_day(
+    views: list[int], pool: int, floor: int, part: float, rules: tuple[AdRule, ...], seed: int
+) -> None:
+    """Whatever so few micros or so few units cannot keep is left alone and says so, and all else is
+    kept. Only rules that contradict each other in a pool of any size are refused.
+    """
+    rng = np.random.default_rng(seed)
+    table = units([float(view) for view in views], rng.integers(0, 2000, len(views)).tolist())
+    ads = Ads(rules=rules, floor_micros=floor, cap_fraction=part)
+    try:
+        split = split_pool(table, pool, 0, ads)
+    except InfeasibleError:
+        with pytest.raises(InfeasibleError):
+            split_pool(table, 10**15, 0, Ads(rules=rules))
+        return
+    paid = split.rows["payout_micros"].to_pylist()
+    assert sum(paid) == pool
+    assert min(paid) >= split.solution["floor_micros"]
+    assert max(paid) <= split.solution["cap_micros"]
+    notes = {outcome["rule"]: outcome["note"] for outcome in split.rules}
+    assert {rule.name for rule in rules} <= notes.keys()
+    assert split.solution["floor_micros"] == (0 if notes.get(FLOOR) else floor)
+    for outcome in split.rules:
+        assert outcome["note"] or (outcome["minimum_micros"] or 0) <= outcome["paid_micros"] <= (
+            outcome["maximum_micros"] if outcome["maximum_micros"] is not None else pool
+        )
+
+
+def test_the_documents_own_rule_in_a_pool_of_sixty_micros() -> None:
+    """Each creator at most 3 %: of 60 micros that is one, and 40 creators cannot take 60."""
+    split = split_pool(
+        units([1.0] * 40), 60, 0, Ads(rules=(AdRule(name="3 %", each="creator", maximum=0.03),))
+    )
+    assert sum(split.rows["payout_micros"].to_pylist()) == 60
+    assert split.rules[0]["note"].startswith("left alone: ")
+    assert split.rules[0]["maximum_micros"] == 1
+
+
+def test_a_pool_of_one_micro_with_a_minimum() -> None:
+    rule = AdRule(name="small", followers_below=10, minimum=0.2)
+    split = split_pool(units([3.0, 1.0], followers=[1, 100]), 1, 0, Ads(rules=(rule,)))
+    assert split.rows["payout_micros"].to_pylist() == [1, 0]
+    assert "nobody else" in split.rules[0]["note"]
+
+
+def test_floors_and_caps_that_a_pool_cannot_keep_are_left_alone_by_name() -> None:
+    split = split_pool(units([3.0, 1.0]), 10, 0, Ads(floor_micros=6, cap_fraction=0.4))
+    assert sum(split.rows["payout_micros"].to_pylist()) == 10
+    assert {outcome["rule"]: outcome["note"] for outcome in split.rules} == {
+        CAP: "left alone: 2 units of at most 4 micros are less than the pool of 10",
+        FLOOR: "left alone: 2 units of at least 6 micros are more than the pool of 10",
+    }
