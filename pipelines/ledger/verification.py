@@ -30,10 +30,10 @@ from pipelines.ledger.entries import (
 )
 from pipelines.money import MICROS_PER_CENT
 from pipelines.policy import policy_hash
-from pipelines.reach import half_made_days
 from pipelines.schema import LEDGER_TRANSACTIONS, TABLES
 from pipelines.schema.invariants import ASTRAY, STATED, of_table
 from pipelines.sql import query
+from pipelines.status.reach import half_made_days
 from pipelines.store.warehouse import Connection
 
 HEAD_DIGITS = 12
