@@ -225,22 +225,10 @@ def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:
             rule.followers_below if rule.followers_below is not None else math.inf
         )
         members &= followers >= (rule.followers_from or 0)
-    if n < rule.least_units:
-        return PoolRule(
-            rule.name, members, note=f"left alone: {n} units, it asks for {rule.least_units}"
-        )
-    if not members.any():
-        return PoolRule(rule.name, members, note="left alone: nobody is in the group")
     least = math.ceil(exact(rule.minimum) * pool) if rule.minimum is not None else None
     most = math.floor(exact(rule.maximum) * pool) if rule.maximum is not None else None
-    if pool == 0:
-        return PoolRule(rule.name, members, least, most, note="left alone: the pool is empty")
-    if least == pool and not members.all():
-        why = f"left alone: at least {least} micros would leave nobody else any of {pool}"
-        return PoolRule(rule.name, members, least, most, note=why)
-    if most == 0:
-        why = f"left alone: at most {rule.maximum:g} of {pool} micros would be nothing at all"
-        return PoolRule(rule.name, members, least, most, note=why)
+    if why := _why_left_alone(rule, pool, members, least, most):
+        return PoolRule(rule.name, members, least, most, note=f"left alone: {why}")
     if rule.each is None:
         low, high = (None if bound is None else bound / pool for bound in (least, most))
         return PoolRule(rule.name, members, least, most, Rule(rule.name, members, low, high))
@@ -256,3 +244,20 @@ def _in_pool(rule: AdRule, pool: int, units: pa.Table) -> PoolRule:
         EachAtMost(rule.name, most / pool, None if alone else alike),
         alike,
     )
+
+
+def _why_left_alone(
+    rule: AdRule, pool: int, members: npt.NDArray[np.bool_], least: int | None, most: int | None
+) -> str:
+    """Why nobody need ask a solver whether the pool can keep the rule; empty where one must."""
+    if members.size < rule.least_units:
+        return f"{members.size} units, it asks for {rule.least_units}"
+    if not members.any():
+        return "nobody is in the group"
+    if pool == 0:
+        return "the pool is empty"
+    if least == pool and not members.all():
+        return f"at least {least} micros would leave nobody else any of {pool}"
+    if most == 0:
+        return f"at most {rule.maximum:g} of {pool} micros would be nothing at all"
+    return ""
