@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.ads.carried import figures_of_pools
 from pipelines.ads.large_pools import split_large_pool
 from pipelines.ads.rules import PoolRule, UnitBounds, pool_rules, that_fit
 from pipelines.errors import ExpectedError
 from pipelines.plain import markdown_table
 from pipelines.policy import Ads, exact
 from pipelines.runs.daily import Day, Metadata, daily_asset
+from pipelines.runs.figures import as_metadata, record_figures
 from pipelines.schema import CERTIFICATE, arrow_columns
 from pipelines.sql import as_text, query
 from solvers import InfeasibleError
@@ -170,6 +172,8 @@ def ad_pools(run: Day) -> Metadata:
             [pool.as_row() | {"units": units.get(pool.category, 0)} for pool in pools],
             policy_hash=run.policy.hash,
         )
+        figures = figures_of_pools(run.con, run.day)
+        record_figures(run.con, "ad_pools", run.day, figures)
     return {
         "rows": rows,
         "revenue_micros": sum(p.revenue for p in pools),
@@ -177,6 +181,7 @@ def ad_pools(run: Day) -> Metadata:
         "pool_micros": sum(p.pool for p in pools),
         "carry_in_micros": sum(p.carry_in for p in pools),
         "carry_out_micros": sum(p.carry_out for p in pools),
+        **as_metadata(figures),
     }
 
 

@@ -24,6 +24,7 @@ from pipelines.console import (
     home_option,
     in_order,
     option,
+    print_error,
     print_json,
     print_text,
     short,
@@ -59,8 +60,10 @@ def close(home: Home, through: datetime, yes: bool, as_json: bool) -> None:
     policy corrected backwards, go through earnings restate. Closing the same days again changes
     nothing.
     """
+    from pipelines.ads.carried import carried_pools
     from pipelines.ledger.closing import close as close_days
     from pipelines.ledger.closing import preview
+    from pipelines.store.warehouse import Warehouse
 
     shown = preview(home, through.date())
     if as_json and not yes:
@@ -72,8 +75,12 @@ def close(home: Home, through: datetime, yes: bool, as_json: bool) -> None:
     closing = close_days(
         home, through.date(), expected=None if shown.outcome == "already closed" else shown
     )
+    with Warehouse(home).open(read_only=True) as con:
+        carried = carried_pools(con, closing.through)
+    for pool in carried:
+        print_error(pool.sentence, "warning", "yellow")
     if as_json:
-        print_json(closing.as_dict())
+        print_json({**closing.as_dict(), "carried_pools": [pool.as_dict() for pool in carried]})
         return
     _print_closing(closing)
     OUT.print(

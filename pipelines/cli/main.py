@@ -25,6 +25,7 @@ from pipelines.cli.lab import lab
 from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
 from pipelines.cli.payouts import PAYOUT_COMMANDS, print_money
+from pipelines.cli.quarantine import quarantine as quarantine_commands
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.cli.whatif import whatif
 from pipelines.console import (
@@ -50,6 +51,7 @@ from pipelines.errors import ExpectedError
 from pipelines.money import money
 from pipelines.periods import in_words
 from pipelines.schema import DELIVERED, LANDING, TABLES
+from pipelines.schema.invariants import NOTHING_TO_LOOK_AT
 from pipelines.settings import SAMPLE, Home
 from pipelines.store import results
 from pipelines.store.results import FORMATS, Format
@@ -222,7 +224,7 @@ def _run(
 ) -> None:
     from pipelines.operation.plan import steps
     from pipelines.operation.running import make
-    from pipelines.status import day_statuses, period_statuses
+    from pipelines.status import day_statuses, period_statuses, warnings_and_carried
 
     runs: list[RunOutcome] = []
     console = ERR if as_json else OUT
@@ -234,13 +236,21 @@ def _run(
         with _progress(console):
             made = make(home, step, workers=workers)
         for warning in (warning for run in made for warning in run.warnings):
-            print_error(warning, "warning", "yellow")
+            if not warning.startswith(f"check {NOTHING_TO_LOOK_AT} "):  # said once, below
+                print_error(warning, "warning", "yellow")
         runs += made
         # of a range that stopped at a bad day, the weeks that end before it are made all the same
         stopped = stopped or not all(run.success for run in made)
         if not made[-1].success or (stopped and assets):
             break
     success = all(run.success for run in runs)
+    warnings = [
+        found
+        for found in warnings_and_carried(home)[0]
+        if any(str(first) <= found["day"] <= str(last) for first, last in ranges)
+    ]
+    for found in warnings:
+        print_error(_warning(found), "warning", "yellow")
     days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
     periods = [
         s for s in period_statuses(home) if any(first <= s.last <= last for first, last in ranges)
@@ -249,6 +259,7 @@ def _run(
         print_json(
             {
                 "success": success,
+                "warnings": warnings,
                 "runs": [asdict(run) for run in runs],
                 "days": [s.as_dict() for s in days],
                 "periods": [s.as_dict() for s in periods],
@@ -267,6 +278,10 @@ def _run(
             ERR.print(line)
         ERR.print(f"Dagster run {ids or '(none)'} has the whole log: earnings ui")
         raise SystemExit(1)
+
+
+def _warning(found: dict[str, Any]) -> str:
+    return f"{found['day']} {found['table']}: {found['warning']}"
 
 
 def _title(home: Home, step: Step) -> tuple[object, ...]:
@@ -305,7 +320,12 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     """Which days, weeks and months exist, are missing or stale; what they paid; what is in
     quarantine and why.
     """
-    from pipelines.status import day_statuses, period_statuses, quarantine
+    from pipelines.status import (
+        day_statuses,
+        period_statuses,
+        quarantine,
+        warnings_and_carried,
+    )
     from pipelines.store.warehouse import Warehouse
 
     if Warehouse(home).exists() and Warehouse(home).being_written():
@@ -314,6 +334,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
         )
     days, periods, bad = day_statuses(home), period_statuses(home), quarantine(home)
     state = _money(home)
+    warnings, carried = warnings_and_carried(home)
     if as_json:
         begin, end = home.calendar()
         print_json(
@@ -324,6 +345,8 @@ def status(home: Home, details: bool, as_json: bool) -> None:
                 "periods": [p.as_dict() for p in periods],
                 "quarantine": bad,
                 "money": state.as_dict() if state else None,
+                "warnings": warnings,
+                "carried_pools": [pool.as_dict() for pool in carried],
                 "unread": [p.name for p in home.unread()],
             }
         )
@@ -347,6 +370,15 @@ def status(home: Home, details: bool, as_json: bool) -> None:
     if state:
         print_money(state, home.settings.currency)
     _print_quarantine(bad, by_day=details)
+    if carried:
+        table = Table("pool", "carries", "since", "days", "label", title="\nCarried pools")
+        for pool in carried:
+            hint = f", nearest is {pool.nearest}" if pool.nearest else ""
+            label = "a video has it" if pool.labelled else f"no video has it{hint}"
+            table.add_row(pool.category, money(pool.micros), pool.since, pool.days, label)
+        OUT.print(table)
+    for found in warnings:
+        OUT.print(styled("warning:", "yellow"), _warning(found), soft_wrap=True)
 
 
 def _money(home: Home) -> MoneyState | None:
@@ -697,6 +729,7 @@ for command in (
     *PAYOUT_COMMANDS,
     *EPOCH_COMMANDS,
     *MARKET_COMMANDS,
+    quarantine_commands,
     lab,
     whatif,
 ):

@@ -22,6 +22,7 @@ from pipelines.policy import PolicyBook
 from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
 from pipelines.sources.landing import waiting_files
+from pipelines.sources.quarantine import require_decided
 from pipelines.sql import query
 from pipelines.status import days_of
 from pipelines.store.warehouse import CODE_VERSION, Connection, Warehouse, closed_through
@@ -208,3 +209,4 @@ def _refuse_unfinished(
         )
     if found:
         raise ClosingError(". ".join(found) + ".")
+    require_decided(con, [d.day for d in days])

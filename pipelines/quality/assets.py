@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from pipelines.audience.weights import require_weights
+from pipelines.quality.defaults import figures_of_scores
 from pipelines.quality.evidence import (
     as_evidence,
     evidence_scores,
@@ -17,6 +18,7 @@ from pipelines.quality.evidence import (
 from pipelines.quality.scoring import score_engine, score_query
 from pipelines.quality.spark import score_on_spark, sum_on_spark
 from pipelines.runs.daily import Day, Metadata, daily_asset, window
+from pipelines.runs.figures import as_metadata, record_figures
 from pipelines.store.warehouse import require_days
 
 
@@ -98,9 +100,11 @@ def _by_evidence(run: Day) -> dict[str, Any]:
     with run.write() as writer:
         rows = writer.replace("video_quality", scores.sql, scores.parameters)
         writer.replace("quality_priors", priors.rows(run.day, run.policy))
+        figures = _figures(run)
     return {
         "rows": rows,
         "history_days": priors.history_days,
+        **figures,
         **{f"prior of {name} (viewers)": prior.strength for name, prior in priors.of.items()},
         **{f"platform's {name}": prior.rate for name, prior in priors.of.items()},
     }
@@ -128,4 +132,12 @@ def _by_mass(run: Day) -> dict[str, Any]:
             else writer.replace("video_quality", alone.sql, alone.parameters)
         )
         writer.replace("quality_priors", "FROM quality_priors WHERE false")
-    return {"rows": rows, "engine": engine}
+        figures = _figures(run)
+    return {"rows": rows, "engine": engine, **figures}
+
+
+def _figures(run: Day) -> Metadata:
+    """Defaults that stood in, recorded with the day."""
+    figures = figures_of_scores(run.con, run.day)
+    record_figures(run.con, "video_quality", run.day, figures)
+    return as_metadata(figures)

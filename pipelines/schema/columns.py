@@ -20,7 +20,7 @@ class Column:
 
     `rule` is SQL that must hold for a landing row; the row is quarantined with `name: complaint` if
     it does not. `computed` is SQL over the rows of the day that are loaded; such a column is not
-    read from a file.
+    read from a file. One that `identifies` something holds no placeholder and nothing invisible.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Column:
     rule: str | None = None
     complaint: str | None = None
     computed: str | None = None
+    identifies: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _day(meaning: str = "UTC day") -> Column:
 
 
 def _id(name: str, meaning: str) -> Column:
-    return Column(name, "VARCHAR", meaning)
+    return Column(name, "VARCHAR", meaning, identifies=True)
 
 
 def _flag(name: str, meaning: str) -> Column:

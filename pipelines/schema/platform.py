@@ -54,6 +54,7 @@ CREATORS = Table(
             "verified identity behind the account; accounts that share one are one unit of"
             " fairness",
             required=False,
+            identifies=True,
         ),
         Column(
             "followers",
@@ -185,7 +186,13 @@ AD_REVENUE = Table(
         _id("ad_id", "identifies the booking"),
         Column("ts", "TIMESTAMP", "when, UTC"),
         _id("category", "ad category: the pool it belongs to"),
-        Column("video_id", "VARCHAR", "video the ad ran next to, where known", required=False),
+        Column(
+            "video_id",
+            "VARCHAR",
+            "video the ad ran next to, where known",
+            required=False,
+            identifies=True,
+        ),
         Column(
             "amount_micros",
             "BIGINT",
@@ -258,4 +265,39 @@ ID_COPIES = Table(
         Column("taken", "BOOLEAN", "it is in the table; the others are in quarantine"),
     ),
     key=("table_name", "id", "content"),
+)
+
+FIGURES = Table(
+    "figures",
+    "log",
+    "What a day's input was like: copies, defaults that stood in, money and creators in quarantine."
+    " A figure out of the ordinary carries a warning, which stops nothing.",
+    (
+        Column("table_name", "VARCHAR", "table it is about, and whose asset counted it"),
+        _day(),
+        Column("figure", "VARCHAR", "what was counted"),
+        _count("count", "how many, or how much"),
+        Column("total", "BIGINT", "of how many", required=False),
+        Column("warning", "VARCHAR", "why somebody should look at it", required=False),
+    ),
+    key=("table_name", "figure"),
+)
+
+QUARANTINE_ACCEPTANCES = Table(
+    "quarantine_acceptances",
+    "log",
+    "Append-only. Rows of money that somebody left in quarantine on purpose, so that their day can"
+    " be closed.",
+    (
+        Column("table_name", "VARCHAR", "table the row was meant for"),
+        _day("day of the folder it lay in"),
+        Column("file", "VARCHAR", "file it lay in, relative to the landing folder"),
+        _count("line", "line on which it began"),
+        Column("row_hash", "VARCHAR", "hash of the row as it came; a changed row is not accepted"),
+        Column("why_refused", "VARCHAR", "why it is in quarantine"),
+        Column("reason", "VARCHAR", "why it may stay there"),
+        Column("actor", "VARCHAR", "who says so"),
+        Column("accepted_at", "TIMESTAMP", "when, UTC"),
+    ),
+    key=("table_name", "file", "line", "row_hash", "accepted_at"),
 )

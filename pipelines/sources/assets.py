@@ -9,6 +9,7 @@ from functools import partial
 import dagster as dg
 
 from pipelines.runs.daily import DailyAsset, Day, Metadata, daily_asset
+from pipelines.runs.figures import as_metadata
 from pipelines.schema import DAILY, SNAPSHOTS, Table
 from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.errors import SourceError
@@ -26,6 +27,7 @@ def _metadata(report: LoadReport) -> Metadata:
         "files": report.files,
         "quarantine_reasons": dg.MetadataValue.json(report.reasons),
         "ignored_columns": dg.MetadataValue.json(list(report.ignored_columns)),
+        **as_metadata(report.figures),
     }
 
 

@@ -25,10 +25,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from pipelines.runs.figures import Figure, record_figures
 from pipelines.schema import LANDING, Column, Table
 from pipelines.sources.copies import conflict_on_a_day, judge_copies, record_copies
 from pipelines.sources.errors import SourceError
+from pipelines.sources.inspection import inspect
 from pipelines.sources.records import KIND, Delivery, Scan, normal, scanning
+from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection, DayWriter
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl")
@@ -57,6 +60,19 @@ _TYPED_AS = {  # types of Parquet columns that need no look at the text before t
         "TIMESTAMP WITH TIME ZONE",
     ),
 }
+# What exports write where they have no id, in lower case. An id that is one of these would make many
+# viewers, creators or payments one.
+PLACEHOLDERS = (
+    "null", "(null)", "<null>", "none", "nil", "nan", "<na>", "n/a", "#n/a", "na", "undefined",
+    "unknown", "-", "0", "0.0",
+    "00000000-0000-0000-0000-000000000000", "{00000000-0000-0000-0000-000000000000}", "0" * 32,
+)  # fmt: skip
+LONGEST_ID = 1_000  # characters
+# control and format characters, private ones, and blanks other than a space
+_INVISIBLE = (
+    r"[\p{Cc}\p{Cf}\p{Co}\p{Zl}\p{Zp}\x{00A0}\x{034F}\x{115F}\x{1160}\x{2000}-\x{200A}\x{202F}\x{205F}"
+    r"\x{2800}\x{3000}\x{3164}\x{FE00}-\x{FE0F}\x{FFA0}]"
+)
 # verdict of a good row that is already there; every other verdict is a reason for quarantine
 _DUPLICATE = "duplicate"
 
@@ -74,6 +90,7 @@ class LoadReport:
     quarantined: int
     reasons: dict[str, int]
     ignored_columns: tuple[str, ...]
+    figures: tuple[Figure, ...] = ()
 
 
 def landing_files(landing: Path, table: str, day: date) -> list[Path]:
@@ -261,7 +278,7 @@ def _create_stage(con: Connection, table: Table, day: date) -> None:
     columns = ", ".join(f"{c.name} {c.type}" for c in table.landing_columns)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE stage ({columns}, file VARCHAR, line BIGINT, verdict"
-        " VARCHAR, raw VARCHAR)"
+        " VARCHAR, emptied VARCHAR, raw VARCHAR)"
     )
     for column, target in table.references:
         con.execute(
@@ -296,6 +313,7 @@ def _judged(table: Table, day: date, scan: Scan) -> str:
     given = {normal(name): place for name, place in scan.columns.items()}
     typed: list[str] = []
     verdicts = ["complaint"]
+    emptied: list[str] = []  # names of columns with a placeholder where nothing need stand
     for c in table.landing_columns:
         if c.name not in given:
             typed.append(f"NULL::{c.type} AS {c.name}, true AS no_{c.name}")
@@ -310,6 +328,27 @@ def _judged(table: Table, day: date, scan: Scan) -> str:
             f"CASE WHEN NOT no_{c.name} AND {c.name} IS NULL THEN '{c.name}: not"
             f" {KIND[c.type]}' END"
         )
+        if c.identifies and c.name in given:
+            listed = ", ".join(map(as_text, PLACEHOLDERS))
+            typed[-1] += f", coalesce(lower({c.name}) IN ({listed}), false) AS void_{c.name}"
+            if c.required:
+                verdicts.append(f"CASE WHEN void_{c.name} THEN '{c.name}: a placeholder' END")
+            else:
+                emptied.append(f"CASE WHEN void_{c.name} THEN '{c.name}' ELSE '' END")
+            verdicts += [
+                f"CASE WHEN regexp_matches({c.name}, '{_INVISIBLE}') THEN '{c.name}: holds an"
+                " invisible character' END",
+                f"CASE WHEN length({c.name}) > {LONGEST_ID} THEN '{c.name}: longer than"
+                f" {LONGEST_ID} characters' END",
+            ]
+        if c.type == "VARCHAR[]" and c.name in given:
+            verdicts.append(
+                f"CASE WHEN len(list_filter({c.name}, lambda t: regexp_matches(t, '{_INVISIBLE}')))"
+                f" > 0 THEN '{c.name}: holds an invisible character' END"
+            )
+            emptied.append(
+                f"CASE WHEN len({_kept_labels(c.name)}) < len({c.name}) THEN '{c.name}' ELSE '' END"
+            )
         if c.rule:
             verdicts.append(f"CASE WHEN NOT ({c.rule}) THEN '{c.name}: {c.complaint}' END")
     if "day" in given:
@@ -327,26 +366,39 @@ def _judged(table: Table, day: date, scan: Scan) -> str:
             f" LEFT JOIN (SELECT {column} AS k_{column} FROM known_{column}) ON {column} ="
             f" k_{column}"
         )
+        optional = not next(c for c in table.columns if c.name == column).required
+        void = f" AND NOT void_{column}" if optional and column in given else ""
         verdicts.append(
-            f"CASE WHEN {column} IS NOT NULL AND k_{column} IS NULL THEN '{column}: unknown, not in"
+            f"CASE WHEN {column} IS NOT NULL{void} AND k_{column} IS NULL THEN '{column}: unknown, not in"
             f" {target}' END"
         )
-    values = ", ".join(
-        f"coalesce({c.name}, {c.default})" if c.default else c.name for c in table.landing_columns
-    )
+
+    def value(c: Column) -> str:
+        if c.identifies and not c.required and c.name in given:
+            return f"CASE WHEN NOT void_{c.name} THEN {c.name} END"
+        found = _kept_labels(c.name) if c.type == "VARCHAR[]" else c.name
+        return f"coalesce({found}, {c.default})" if c.default else found
+
+    values = ", ".join(map(value, table.landing_columns))
+    blank = " || ".join(emptied) or "''"
     kept = (
         "record" if scan.raw == "record" else f"CASE WHEN verdict IS NOT NULL THEN {scan.raw} END"
     )
     return f"""
         WITH typed AS (SELECT {", ".join(typed)}, s.* FROM {scan.relation} AS s),
              judged AS (SELECT *, coalesce({", ".join(verdicts)}) AS verdict FROM typed{joins})
-        SELECT {values}, $file, line, verdict, {kept} FROM judged"""
+        SELECT {values}, $file, line, verdict, {blank}, {kept} FROM judged"""
+
+
+def _kept_labels(column: str) -> str:
+    listed = ", ".join(map(as_text, PLACEHOLDERS))
+    return f"list_filter({column}, lambda t: lower(t) NOT IN ({listed}))"
 
 
 def _is_missing(found: str, value: str) -> str:
     match found:
         case "VARCHAR":
-            return f"coalesce(trim({value}), '') = ''"
+            return f"coalesce(trim({value}), '') IN ('', '\\N')"  # \N: PostgreSQL's COPY
         case "BLOB":
             return f"coalesce(octet_length({value}), 0) = 0"
         case _:
@@ -394,7 +446,10 @@ def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case f
                 or (found not in whole and c.name.endswith("_id"))
             ):
                 return "NULL::VARCHAR"
-            return f"CASE WHEN NOT contains({text}, chr(0)) THEN nullif({text}, '') END"
+            return (
+                f"CASE WHEN NOT contains({text}, chr(0)) AND {text} NOT IN ('', '\\N')"
+                f" THEN {text} END"
+            )
         case _:
             return f"TRY_CAST({value} AS {c.type})"
 
@@ -407,7 +462,8 @@ def _cast_list(found: str, value: str, text: str) -> str:
         items = f"TRY_CAST({value} AS VARCHAR[])"
     else:
         items = f"""CASE WHEN starts_with({text}, '[') THEN TRY(from_json({text},
-            '["VARCHAR"]')) ELSE string_split({text}, ';') END"""
+            '["VARCHAR"]')) ELSE string_split(nullif({text},
+            '\\N'), ';') END"""
     bad = (
         f"list_filter({items}, lambda t: t IS NULL OR contains(t, chr(0)) OR trim(t)[1] IN ('[',"
         " '{'))"
@@ -506,6 +562,8 @@ def _record(
         which,
     )
     con.unregister("delivered")
+    figures = inspect(con, table, day)
+    record_figures(con, table.name, day, figures)
     reasons = con.execute(
         "SELECT reason, count(*) FROM quarantine WHERE table_name = ? AND day = ? GROUP BY reason"
         " ORDER BY 2 DESC, 1",
@@ -537,4 +595,5 @@ def _record(
         quarantined,
         {str(r): int(n) for r, n in reasons},
         tuple(ignored),
+        tuple(figures),
     )

@@ -9,9 +9,15 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
+from pipelines.ads.carried import CarriedPool, carried_pools
 from pipelines.market.floor import moved_floors
 from pipelines.periods import DAY, SPANS, Span, in_words
 from pipelines.policy import Policy, PolicyBook, PolicyError
+<<<<<<< HEAD:pipelines/status/days.py
+=======
+from pipelines.reach import STAGES, Writes, days_back, stale_days, unloaded_snapshots
+from pipelines.runs.figures import warnings_of
+>>>>>>> f507b90 (Money in quarantine holds up its day until mended or accepted by name; defaults that stand in, copies and placeholders are counted and shown):pipelines/status.py
 from pipelines.schema import TABLES
 from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
@@ -223,6 +229,16 @@ def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple
         else:
             runs.append((begin, begin))
     return runs
+
+
+def warnings_and_carried(home: Home) -> tuple[list[dict[str, Any]], list[CarriedPool]]:
+    """What somebody should look at: warnings of days, and pools whose money nobody could be paid
+    from so far.
+    """
+    if not Warehouse(home).exists():
+        return [], []
+    with Warehouse(home).open(read_only=True) as con:
+        return warnings_of(con), carried_pools(con)
 
 
 def quarantine(home: Home) -> list[dict[str, Any]]:

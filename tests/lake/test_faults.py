@@ -22,6 +22,7 @@ from pipelines.ledger.entries import Book, Entries
 from pipelines.ledger.verification import verify
 from pipelines.operation.running import run_workers
 from pipelines.settings import Home
+from pipelines.sources.quarantine import accept
 from pipelines.store.file_store import (
     EVERYTHING,
     Claim,
@@ -117,6 +118,7 @@ def close_first(root: Path) -> None:
 def test_two_closings_at_once_issue_one(lakes: Lakes, before_ledger: Home) -> None:
     home = lakes.new(like=before_ledger)
     make(home, [FIRST], only=LAST)
+    accept(home, [], reason="rotten on purpose", actor="a test")
     assert ended([start(close_first, home.root) for _ in range(2)]) == [0, 0]
     with Warehouse(home).open(read_only=True) as con:
         assert con.execute(

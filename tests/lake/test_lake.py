@@ -24,6 +24,7 @@ from pipelines.remake.weights import RecommitError, recommit
 from pipelines.schema import TABLES
 from pipelines.schema.invariants import InvariantError
 from pipelines.settings import Home
+from pipelines.sources.quarantine import accept
 from pipelines.status import day_statuses
 from pipelines.store.file_store import WORKERS, Past, WarehouseError
 from pipelines.store.lake import META, LakeStore
@@ -40,6 +41,7 @@ FIRST = DAYS[0]
 def story(home: Home) -> None:
     """Two days made, the first closed, late files for it, restated."""
     make(home, DAYS)
+    accept(home, [], reason="rotten on purpose", actor="a test")
     close(home, FIRST)
     deliver_late(home, [FIRST])
     shown, _ = restate(home, FIRST, FIRST, reason="late")
@@ -52,8 +54,11 @@ def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
         found = {
             name: con.execute(f"FROM {name} ORDER BY ALL").fetchall()
             for name in TABLES
-            if name != "written_days"
+            if name not in ("written_days", "quarantine_acceptances")
         }
+        found["quarantine_acceptances"] = con.execute(
+            "SELECT * EXCLUDE (accepted_at) FROM quarantine_acceptances ORDER BY ALL"
+        ).fetchall()
         found["written_days"] = con.execute(
             "SELECT * EXCLUDE (made_at) FROM written_days ORDER BY ALL"
         ).fetchall()

@@ -238,6 +238,24 @@ def test_days_are_closed_corrected_proven_and_explained(
     finished: Home, platform: Path, copy_of: Callable[[Home], Home], tmp_path: Path
 ) -> None:
     home = copy_of(finished)
+    refused = earnings(home, "close", "--through", "2026-03-02", "--yes")
+    assert refused.returncode == 1
+    assert "earnings quarantine accept" in refused.stderr
+    waiting = json.loads(earnings(home, "quarantine", "list", "--json").stdout)
+    names = [row["name"] for row in waiting]
+    accepted = earnings(
+        home,
+        "quarantine",
+        "accept",
+        *names,
+        "--reason",
+        "rotten on purpose",
+        "--by",
+        "ann",
+        "--json",
+    )
+    assert [row["name"] for row in json.loads(accepted.stdout)] == names
+    assert earnings(home, "quarantine", "accept", "--reason", "all").returncode == 2
     closed = earnings(home, "close", "--through", "2026-03-02", "--json", "--yes")
     assert closed.returncode == 0, closed.stderr
     head = json.loads(closed.stdout)["head"]

@@ -74,13 +74,13 @@ CHECKS = {
         "gross_is_owed_to_somebody",
         "pools_are_emptied",
     },
-    "viewer_events": {"known_video_id", "quarantine_share"},
+    "viewer_events": {"known_video_id", "quarantine_share", "nothing_to_look_at"},
     "group_weights": {"state_unbroken", "not_stuck_at_the_clip"},
     "creator_bonuses": {"bonuses_are_posted", "levels_reached", "never_above_the_budget"},
     "reward_schedule": {"expected_within_budget", "levels_rise", "nobody_prefers_another_level"},
     "donation_market": {"market_consistent"},
 }
-WARNINGS = {"not_stuck_at_the_clip"}
+WARNINGS = {"not_stuck_at_the_clip", "nothing_to_look_at"}
 
 
 def _graph() -> dg.AssetGraph:

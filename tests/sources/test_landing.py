@@ -74,6 +74,7 @@ def csv_file(*lines: str, end: str = "\n") -> bytes:
 # The judge
 
 MISSING, BAD = object(), object()
+PLACEHOLDER, INVISIBLE = object(), object()
 
 INTEGERS = {
     **{
@@ -146,7 +147,8 @@ VIDEOS = {
     " v2 ": "v2",
     "v3": "unknown",
     "V1": "unknown",
-    "v1\n": "unknown",
+    "v1\n": INVISIBLE,
+    "NULL": PLACEHOLDER,
     "": MISSING,
 }
 VIEWERS = {
@@ -154,19 +156,23 @@ VIEWERS = {
     "nobody": "nobody",
     " a b ": "a b",
     'say "hi", x': 'say "hi", x',
-    "two\r\nlines": "two\r\nlines",
+    "two\r\nlines": INVISIBLE,
+    "u\u200b1": INVISIBLE,
     "é😀": "é😀",
+    "nan": PLACEHOLDER,
+    "\\N": MISSING,
     "": MISSING,
 }
 LENGTHS = {"30000": 30_000, "0": 0, "-7": -7, "": MISSING, "long": BAD}
-SOURCES = {"": "landing", "modelled": "modelled"}
+SOURCES = {"": "landing", "modelled": "modelled", "two\r\nlines": "two\r\nlines"}
 IDS = {
     "e1": "e1",
     "e2": "e2",
     " e2": "e2",
     "e3": "e3",
     'e"4,': 'e"4,',
-    "e\n5": "e\n5",
+    "e\n5": INVISIBLE,
+    "0": PLACEHOLDER,
     "E1": "E1",
     "": MISSING,
 }
@@ -193,6 +199,10 @@ def judge(row: dict[str, str]) -> str | tuple[Any, ...]:  # noqa: PLR0911 - a re
         value = worth[name]
         if value is MISSING and name != "length_ms":
             return f"{name}: missing"
+        if value is PLACEHOLDER:
+            return f"{name}: a placeholder"
+        if value is INVISIBLE:
+            return f"{name}: holds an invisible character"
         if value is BAD:
             return f"{name}: not {KINDS.get(name, 'true or false')}"
         if name == "watch_ms" and not 0 <= value <= 86_400_000:
@@ -225,7 +235,8 @@ def judge_all(rows: list[dict[str, str]]) -> tuple[list[tuple[Any, ...]], int, l
 
 
 def mostly_good(pool: dict[str, Any]) -> st.SearchStrategy[str]:
-    good = [text for text, worth in pool.items() if worth is not BAD and worth is not MISSING]
+    refused = (BAD, MISSING, PLACEHOLDER, INVISIBLE)
+    good = [text for text, worth in pool.items() if not any(worth is bad for bad in refused)]
     return st.one_of(
         st.just(good[0]),
         st.just(good[0]),
@@ -724,9 +735,10 @@ def test_lines_are_those_an_editor_shows(ready):
         f"e3,{GOOD.replace('v1', 'v9')}",  # 14
     ]
     expected = [
+        (4, "event_id: holds an invisible character"),
         (7, "too few columns"),
         (8, "too many columns"),
-        (9, "watch_ms: negative or longer than a day"),
+        (9, "event_id: holds an invisible character"),
         (12, "event_id: missing"),
         (13, "event_id: missing"),
         (14, "video_id: unknown, not in videos"),
@@ -734,7 +746,7 @@ def test_lines_are_those_an_editor_shows(ready):
     for end in ("\n", "\r\n", "\r"):
         ready.file(EVENTS, "x.csv", csv_file(*lines, end=end))
         report = ready.load(EVENTS)
-        assert (report.rows, report.loaded) == (8, 2)
+        assert (report.rows, report.loaded) == (8, 1)
         assert bad_rows(ready) == expected
         raw = dict(ready.ask("SELECT line, raw FROM quarantine"))
         assert raw[7] == "short"
