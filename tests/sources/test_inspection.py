@@ -67,6 +67,7 @@ def figures(platform, table) -> dict[str, tuple[int, int | None, str | None]]:
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_no_id_is_a_placeholder_or_holds_what_nobody_sees(ready, rows, table, column, form):
     """Every id column of every table: words that stand for nothing, and characters nobody sees."""
+    ready.settings(quarantine_limit=1.0)
     required = next(c for c in LANDING[table].columns if c.name == column).required
     key = LANDING[table].key[0]
     words = [*PLACEHOLDERS, "NULL", "NaN", "Undefined"]
@@ -76,7 +77,7 @@ def test_no_id_is_a_placeholder_or_holds_what_nobody_sees(ready, rows, table, co
     values = [*words, *hidden, long]
     ready.clear(table)
     delivered = [good(rows, table, f"k{n}", **{column: v}) for n, v in enumerate(values)]
-    delivered += [good(rows, table, f"good{n}") for n in range(30 * len(values))]
+    delivered.append(good(rows, table, "good"))
     ready.land(table, delivered, form=form)
     report = ready.load(table)
     expected = {f"{column}: holds an invisible character": len(hidden)}
