@@ -12,6 +12,7 @@ from pipelines.status.days import (
     period_statuses,
     quarantine,
     ready_periods,
+    warnings_and_carried,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "period_statuses",
     "quarantine",
     "ready_periods",
+    "warnings_and_carried",
 ]

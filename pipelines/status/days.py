@@ -13,11 +13,7 @@ from pipelines.ads.carried import CarriedPool, carried_pools
 from pipelines.market.floor import moved_floors
 from pipelines.periods import DAY, SPANS, Span, in_words
 from pipelines.policy import Policy, PolicyBook, PolicyError
-<<<<<<< HEAD:pipelines/status/days.py
-=======
-from pipelines.reach import STAGES, Writes, days_back, stale_days, unloaded_snapshots
 from pipelines.runs.figures import warnings_of
->>>>>>> f507b90 (Money in quarantine holds up its day until mended or accepted by name; defaults that stand in, copies and placeholders are counted and shown):pipelines/status.py
 from pipelines.schema import TABLES
 from pipelines.schema.graph import MADE_FROM, periodic
 from pipelines.settings import Home
