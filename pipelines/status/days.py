@@ -233,7 +233,7 @@ def warnings_and_carried(home: Home) -> tuple[list[dict[str, Any]], list[Carried
     """
     if not Warehouse(home).exists():
         return [], []
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         return warnings_of(con), carried_pools(con)
 
 
