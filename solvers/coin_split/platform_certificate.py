@@ -25,9 +25,9 @@ _TOLERANCE = 5e-11
 _NEXT = 1 + 1e-13
 """Totals nearer to each other than this factor are the same."""
 _NEAR = 1e-10
-"""A price at which the videos want the total but for this part is good enough: the bound that it
-gives is off by its square.
-"""
+"""A price at which the videos want the total but for this part is good enough."""
+_ROWS_AT_ONCE = 5_000
+"""Videos handled together: few enough that the temporaries stay in the processor's cache."""
 _MOST_TOTALS, _MOST_PRICES = 400, 100
 
 
@@ -200,7 +200,7 @@ class _Dual:
         nothing, coins = np.zeros_like(normal), normal + premium
         self.start = np.stack([nothing, widest * premium, top * premium])
         self.rate = np.stack([premium, coins, normal])
-        self.level = np.stack([nothing, widest, top])
+        level = np.stack([nothing, widest, top])
         self.turn = np.array([[1.0], [0.0], [-1.0]])
         lo = np.stack([narrowest, nothing, np.maximum(0.0, top - widest)])
         hi = np.stack(
@@ -228,7 +228,7 @@ class _Dual:
         self.hi = np.maximum(hi, self.lo)
         self.feasible = bool(alive.any(axis=0).all())
         self.lo[~alive] = self.hi[~alive] = 0.0
-        self.closed = np.where(alive, 0.0, -math.inf)
+        self.fixed = np.where(alive, column["incentive_weight"] * level, -math.inf)
 
         # --- the range of every video's pay, of the total and of the objective
         lowest = np.where(alive, self.start + self.rate * self.lo, math.inf).min(
@@ -248,21 +248,24 @@ class _Dual:
 
     def at(self, t: float, m: float) -> tuple[float, float]:
         """D, and what the videos are paid there in all."""
-        price = self.rate * (m + t * self.short) - self.turn * self.incentive
-        wish = np.where(
-            price > 0,
-            (self.weight * self.rate / price - self.epsilon - self.start) / self.rate,
-            math.inf,
-        )
-        s = np.clip(np.where(np.isnan(wish), -math.inf, wish), self.lo, self.hi)
-        pay = self.start + self.rate * s
-        worth = self.weight * np.log(self.epsilon + pay) + self.incentive * self.level
-        worth += self.closed - (m + t * self.short) * self.start - price * s
-        best = worth.argmax(axis=0)[None, :]
-        return (
-            float(np.take_along_axis(worth, best, 0).sum()),
-            float(np.take_along_axis(pay, best, 0).sum()),
-        )
+        value = paid = 0.0
+        for first in range(0, self.short.size, _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            start, rate, weight = self.start[:, rows], self.rate[:, rows], self.weight[rows]
+            own = m + t * self.short[rows]
+            price = rate * own - self.turn * self.incentive[rows]
+            wish = np.where(
+                price > 0, (weight * rate / price - self.epsilon - start) / rate, math.inf
+            )
+            wish[np.isnan(wish)] = -math.inf
+            s = np.clip(wish, self.lo[:, rows], self.hi[:, rows])
+            pay = start + rate * s
+            worth = weight * np.log(self.epsilon + pay) + self.fixed[:, rows]
+            worth -= own * start + price * s
+            best = worth.argmax(axis=0)[None, :]
+            value += float(np.take_along_axis(worth, best, 0).sum())
+            paid += float(np.take_along_axis(pay, best, 0).sum())
+        return value, paid
 
     def point(self, total: float, guess: float, step: float = 0.0) -> _Point:
         """The best m found for a total, looked for within about a step of a guess: every one that
