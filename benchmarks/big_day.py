@@ -144,7 +144,7 @@ def fill(root: str, videos: int, drawn: bool, bookings: int = 100) -> str:
                 f" FROM ({rows})"
             )
         con.executemany(
-            "INSERT INTO written_days VALUES (?, ?, 1, 1, 1, TIMESTAMP '2026-02-02', '', NULL)",
+            "INSERT INTO written_days VALUES (?, ?, 1, 1, 1, TIMESTAMP '2026-02-02', '', NULL, NULL)",
             [[name, DAY] for name in (*MADE, *(["video_quality"] if drawn else []))],
         )
     return ""

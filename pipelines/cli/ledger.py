@@ -307,7 +307,7 @@ def ledger() -> None:
     "--all",
     "every_table",
     is_flag=True,
-    help="Also read every block of every other table, for DuckDB's checksums.",
+    help="Also read the tables of events, viewers and scores: every block, and every row.",
 )
 @as_json_option
 @click.pass_obj
@@ -318,8 +318,10 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
 
     Compares ids, hashes and links of the chain, the sums of every transaction, reversals with what
     they take back, every statement with the entries it follows from, the policies that were paid
-    under, the payout tables, payments, and creators' earnings; and all closings and payments with
-    the witness, if the settings name one.
+    under, the payout tables, payments, creators' earnings, what days were paid from with the chain,
+    and the rows of every table with what was noted when they were written (those of events, viewers
+    and scores only with --all); and all closings and payments with the witness, if the settings
+    name one.
     """
     from pipelines.ledger.verification import verify as verify_ledger
     from pipelines.ledger.witness import findings as witness_findings
@@ -335,6 +337,13 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
             OUT.print(styled("wrong:", "bold red"), visible(finding))
         for waiting in found.unfinished:
             OUT.print(styled("half made:", "yellow"), visible(waiting))
+        for changed in found.unbooked:
+            OUT.print("not booked yet:", visible(changed) + "; run or restate the day")
+        if found.unproven:
+            OUT.print(
+                f"{found.unproven} days of tables were written by an earlier version, which did not"
+                " note what they hold: changes in them cannot be seen; running the days again notes it"
+            )
         verdict = (
             f"contradictions: {len(found.findings)}"
             if found.findings

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipelines.actor import actor
+from pipelines.ledger.inputs import RECORDS, Kind, input_hash
 from pipelines.policy import Policy
 from pipelines.schema import LEDGER_TRANSACTIONS
 from pipelines.sql import query
@@ -62,7 +63,7 @@ def post_day(con: Connection, day: date, policy: Policy, *, reason: str | None =
     the first day after them.
     """
     keep_policy(con, policy)
-    return _post(con, day, "payout", _input_hash(con, day, day), policy.hash, reason)
+    return _post(con, day, "payout", day, policy.hash, reason)
 
 
 def post_bonuses(
@@ -71,7 +72,7 @@ def post_bonuses(
     """Bring the ledger to what `creator_bonuses` says of the month from `first` to `last`, as
     `post_day` does for a day.
     """
-    return _post(con, last, "bonus", _input_hash(con, first, last), policy_hash, reason)
+    return _post(con, last, "bonus", first, policy_hash, reason)
 
 
 def keep_policy(con: Connection, policy: Policy) -> None:
@@ -83,9 +84,7 @@ def keep_policy(con: Connection, policy: Policy) -> None:
     )
 
 
-def latest_revision(
-    con: Connection, day: date, kind: Literal["payout", "bonus"]
-) -> tuple[Any, ...] | None:
+def latest_revision(con: Connection, day: date, kind: Kind) -> tuple[Any, ...] | None:
     """Id, revision and hashes (entries, inputs, policy, code) of the last payout of a day, or
     bonuses of the month that ends on it.
     """
@@ -100,19 +99,20 @@ def latest_revision(
 def _post(
     con: Connection,
     day: date,
-    kind: Literal["payout", "bonus"],
-    input_hash: str,
+    kind: Kind,
+    first: date,
     policy_hash: str,
     reason: str | None,
 ) -> Posting:
     con.execute(f"CREATE OR REPLACE TEMP TABLE posting AS {query(ENTRIES_OF[kind])}", {"day": day})
     posting = Entries.of(con, "posting")
     latest = latest_revision(con, day, kind)
-    if latest and latest[2] == posting.hash:
-        return Posting(latest[0], latest[1], "unchanged", posting.count)
+    made_of = (input_hash(con, kind, first, day), policy_hash, CODE_VERSION)
     closed = closed_through(con)
-    made_of = (input_hash, policy_hash, CODE_VERSION)
     book = Book(con, day, max(day, closed + timedelta(days=1)) if closed else day, *made_of)
+    if latest and latest[2] == posting.hash:
+        _record_inputs(con, book, kind, latest, reason)
+        return Posting(latest[0], latest[1], "unchanged", posting.count)
     if not latest:
         return Posting(
             book.append(
@@ -135,6 +135,25 @@ def _post(
     book.append(undone, REVERSALS[kind], latest[1], why, replaced, actor=who)
     txn_id = book.append(posting, kind, revision, why, replaced, actor=who)
     return Posting(txn_id, revision, "reissued", posting.count)
+
+
+def _record_inputs(
+    con: Connection, book: Book, kind: Kind, latest: tuple[Any, ...], reason: str | None
+) -> None:
+    """The same amounts from other inputs: a transaction without entries says which, so that what a
+    day was last made from is always in the chain.
+    """
+    recorded, number = con.execute(
+        """SELECT arg_max(input_hash, seq), count(*) FILTER (kind = $record)
+           FROM ledger_transactions WHERE day = $day AND kind IN ($kind, $record)""",
+        {"day": book.day, "kind": kind, "record": RECORDS[kind]},
+    ).fetchall()[0]
+    if recorded != book.input_hash:
+        first_time = recorded == book.input_hash.partition(":")[0]  # an earlier version posted it
+        changed = _what_changed((recorded, *latest[4:]), (book.input_hash, *latest[4:]))
+        why = reason or ("what it was made from, noted afterwards" if first_time else changed)
+        con.execute("CREATE OR REPLACE TEMP TABLE nothing AS FROM posting WHERE false")
+        book.append(Entries.of(con, "nothing"), RECORDS[kind], number + 1, why, latest[0])
 
 
 @dataclass(frozen=True)
@@ -293,19 +312,12 @@ def rows_hash(con: Connection, rows: str, parameters: Sequence[Any] = ()) -> str
 
 def _what_changed(before: Sequence[str], now: Sequence[str]) -> str:
     names = ("its landing files", "the policy", "the software")
-    changed = [name for name, old, new in zip(names, before, now, strict=True) if old != new]
+    (files, _, rows), (files_now, _, rows_now) = (of[0].partition(":") for of in (before, now))
+    changed = [
+        name
+        for name, old, new in zip(names, (files, *before[1:]), (files_now, *now[1:]), strict=True)
+        if old != new
+    ]
+    if rows and rows != rows_now and files == files_now:
+        changed.append("what was decided before it")
     return f"run again: {' and '.join(changed) or 'what earlier days left for it'} changed"
-
-
-def _input_hash(con: Connection, first: date, last: date) -> str:
-    """Hash of the landing files that some days were made from: their own, and every snapshot up to
-    them.
-    """
-    (digest,) = con.execute(
-        """SELECT sha256(coalesce(string_agg(table_name || '|' || file || '|' || sha256,
-            chr(10) ORDER BY table_name, file), ''))
-           FROM landing_files WHERE table_name <> 'payees' AND (day BETWEEN $first AND $last
-           OR (day < $first AND table_name IN ('viewers', 'creators', 'videos', 'shares')))""",
-        {"first": first, "last": last},
-    ).fetchall()[0]
-    return str(digest)

@@ -5,12 +5,17 @@ What belongs here: finding what is wrong. Nothing is repaired. The chain covers 
 every transaction and, through `entries_hash`, every entry; what the chain cannot see, a ledger cut
 off at its end, is found by comparing its head with one that was noted elsewhere (`earnings close`
 and statements print it), and by the tables that were made from the missing part.
+
+What the chain does not record is compared with what was noted when it was written: the rows of
+every day of every table (`store/contents.py`). The inputs among them are in the chain too
+(`ledger/inputs.py`), so that rows and note together cannot be changed either.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -28,12 +33,15 @@ from pipelines.ledger.entries import (
     transaction_hash,
     transaction_id,
 )
+from pipelines.ledger.inputs import RECORDS, Inputs, Kind, Posted
 from pipelines.money import MICROS_PER_CENT
+from pipelines.periods import MONTH
 from pipelines.policy import policy_hash
-from pipelines.schema import LEDGER_TRANSACTIONS, TABLES
+from pipelines.schema import DAILY, LANDING, LEDGER_TRANSACTIONS, SNAPSHOTS, TABLES
 from pipelines.schema.invariants import ASTRAY, STATED, of_table
 from pipelines.sql import query
 from pipelines.status.reach import half_made_days
+from pipelines.store.contents import CHAINED, EMPTY, LOGGED_WITH, NOTED, contents, rows_of
 from pipelines.store.warehouse import Connection
 
 HEAD_DIGITS = 12
@@ -41,15 +49,20 @@ PAYMENT_ROWS = {  # what the input_hash of a payment or settlement is the hash o
     "payment": "SELECT * FROM payments WHERE txn_id = ? ORDER BY payment_id",
     "settlement": "SELECT * FROM settlements WHERE txn_id = ? ORDER BY payment_id",
 }
+_BIG = frozenset({"viewer_events", "viewers", "viewer_groups", "video_quality"})
+SMALL = tuple(name for name in NOTED if name not in _BIG)
+"""Noted tables without a row for each event, viewer or video; the others are read only on demand."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was replayed, the hash of the last transaction, and every contradiction found, in
-    words.
+    """What was replayed, the hash of the last transaction, and every contradiction found, in words.
 
     `unfinished`: what does not fit together yet, because a run of the day was interrupted between
-    its payouts and its earnings; running the day again ends it. That is not wrong.
+    its payouts and its earnings; running the day again ends it. That is not wrong. `unbooked`: days
+    with other inputs, changed in the open, than those they were posted from; running or restating
+    them books it. `unproven`: how many days of tables an earlier version wrote without noting what
+    they hold; running them again does.
     """
 
     transactions: int
@@ -57,6 +70,8 @@ class Verification:
     head: str
     findings: tuple[str, ...]
     unfinished: tuple[str, ...] = ()
+    unproven: int = 0
+    unbooked: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -72,23 +87,21 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
         Hash of a transaction that must be in the chain, e.g. the one a closing printed, or its
         first 12 digits or more.
     every_table
-        Also read every block of every other table, which compares DuckDB's checksums; takes as long
-        as reading the file.
+        Also read every other table whole, those of events and viewers too, which compares DuckDB's
+        checksums and every row with what was noted of it; takes as long as reading the file.
     """
     try:
         transactions = con.execute("SELECT * FROM ledger_transactions ORDER BY seq").fetchall()
+        wrong, unbooked = _inputs(con, transactions)
         findings = [
-            *_chain(transactions),
-            *_entries(con, transactions),
-            *_order(transactions),
-            *_statements(con),
-            *_payments(con, transactions),
-            *_policies(con, transactions),
+            *wrong,
+            *contradictions(con, transactions, NOTED if every_table else SMALL),
         ]
         half_made = {f"{day}: " for day in half_made_days(con)}
         unfinished: list[str] = []
         for finding in _tables(con):
             (unfinished if finding[:12] in half_made else findings).append(finding)
+        unproven = _unproven(con)
         (entries,) = con.execute("SELECT count(*) FROM ledger_entries").fetchall()[0]
         hashes = [row[-1] for row in transactions]
         if head is not None and not (
@@ -99,7 +112,7 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
                 " before it"
             )
         if every_table:
-            for name in TABLES:
+            for name in TABLES.keys() - set(NOTED):
                 con.execute(f"SELECT bit_xor(hash(t)) FROM {name} AS t").fetchall()
     except duckdb.Error as error:
         return Verification(0, 0, "", (f"the file is damaged: {str(error).splitlines()[0]}",))
@@ -109,7 +122,25 @@ def verify(con: Connection, *, head: str | None = None, every_table: bool = Fals
         hashes[-1] if hashes else "",
         tuple(findings),
         tuple(unfinished),
+        unproven,
+        tuple(unbooked),
     )
+
+
+def contradictions(
+    con: Connection, transactions: list[tuple[Any, ...]], noted: Iterable[str] = NOTED
+) -> Iterator[str]:
+    """Everything that `verify` calls a contradiction but for inputs and payout tables, found as it is asked for;
+    `noted` are the tables to compare with their notes.
+    """
+    yield from _chain(transactions)
+    yield from _order(transactions)
+    yield from _policies(con, transactions)
+    yield from changed_contents(con, noted)
+    yield from _commits(con)
+    yield from _entries(con, transactions)
+    yield from _statements(con)
+    yield from _payments(con, transactions)
 
 
 _Row = dict[str, Any]
@@ -186,6 +217,8 @@ def _order(  # noqa: PLR0912 - a case for each kind of transaction
         int
     )  # latest payout or bonus of a day; negative once it is reversed
     numbers: dict[tuple[date, str], int] = defaultdict(int)  # of payments and settlements
+    recorded = {record: kind for kind, record in RECORDS.items()}
+    records: dict[tuple[date, str], int] = defaultdict(int)
     closed: date | None = None
     for txn in map(_named, transactions):
         name, day, kind, revision = (
@@ -200,6 +233,13 @@ def _order(  # noqa: PLR0912 - a case for each kind of transaction
                 if closed and day <= closed:
                     findings.append(f"{name}: {day} was closed already")
                 closed, expected = day, day
+            case "inputs" | "bonus-inputs":
+                of = recorded[kind]
+                if live[day, of] < 1 or txn["link"] != transaction_id(day, of, live[day, of]):
+                    findings.append(f"{name}: is not about the {of} that stands")
+                if revision != records[day, kind] + 1 or txn["entries_hash"] != NO_ENTRIES:
+                    findings.append(f"{name}: a record of inputs has no entries and no gap before")
+                records[day, kind] += 1
             case "reversal" | "bonus-reversal":
                 of = taken_back[kind]
                 if live[day, of] != revision or txn["link"] != transaction_id(day, of, revision):
@@ -251,9 +291,9 @@ def _statements(con: Connection) -> list[str]:
         findings += _rows(
             con,
             "the statement of {} through {} is not what the ledger says",
-            "SELECT DISTINCT creator_id, day FROM (((FROM reissued) EXCEPT (SELECT * FROM"
+            "SELECT DISTINCT creator_id, day FROM (((FROM reissued) EXCEPT ALL (SELECT * FROM"
             " statements WHERE day = $day)) UNION ((SELECT * FROM statements WHERE day = $day)"
-            " EXCEPT (FROM reissued))) ORDER BY 1",
+            " EXCEPT ALL (FROM reissued))) ORDER BY 1",
             {"day": through},
         )
         findings += _rows(
@@ -334,6 +374,8 @@ def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]
     for noted, name, effective_from, content in con.execute(
         "SELECT policy_hash, name, effective_from, content FROM policies"
     ).fetchall():
+        if noted in kept:
+            findings.append(f"policy {noted} is kept twice")
         kept[noted] = content
         try:  # as text: what this version would accept does not matter
             values = json.loads(content)
@@ -395,8 +437,9 @@ def _tables(con: Connection) -> list[str]:
             con,
             "{}: the parts of {}'s earnings are not those the ledger owes",
             """SELECT DISTINCT day, creator_id
-                FROM (((FROM owed) EXCEPT (FROM creator_earnings WHERE day = $day))
-               UNION ((FROM creator_earnings WHERE day = $day) EXCEPT (FROM owed))) ORDER BY ALL""",
+                FROM (((FROM owed) EXCEPT ALL (FROM creator_earnings WHERE day = $day))
+               UNION ((FROM creator_earnings WHERE day = $day) EXCEPT ALL (FROM owed)))
+               ORDER BY ALL""",
             {"day": day},
         )
     findings += _rows(
@@ -425,6 +468,141 @@ def _tables(con: Connection) -> list[str]:
         """SELECT day FROM written_days w WHERE table_name = 'ledger_entries'
            AND NOT EXISTS (FROM ledger_transactions t WHERE t.kind = 'payout' AND t.day = w.day)""",
     )
+
+
+def _commits(con: Connection) -> list[str]:
+    """The latest record of weights and markets is what stands in their tables."""
+    return [
+        *_rows(
+            con,
+            "{}: its weights are not those that were committed last",
+            """SELECT day FROM (SELECT day, any_value(state_hash) AS state,
+                 map_from_entries(list((group_id, weight) ORDER BY group_id)) AS weights
+               FROM group_weights GROUP BY day)
+               FULL JOIN (SELECT day, arg_max(state_hash, revision) AS committed,
+                 arg_max(weights, revision) AS of FROM weight_commits GROUP BY day) USING (day)
+               WHERE state IS DISTINCT FROM committed OR weights IS DISTINCT FROM of
+               ORDER BY day""",
+        ),
+        *_rows(
+            con,
+            "{}: its donation market is not the one that was recorded last",
+            """SELECT day FROM donation_market AS m FULL JOIN (SELECT day,
+                 arg_max({'a': alpha, 'f': revenue_floor}, revision) AS last
+                 FROM market_commits GROUP BY day) USING (day)
+               WHERE last IS DISTINCT FROM {'a': m.alpha, 'f': m.revenue_floor} ORDER BY day""",
+        ),
+    ]
+
+
+def _inputs(con: Connection, transactions: list[tuple[Any, ...]]) -> tuple[list[str], list[str]]:
+    """Contradictions between what the chain says that days were made from and what is there; and
+    days for which it is only not booked yet.
+    """
+    latest: dict[tuple[Kind, date], str] = {}
+    kinds: dict[str, Kind] = {"payout": "payout", "bonus": "bonus"}
+    kinds |= {record: kinds[kind] for kind, record in RECORDS.items()}
+    for txn in map(_named, transactions):
+        if txn["kind"] in kinds:
+            latest[kinds[txn["kind"]], txn["day"]] = txn["input_hash"]
+    chained = {
+        Posted(kind, day if kind == "payout" else MONTH.first(day), day): noted
+        for (kind, day), noted in latest.items()
+        if ":" in noted  # earlier versions had only the files
+    }
+    inputs = Inputs.of(con, list(chained))
+    off = [posted for posted, noted in chained.items() if inputs.hash(posted) != noted]
+    if not off:
+        return [], []
+    changes = con.execute(
+        "SELECT table_name, day, changed, made FROM written_days WHERE table_name IN"
+        " (SELECT unnest($tables))",
+        {
+            "tables": [
+                *(t for t in LANDING),
+                *LOGGED_WITH,
+                "group_weights",
+                "reward_schedule",
+                "ledger_entries",
+            ]
+        },
+    ).fetchall()
+    posted_at = {day: made for table, day, _, made in changes if table == "ledger_entries"}
+    of_day = {t.name for t in DAILY} | {"landing_files", "group_weights"}
+    reaching = {t.name for t in SNAPSHOTS} | {"landing_files", "market_commits"}
+    wrong, unbooked = [], []
+    for posted in off:
+        since = posted_at.get(posted.last, 0)
+        newer = sorted(
+            f"{table} of {day}"
+            for table, day, changed, _ in changes
+            if changed > since
+            and (
+                (posted.kind == "bonus" and table in {"reward_schedule", "landing_files"})
+                or (table in of_day and day == posted.last)
+                or (table in reaching and day <= posted.last)
+            )
+        )
+        if newer:
+            unbooked.append(f"{posted.last}: {newer[0]} changed since its {posted.kind} was posted")
+        else:
+            wrong.append(
+                f"{posted.last}: its {posted.kind} was not made from the files, rows and decisions"
+                " that are there"
+            )
+    return wrong, unbooked
+
+
+def changed_contents(con: Connection, tables: Iterable[str] = NOTED) -> Iterator[str]:
+    """Days of tables that do not hold what was noted when they were written."""
+    notes: dict[str, dict[date, str | None]] = {name: {} for name in NOTED}
+    first: int | None = None  # write that was noted first; none after it may lack a note
+    for table, day, rows, content, made in con.execute(
+        "SELECT table_name, day, rows, content, made FROM written_days ORDER BY made"
+    ).fetchall():
+        if table in CHAINED:
+            continue
+        if table not in notes or day in notes[table]:
+            yield f"{day}: {table} is noted twice, or is no table"
+            continue
+        notes[table][day] = content
+        if content is not None:
+            first = made if first is None else first
+            if content.partition(":")[0] != str(rows):
+                yield f"{day}: {table} is noted with {rows} rows, and as {content}"
+        elif first is not None:
+            yield f"{day}: what {table} held when it was written is not noted any more"
+    for name in tables:
+        there, noted = contents(con, name), notes[name]
+        for day in sorted(there.keys() | noted.keys()):
+            now, then = there.get(day, EMPTY), noted.get(day, "")
+            if then == "":
+                if first is None and name in LOGGED_WITH:
+                    continue  # earlier versions did not note logs
+                yield f"{day}: {name} has rows that no run has written"
+            elif then is not None and then != now:
+                yield (
+                    f"{day}: {name} does not hold what was written:"
+                    f" {then.partition(':')[0]} rows then, {rows_of(now)} now, and they differ"
+                )
+        if None in noted.values():
+            key = ", ".join(dict.fromkeys(("day", *TABLES[name].key)))
+            yield from _rows(
+                con,
+                f"{{}}: {name} has a row twice",
+                f"SELECT DISTINCT day FROM (SELECT {key}, count(*) AS n FROM {name} GROUP BY ALL"
+                " HAVING n > 1) ORDER BY day",
+            )
+
+
+def _unproven(con: Connection) -> int:
+    """How many days of tables have no note of what they hold."""
+    (count,) = con.execute(
+        "SELECT count(*) FROM written_days WHERE content IS NULL AND table_name IN"
+        " (SELECT unnest($noted))",
+        {"noted": list(NOTED)},
+    ).fetchall()[0]
+    return int(count)
 
 
 def _rows(

@@ -261,5 +261,6 @@ MARKET_COMMITS = Table(
         Column("committed_at", "TIMESTAMP", "when, UTC"),
     ),
     key=("day", "revision"),
+    written_with="donation_market",
     constraints=("PRIMARY KEY (day, revision)",),
 )

@@ -26,6 +26,13 @@ WRITTEN_DAYS = Table(
             "policy it was made under; empty where none has a say in it",
             required=False,
         ),
+        Column(
+            "content",
+            "VARCHAR",
+            "number of its rows and a hash of them in any order, as they were written; empty where"
+            " the ledger's own chain says more, and for days of earlier versions",
+            required=False,
+        ),
     ),
     key=("table_name", "day"),
 )
@@ -90,14 +97,15 @@ LEDGER_TRANSACTIONS = Table(
             "kind",
             "VARCHAR",
             "`payout`; `bonus`: those of the month that ends on the day; `reversal` and"
-            " `bonus-reversal` of an earlier one; `statement`: what creators are paid when days are"
+            " `bonus-reversal` of an earlier one; `inputs` and `bonus-inputs`: made again from other"
+            " inputs with the same amounts; `statement`: what creators are paid when days are"
             " closed; `payment`: a payout run; `settlement`: what the bank said of payments;"
             " `decision`: weights committed or a market made anew, without entries",
         ),
         _count(
             "revision",
-            "1 for a day's first payout or bonus, one more each time it is reissued; of payments"
-            " and settlements a number within the day",
+            "1 for a day's first payout, bonus or record of inputs, one more for each after it; of"
+            " payments and settlements a number within the day",
         ),
         Column(
             "booked_day",
@@ -108,13 +116,16 @@ LEDGER_TRANSACTIONS = Table(
         Column(
             "link",
             "VARCHAR",
-            "the payout or bonus that a reversal takes back, or that a later revision replaces",
+            "the payout or bonus that a reversal takes back, that a later revision replaces, or that"
+            " other inputs gave again",
             required=False,
         ),
         Column(
             "input_hash",
             "VARCHAR",
-            "hash of the landing files the day or month was made from; of the rows in `payments` or"
+            "hash of the landing files the day or month was made from, and after a colon of the rows"
+            " that were loaded from them and of the weights, market or schedule it was paid by (in"
+            " transactions of earlier versions without the second); of the rows in `payments` or"
             " `settlements` that it books",
         ),
         _POLICY_HASH,
@@ -141,8 +152,8 @@ LEDGER_TRANSACTIONS = Table(
         "PRIMARY KEY (seq)",
         "UNIQUE (txn_id)",
         (
-            "CHECK (kind IN ('payout', 'reversal', 'bonus', 'bonus-reversal', 'statement',"
-            " 'payment', 'settlement', 'decision'))"
+            "CHECK (kind IN ('payout', 'reversal', 'inputs', 'bonus', 'bonus-reversal',"
+            " 'bonus-inputs', 'statement', 'payment', 'settlement', 'decision'))"
         ),
         "CHECK (revision >= 1 AND booked_day >= day)",
         (
@@ -207,6 +218,7 @@ STATEMENTS = Table(
     ),
     key=("creator_id",),
     constraints=(
+        "PRIMARY KEY (day, creator_id)",
         "CHECK (paid_cents >= 0)",
         (
             "CHECK (brought_forward_micros + earned_micros + restated_micros = 10000 * paid_cents +"

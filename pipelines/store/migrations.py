@@ -78,6 +78,11 @@ MIGRATIONS: tuple[Migration, ...] = (
         },
     ),
     Migration("parts in videos", {"creator_earnings": {"shares_micros": "CAST(0 AS BIGINT)"}}),
+    Migration(
+        "what a day of a table holds is noted, and what it was paid from chained; one statement a"
+        " creator and closing",
+        {"written_days": {"content": "NULL"}, "ledger_transactions": {}, "statements": {}},
+    ),
 )
 
 

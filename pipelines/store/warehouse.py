@@ -28,6 +28,7 @@ from pipelines.schema import HOLDING, TABLES, arrow_columns
 from pipelines.schema.invariants import enforce
 from pipelines.settings import Home
 from pipelines.sql import MACROS, as_text
+from pipelines.store.contents import EMPTY, LOGGED_WITH, OVER_DAYS, content, contents, rows_of
 from pipelines.store.file_store import (
     EVERYTHING,
     QUIET,
@@ -114,7 +115,7 @@ class DayWriter:
                 f"{table} {self.day}: rows have {', '.join(sorted(unknown))}, which the table"
                 " does not"
             )
-        before = _digest(self.con, table, self.day)
+        before = _content(self.con, table, self.day)
         if holding := TABLES[table] in HOLDING:
             self._keep_hashes(table)
         self.con.execute(f"DELETE FROM {table} WHERE day = ?", [self.day])
@@ -123,16 +124,16 @@ class DayWriter:
         ).fetchone()
         if not isinstance(rows, str):
             self.con.unregister("incoming_rows")
-        after = _digest(self.con, table, self.day)
-        if inserted is None or inserted[0] != after[0]:
+        after = _content(self.con, table, self.day)
+        if inserted is None or inserted[0] != rows_of(after):
             raise ValueError(f"{table} {self.day}: some of the rows are of another day")
-        now = self.mark(table, rows=after[0], changed=after != before)
+        now = self.mark(table, rows=rows_of(after), changed=after != before, content=after)
         if holding and after != before:
             self.con.execute(
                 "INSERT INTO snapshot_changes VALUES (?, ?, ?, ?)",
                 [table, self.day, now, self._reached(table)],
             )
-        return after[0]
+        return rows_of(after)
 
     def write(
         self,
@@ -187,26 +188,65 @@ class DayWriter:
         ).fetchall()[0]
         return through  # type: ignore[no-any-return]
 
-    def mark(self, table: str, *, rows: int, changed: bool) -> int:
+    def mark(self, table: str, *, rows: int, changed: bool, content: str | None = None) -> int:
         """Note that the table's day is written, and return the number of the write; only one that
         is not as it was before makes what was made from it stale.
+
+        Without `content`, what was noted of its rows stays: whoever keeps rows does not vouch for
+        them.
         """
         self.written.add(table)
-        which = [table, self.day]
-        sql = (
-            "SELECT max(changed) FILTER (table_name = ? AND day = ?), coalesce(max(made), 0) + 1"
-            " FROM written_days"
-        )
-        before, now = self.con.execute(sql, which).fetchall()[0]
-        if changed or before is None:
+        if changed:
             self.changed.add(table)
-        last_change = now if table in self.changed else before
+        return self._note(
+            table, self.day, rows=rows, changed=table in self.changed, content=content
+        )
+
+    def note_logs(self) -> None:
+        """Note what the logs hold that belong to the tables that were written."""
+        for log, tables in LOGGED_WITH.items():
+            if not self.written & tables:
+                continue
+            sql = "SELECT day, content FROM written_days WHERE table_name = ?"
+            if log in OVER_DAYS:
+                noted = dict(self.con.execute(sql, [log]).fetchall())
+                there = contents(self.con, log) if noted or self._any(log) else {}
+            else:
+                noted = dict(self.con.execute(f"{sql} AND day = ?", [log, self.day]).fetchall())
+                there = {self.day: _content(self.con, log, self.day)}
+            for day in noted.keys() | there.keys():
+                now = there.get(day, EMPTY)
+                if noted.get(day) != now:
+                    self._note(log, day, rows=rows_of(now), changed=True, content=now)
+
+    def _any(self, table: str) -> bool:
+        return bool(self.con.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchall())
+
+    def _note(self, table: str, day: date, *, rows: int, changed: bool, content: str | None) -> int:
+        which = [table, day]
+        sql = (
+            "SELECT max(changed) FILTER (table_name = $1 AND day = $2), coalesce(max(made), 0) + 1,"
+            " max(content) FILTER (table_name = $1 AND day = $2) FROM written_days"
+        )
+        before, now, noted = self.con.execute(sql, which).fetchall()[0]
+        if before is None and table not in LOGGED_WITH:
+            self.changed.add(table)
+        last_change = now if changed or before is None else before
         if before is not None:
             self.con.execute("DELETE FROM written_days WHERE table_name = ? AND day = ?", which)
         made_at = datetime.now(UTC).replace(tzinfo=None)
         self.con.execute(
-            "INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [*which, rows, last_change, now, made_at, CODE_VERSION, self.policy_hash],
+            "INSERT INTO written_days VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *which,
+                rows,
+                last_change,
+                now,
+                made_at,
+                CODE_VERSION,
+                self.policy_hash,
+                content or noted,
+            ],
         )
         return int(now)
 
@@ -378,6 +418,7 @@ class Warehouse:
         """
         writer = DayWriter(con, day, policy_hash)
         yield writer
+        writer.note_logs()
         enforce(
             con, sorted(writer.written), day, quarantine_limit=self.home.settings.quarantine_limit
         )
@@ -558,18 +599,10 @@ def require_days(con: Connection, tables: Sequence[str], days: Sequence[date]) -
         )
 
 
-def _digest(con: Connection, table: str, day: date) -> tuple[int, int | None, int | None]:
-    """How many rows there are, and two numbers that are equal for equal rows in any order.
+def _content(con: Connection, table: str, day: date) -> str:
+    """What the table holds on the day.
 
     Counts first: before every query that names all columns of a table that never had a row, a lake
     asks its catalogue twice a column.
     """
-    if not count(con, table, day):
-        return 0, None, None
-    found = con.execute(
-        f"SELECT count(*), bit_xor(hash(t)), sum(hash(t) % 4294967296) FROM {table} AS t WHERE"
-        " day = ?",
-        [day],
-    ).fetchone()
-    assert found is not None
-    return found[0], found[1], found[2]
+    return content(con, table, day) if count(con, table, day) else EMPTY
