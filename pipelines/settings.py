@@ -400,7 +400,7 @@ class Home:
         return sorted(
             p
             for p in self.landing.iterdir()
-            if p.name not in DELIVERED and not p.name.startswith(".")
+            if p.name not in DELIVERED and not p.name.startswith((".", "_"))
         )
 
     def landed(self) -> list[date]:

@@ -30,11 +30,9 @@ from pipelines.schema import LANDING, Column, Table
 from pipelines.sources.copies import conflict_on_a_day, judge_copies, record_copies
 from pipelines.sources.errors import SourceError
 from pipelines.sources.inspection import inspect
-from pipelines.sources.records import KIND, Delivery, Scan, normal, scanning
+from pipelines.sources.records import KIND, SUFFIXES, Delivery, Scan, normal, scanning
 from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection, DayWriter
-
-SUFFIXES = (".parquet", ".csv", ".csv.gz", ".jsonl")
 
 INTEGERS = (
     "TINYINT",
@@ -94,7 +92,8 @@ class LoadReport:
 
 
 def landing_files(landing: Path, table: str, day: date) -> list[Path]:
-    """Files of a table's day, in name order; hidden ones are nobody's.
+    """Files of a table's day, in name order; those whose name begins with `.` or `_`, such as
+    Spark's `_SUCCESS`, are nobody's data.
 
     Raises
     ------
@@ -173,7 +172,7 @@ def _delivered(
                 continue
             try:
                 with os.scandir(landing / table / day) as entries:
-                    found = [entry for entry in entries if not entry.name.startswith(".")]
+                    found = [entry for entry in entries if not entry.name.startswith((".", "_"))]
             except NotADirectoryError:
                 continue
             for entry in found:
@@ -200,7 +199,9 @@ def _stamp(time_ns: int, inode: int) -> str:
 
 def _visible(folder: Path) -> list[Path]:
     return (
-        sorted(p for p in folder.iterdir() if not p.name.startswith(".")) if folder.is_dir() else []
+        sorted(p for p in folder.iterdir() if not p.name.startswith((".", "_")))
+        if folder.is_dir()
+        else []
     )
 
 
@@ -430,11 +431,11 @@ def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case f
             )
         case "BOOLEAN" if not typed:
             return (
-                f"CASE lower({text}) WHEN '1' THEN true WHEN 'true' THEN true WHEN '0' THEN false"
-                " WHEN 'false' THEN false END"
+                f"CASE lower({text}) WHEN '1' THEN true WHEN 'true' THEN true WHEN 't' THEN true"
+                " WHEN '0' THEN false WHEN 'false' THEN false WHEN 'f' THEN false END"
             )
         case "TIMESTAMP" if not typed:  # a cast to TIMESTAMP would drop the offset without a word
-            return f"TRY_CAST({text} AS TIMESTAMPTZ)::TIMESTAMP"
+            return _cast_time(text)
         case "VARCHAR[]":
             return _cast_list(found, value, text)
         case "VARCHAR":
@@ -452,6 +453,32 @@ def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case f
             )
         case _:
             return f"TRY_CAST({value} AS {c.type})"
+
+
+def _cast_time(text: str) -> str:
+    """ISO 8601 in all its spellings, and epoch seconds (10 digits, a fraction allowed) and
+    milliseconds (13 digits), which are 2001 to 2286. Names of time zones but UTC are not guessed.
+    """
+    usual = r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}:\d{2}([.]\d+)?(Z|[+-]\d{2}(:\d{2})?)?)?"
+    zone = r" ?(Z|z|UTC|[+-]\d{2}(:?\d{2})?)?"
+    extended = r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.,]\d+)?)?" + zone
+    basic = r"\d{8}([Tt]\d{4}(\d{2}([.,]\d+)?)?" + zone + ")?"
+    found = f"replace(replace(replace(upper({text}), ',', '.'), ' UTC', 'Z'), 'UTC', 'Z')"
+    for form, spelt in (
+        (r"^(\d{4})(\d{2})(\d{2})", r"\1-\2-\3"),
+        (r"^(.{10})[T ](\d{2})(\d{2})(\d{2})?", r"\1T\2:\3:\4"),
+        (r"^(.{10})[T ](\d{2}:\d{2}):?([Z+\- ]|$)", r"\1T\2:00\3"),
+        (r" ?([+-]\d{2}):?(\d{2})$", r"\1:\2"),
+    ):
+        found = f"regexp_replace({found}, '{form}', '{spelt}')"
+    return f"""CASE WHEN regexp_full_match({text}, '{usual}')
+        THEN TRY_CAST({text} AS TIMESTAMPTZ)::TIMESTAMP
+        WHEN regexp_full_match({text}, '{extended}|{basic}')
+        THEN TRY_CAST({found} AS TIMESTAMPTZ)::TIMESTAMP
+        WHEN regexp_full_match({text}, '[0-9]{{10}}([.][0-9]{{1,9}})?')
+        THEN make_timestamp(CAST(CAST({text} AS DECIMAL(20, 9)) * 1000000 AS BIGINT))
+        WHEN regexp_full_match({text}, '[0-9]{{13}}')
+        THEN make_timestamp(CAST({text} AS BIGINT) * 1000) END"""
 
 
 def _cast_list(found: str, value: str, text: str) -> str:

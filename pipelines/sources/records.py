@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import gzip
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -31,6 +32,15 @@ from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection
 
 BATCH_ROWS = 20_000
+# The longest cell of a CSV file. Longer than any text of a real row, and short enough to say where a
+# quote that nobody closed began.
+csv.field_size_limit(1 << 20)
+
+_JSON_LINES = (".jsonl", ".ndjson", ".json")
+SUFFIXES = (
+    ".parquet",
+    *(kind + packed for kind in (".csv", *_JSON_LINES) for packed in ("", ".gz", ".zst")),
+)
 
 KIND = {
     "BIGINT": "a whole number",
@@ -132,7 +142,7 @@ def scanning(con: Connection, table: Table, delivery: Delivery) -> Iterator[Scan
     stopped: list[
         SourceError
     ] = []  # DuckDB makes an error of its own out of one it meets while it pulls records
-    if path.name.endswith(".jsonl"):
+    if _unpacked(path).endswith(_JSON_LINES):
         header, records = (
             [c.name for c in table.columns],
             _json_records(path, table, delivery.ignored),
@@ -232,30 +242,51 @@ def _text_record(
     return None if complaint else joined, line, complaint, text
 
 
+def _unpacked(path: Path) -> str:
+    """The name without the ending that says how it is compressed."""
+    return path.name.removesuffix(".gz").removesuffix(".zst")
+
+
+def _cut_off(path: Path, line: int) -> SourceError:
+    return SourceError(
+        f"{path}: line {line}: the last line has no end, so the file may be cut off in the middle of"
+        " a row. Deliver it whole, with a line end after the last row"
+    )
+
+
 @contextmanager
 def _lines(path: Path) -> Iterator[TextIO]:
     """Lines with their ends, as an editor counts them. Bytes that are not UTF-8 become surrogates,
     for their row to be refused.
     """
+    how: dict[str, Any] = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
+    if path.name.endswith(".zst"):
+        with pa.input_stream(str(path), compression="zstd") as unpacked:
+            yield io.TextIOWrapper(io.BufferedReader(cast("Any", unpacked), 1 << 20), **how)
+        return
     opened = gzip.open if path.name.endswith(".gz") else open
-    with opened(path, "rt", encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+    with opened(path, "rt", **how) as stream:
         yield cast("TextIO", stream)
 
 
 def _csv_records(path: Path) -> Iterator[_TextRecord]:
     """The header, then every record that is not a blank line."""
     held: list[str] = []  # lines of the present record
-    begins, width = 1, 0
+    begins, width, whole = 1, 0, True
 
     def held_lines(stream: TextIO) -> Iterator[str]:
+        nonlocal whole
         for line in stream:
             held.append(line)
+            whole = line.endswith(("\n", "\r"))
             yield line
 
     try:
         with _lines(path) as stream:
             for row in csv.reader(held_lines(stream), strict=True):
                 text = "".join(held).rstrip("\r\n")
+                if not whole and text.strip():  # before it is loaded: any cell may be a part of it
+                    raise _cut_off(path, begins)
                 if not width:
                     width = len(row) or 1
                     header = _text_record(
@@ -319,6 +350,9 @@ def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_Text
                     ]
                     yield _text_record(values, width, number, text)
                 except (ValueError, RecursionError) as error:
+                    ended = line.endswith(("\n", "\r"))
+                    if isinstance(error, json.JSONDecodeError) and not ended:
+                        raise _cut_off(path, number) from error
                     complaint = {
                         json.JSONDecodeError: "not JSON",
                         RecursionError: "nested too deeply",

@@ -120,7 +120,9 @@ FLAGS = {
     "yes": BAD,
     "2": BAD,
     "1.0": BAD,
-    "t": BAD,
+    "t": True,
+    "F": False,
+    "y": BAD,
     "": MISSING,
 }
 TIMES = {
@@ -135,9 +137,43 @@ TIMES = {
     "2026-03-05T06:00:00+08:00": datetime(2026, 3, 4, 22),
     "2026-03-05 24:00:00": datetime(2026, 3, 6),
     "9999-12-31 23:59:59": datetime(9999, 12, 31, 23, 59, 59),
-    **dict.fromkeys(["infinity", "-infinity"], datetime.max),
     **dict.fromkeys(
-        ["2026-03-05T23:59:60Z", "2026-02-30", "now", "noon", "12:00:00", "1772712000", "5.3.2026"],
+        [
+            "2026-03-05T12:00Z",
+            "2026-03-05t12:00:00z",
+            "20260305T120000Z",
+            "20260305T1200Z",
+            "2026-03-05T20:00+08",
+            "2026-03-05 20:00:00 +0800",
+            "20260305T200000+0800",
+            "2026-03-05 12:00:00 UTC",
+            "2026-03-05T12:00:00,000Z",
+            "1772712000",
+            "1772712000000",
+            "1772712000.000",
+        ],
+        NOON,
+    ),
+    "20260305": datetime(2026, 3, 5),
+    "2026-03-05T12:00:00,123Z": NOON.replace(microsecond=123_000),
+    "1772712000123": NOON.replace(microsecond=123_000),
+    "1772712000.25": NOON.replace(microsecond=250_000),
+    **dict.fromkeys(["infinity", "-infinity"], BAD),
+    **dict.fromkeys(
+        [
+            "2026-03-05 12:00:00 EST",
+            "2026-03-05 12:00:00 CET",
+            "2026-03-05T12:00 Asia/Tokyo",
+            "2026-03-05 12:00:00 GMT+5",
+            "20260305120000",
+            "17727120",
+            "1772712000000000",
+            "-1772712000",
+        ],
+        BAD,
+    ),
+    **dict.fromkeys(
+        ["2026-03-05T23:59:60Z", "2026-02-30", "now", "noon", "12:00:00", "5.3.2026"],
         BAD,
     ),
     "": MISSING,
@@ -528,7 +564,7 @@ UNREADABLE = {
     ),
     "endless field": (
         "x.csv",
-        csv_file(f"e1,{GOOD}", "e" * 200_000 + f",{GOOD}"),
+        csv_file(f"e1,{GOOD}", "e" * 2_000_000 + f",{GOOD}"),
         "line 3: cannot be read: field larger",
     ),
     "column missing": ("x.csv", b"event_id,ts\n", "watch_ms.* missing .found: event_id, ts"),
@@ -550,7 +586,22 @@ UNREADABLE = {
         parquet(event_columns(1, watch_ms=pa.array([Decimal(1)], pa.decimal256(50, 2)))),
         "watch_ms: decimal256",
     ),
-    "unknown ending": ("x.json", b"{}", "not one of"),
+    "unknown ending": ("x.xlsx", b"{}", "not one of"),
+    "csv cut in a row": ("x.csv", csv_file(f"e1,{GOOD}", f"e2,{GOOD}")[:-3], "line 3.*cut off"),
+    "csv cut at a row's end": ("x.csv", csv_file(f"e1,{GOOD}")[:-1], "line 2.*cut off"),
+    "csv cut in its header": ("x.csv", HEADER.encode(), "line 1.*cut off"),
+    "gz of a csv that was cut": (
+        "x.csv.gz",
+        gzip.compress(csv_file(f"e1,{GOOD}")[:-4]),
+        "line 2.*cut off",
+    ),
+    "json cut in a row": ("x.jsonl", b'{"event_id": "e1"}\n{"event_id": "e', "line 2.*cut off"),
+    "truncated zst": (
+        "x.csv.zst",
+        bytes(pa.compress(csv_file(*[f"e{i},{GOOD}" for i in range(5000)]), "zstd"))[:-20],
+        r"x\.csv\.zst: line \d+: cannot be read",
+    ),
+    "csv called zst": ("x.csv.zst", csv_file(), "cannot be read"),
     "upper-case ending": ("x.CSV", csv_file(), "not one of"),
     "unprintable name": ("x\n.csv", csv_file(), "unprintable"),
 }
@@ -621,6 +672,9 @@ def test_what_no_run_would_read_is_refused(con, tmp_path, name):
 def test_hidden_files_are_not_data(ready):
     ready.file(EVENTS, "x.csv", csv_file(f"e1,{GOOD}"))
     ready.file(EVENTS, ".x.csv.123.tmp", b"half")
+    ready.file(EVENTS, "_SUCCESS", b"")
+    ready.file(EVENTS, "_committed_123", b"x")
+    (ready.home.landing / EVENTS / "_temporary").mkdir()
     (ready.home.landing / EVENTS / ".cache").mkdir()
     assert ready.load(EVENTS).files == 1
 
@@ -758,7 +812,7 @@ def test_text_that_is_not_utf8_is_quarantined_with_its_bytes(ready):
     ready.file(
         EVENTS,
         "x.csv",
-        csv_file(f"e0,{GOOD}") + latin + b"\ne2\0," + GOOD.encode() + b"\n" + b"\0" * 50,
+        csv_file(f"e0,{GOOD}") + latin + b"\ne2\0," + GOOD.encode() + b"\n" + b"\0" * 50 + b"\n",
     )
     ready.load(EVENTS)
     assert bad_rows(ready) == [
@@ -942,7 +996,7 @@ PA_TYPES: dict[str, tuple[str, pa.Array, list[Any]]] = {
         ["ts: outside its day"],
     ),
     "date": ("ts", pa.array([DAY]), [datetime(2026, 3, 5)]),
-    "epoch": ("ts", pa.array([1772712000]), ["ts: not a time"]),
+    "epoch": ("ts", pa.array([1772712000, 17727120]), [NOON, "ts: not a time"]),
     "time text": ("ts", pa.array(["2026-03-05T20:00:00+08:00"]), [NOON]),
 }
 
