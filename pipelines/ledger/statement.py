@@ -21,6 +21,7 @@ from pipelines.ledger.counterfactual import LABELS, NothingToExplainError, Part
 from pipelines.ledger.entries import REVERSALS
 from pipelines.ledger.explained import BonusMonth, CreatorDay, VideoDay
 from pipelines.ledger.explanation import DayBook, bonus_month
+from pipelines.ledger.whereabouts import Transfer, Waiting, transfers, waiting
 from pipelines.ledger.wording import ORDER_FREE, as_lines, phrase, strongest, summed
 from pipelines.money import MICROS_PER_CENT, cents, money
 from pipelines.plain import visible
@@ -82,7 +83,8 @@ class CreatorMonth:
     earned. What follows explains the days of the month as they stand now, which differs from what
     was earned by corrections booked elsewhere: `factors` sum to what the ad pools pay, `coins` to
     what is kept of gifts (`own`: coins gifted), with the largest such payout in words. `bonuses`
-    are those that are booked in the month, as they stand now.
+    are those that are booked in the month, as they stand now. `transfers` and `waiting` are what
+    became of everything that was ever stated.
     """
 
     creator_id: str
@@ -99,6 +101,8 @@ class CreatorMonth:
     corrections: tuple[Correction, ...]
     adjustments: tuple[Adjustment, ...]
     payments: tuple[Payment, ...]
+    transfers: tuple[Transfer, ...]
+    waiting: tuple[Waiting, ...]
     sources: dict[str, int]
     factors: tuple[Part, ...]
     coins: tuple[Part, ...]
@@ -210,6 +214,8 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         corrections=corrections,
         adjustments=adjustments,
         payments=payments,
+        transfers=transfers(con, creator_id),
+        waiting=waiting(con, creator_id),
         sources=dict(sorted(sources.items(), key=lambda item: (-item[1], item[0]))),
         factors=factors,
         coins=coins,
@@ -458,6 +464,10 @@ def text(month: CreatorMonth) -> str:
     words = [line for sentence in month.words for line in wrap(sentence, 120)]
     lines = [f"creator {month.creator_id}, {month.title}", "", *words, "", "the account:"]
     lines += summed(account, month.closing_micros)
+    if month.transfers or month.waiting:
+        lines += ["", "what became of everything that was stated, as it is now:"]
+        stated: list[Transfer | Waiting] = [*month.transfers, *month.waiting]
+        lines += [f"  {money(of.micros)}  {of.words}" for of in stated]
     if month.sources:
         lines += [
             "",

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from pipelines.ledger.statement import creator_month
 from pipelines.ledger.verification import verify
 from pipelines.payouts.runs import Overrides, PayoutError, PayoutRun, pay
 from pipelines.payouts.state import creators_money
@@ -83,6 +84,14 @@ def test_holds_reserves_and_minimums_go_to_accounts_of_their_own_and_come_back(
     assert (where[held]["hold"], where[held]["statement"]) == (owed[held], 0)
     assert (where[kept]["reserve"], where[kept]["clearing"]) == (reserve, owed[kept] - reserve)
     assert where[small]["statement"] == owed[small]
+    with Warehouse(closed).open(read_only=True) as con:
+        told = {c: creator_month(con, c, LAST.year, LAST.month) for c in (held, kept, small)}
+    assert [(w.words, w.micros) for w in told[held].waiting] == [
+        (f"held until {until}", 10_000 * owed[held])
+    ]
+    assert told[kept].waiting[0].until == ON + timedelta(days=7)
+    assert told[kept].transfers[0].state == "sent"
+    assert told[small].waiting[0].micros == 10_000 * owed[small]
     assert paid(closed, until - timedelta(days=1)).payments == ()
     second = paid(closed, until)
     assert {p.owner: p.amount_cents for p in second.payments} == {f"creator:{held}": owed[held]}

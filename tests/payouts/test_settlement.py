@@ -13,6 +13,7 @@ import sepaxml
 import xmlschema
 from pycamt.parser import Camt053Parser
 
+from pipelines.ledger.statement import creator_month, html, text
 from pipelines.ledger.verification import verify
 from pipelines.payouts.runs import Overrides, Payment, PayoutRun, pay
 from pipelines.payouts.settlement import SettlementError, settle
@@ -157,6 +158,16 @@ def test_a_statement_of_the_bank_settles_payments_once_and_returns_go_back_with_
     settle(closed, csv_file(tmp_path, made))
     assert where(closed) == {**dict.fromkeys(after, 0), "paid": total}
     assert len(most) == len(payments) - 1
+    with Warehouse(closed).open(read_only=True) as con:
+        month = creator_month(con, back.owner[8:], LAST.year, LAST.month)
+    assert [(t.state, t.micros) for t in month.transfers] == [
+        ("returned", 10_000 * back.amount_cents),
+        ("paid", 10_000 * back.amount_cents),
+    ]
+    assert month.waiting == ()
+    for page in (text(month), html(month)):
+        assert f"came back on {ON} ({back.payment_id}): AC01 no such account" in page
+        assert f"paid on {ON} ({corrected.payment_id})" in page
 
 
 def test_rejected_and_late_payments_and_files_that_cannot_be(closed: Home, tmp_path: Path) -> None:
