@@ -9,9 +9,6 @@ home=$(cd "$1" && pwd)
 [ ! -e "$2" ] || { echo "$2 is there already: a backup never goes over another" >&2; exit 1; }
 mkdir -p "$2.partial"
 target=$(cd "$2.partial" && pwd)
-for part in landing policies settings.toml dagster.yaml matching_policy; do
-    [ ! -e "$home/$part" ] || cp -R "$home/$part" "$target/"
-done
 if [ -n "${LAKE_DATABASE:-}" ]; then # the lake's catalogue, as libpq names it: "host=... dbname=earnings user=..."
     pg_dump --dbname="$LAKE_DATABASE" --format=custom --no-owner --file="$target/catalogue.dump"
     case ${LAKE_DATA:?the data path of the lake} in
@@ -21,6 +18,10 @@ if [ -n "${LAKE_DATABASE:-}" ]; then # the lake's catalogue, as libpq names it: 
 else
     cp "$home/warehouse-readonly.duckdb" "$target/"
 fi
+# Last: what the warehouse was made from is in landing/ by then, and what lands meanwhile is loaded by the next run.
+for part in landing policies settings.toml dagster.yaml matching_policy; do
+    [ ! -e "$home/$part" ] || cp -R "$home/$part" "$target/"
+done
 (cd "$target" && find . -type f ! -name MANIFEST -exec sha256sum {} + | sort -k 2 > MANIFEST)
 mv "$2.partial" "$2"
 echo "$2: $(wc -l < "$2/MANIFEST") files, $(du -sh "$2" | cut -f 1)"

@@ -762,13 +762,51 @@ def read_policy(path: Path) -> Policy:
     try:
         # As JSON, because strict JSON is what TOML is: no `alpha = true` or `alpha = "0.5"`, but
         # lists where tuples are meant.
-        return Policy.model_validate_json(json.dumps(data, default=str), strict=True)
+        policy = Policy.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
         lines = [
             f"{path}: {'.'.join(map(str, e['loc'])) or 'policy'}: {_reason(e)}"
             for e in error.errors()
         ]
         raise PolicyError("\n".join(lines)) from error
+    if broken := _empty_promises(policy.coins):
+        raise PolicyError("\n".join(f"{path}: coins: {words}" for words in broken))
+    return policy
+
+
+_PLATFORM_ONLY = (
+    "lambda_fair", "lambda_eff", "weight", "alpha", "gap_by_quality", "payout_cap", "payout_min",
+    "payout_max",
+)  # fmt: skip
+
+
+def _empty_promises(coins: Coins) -> list[str]:
+    """What a file may not say of coins: fields without effect, and payouts that a day's gifts could
+    make impossible. Not part of `Coins`, for what money was paid under stays readable.
+    """
+    if coins.scope == "video":
+        return [
+            f"{name} = {getattr(coins, name)!r} has no effect under scope = 'video': leave it out,"
+            " or set scope = 'platform'"
+            for name in _PLATFORM_ONLY
+            if getattr(coins, name) != Coins.model_fields[name].default
+        ]
+    found = []
+    most = min(coins.normal_max, coins.premium_max - coins.min_gap)
+    if coins.payout_min > most:
+        found.append(
+            f"payout_min = {coins.payout_min:g} cannot be paid of a video with normal coins only:"
+            f" normal_max, premium_max and min_gap leave {most:g}"
+        )
+    return [
+        *found,
+        *(
+            f"{name} = {getattr(coins, name):g} is less than min_gap = {coins.min_gap:g}, which a"
+            " video with premium coins only gets at least"
+            for name in ("payout_max", "payout_cap")
+            if getattr(coins, name) < coins.min_gap
+        ),
+    ]
 
 
 def _reason(error: Mapping[str, object]) -> str:

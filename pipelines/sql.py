@@ -39,3 +39,14 @@ def as_dicts(asked: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """
     names = [column[0] for column in asked.description or ()]
     return [dict(zip(names, row, strict=True)) for row in asked.fetchall()]
+
+
+def parquet(path: Path) -> str:
+    """SQL that reads one Parquet file, wherever it lies: `*`, `?` and `[` in a path would match
+    other files, and `x=1` would become a column.
+
+    >>> parquet(Path("/data/x=1/what?.parquet"))
+    "read_parquet('/data/x=1/what[?].parquet', hive_partitioning = false)"
+    """
+    pattern = "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
+    return f"read_parquet({as_text(pattern)}, hive_partitioning = false)"

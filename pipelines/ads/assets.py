@@ -24,7 +24,8 @@ from pipelines.policy import Ads, exact
 from pipelines.runs.daily import Day, Metadata, daily_asset
 from pipelines.runs.figures import as_metadata, record_figures
 from pipelines.schema import CERTIFICATE, arrow_columns
-from pipelines.sql import as_text, query
+from pipelines.sql import parquet, query
+from pipelines.store.file_store import delete_spilled, scratch_name
 from solvers import InfeasibleError
 from solvers.ad_pool import (
     EachAtMost,
@@ -201,7 +202,8 @@ def ad_payouts(run: Day) -> Metadata:
            WHERE day = ? AND rule IN ('split', 'equal') ORDER BY category""",
         [run.day],
     ).fetchall()
-    with TemporaryDirectory(prefix=".pools-", dir=run.home.root) as scratch:
+    delete_spilled(run.home, alone=not run.warehouse.store.many_writers)
+    with TemporaryDirectory(prefix=scratch_name(), dir=run.home.root) as scratch:
         for number, (category, *amounts) in enumerate(pools):
             try:
                 split = _split(run, Path(scratch) / str(number), category, *amounts)
@@ -219,7 +221,7 @@ def ad_payouts(run: Day) -> Metadata:
             ruled += [{"category": category, **rule} for rule in split.rules]
         with run.write() as writer:
             run.con.register("paid", pa.concat_tables(tables))
-            sources = ["paid", *(f"read_parquet({as_text(file)})" for file in files)]
+            sources = ["paid", *(parquet(file) for file in files)]
             count = writer.write(
                 "ad_payouts",
                 " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources),

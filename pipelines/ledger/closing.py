@@ -191,10 +191,10 @@ def _refuse_unfinished(
             wrong[d.day] = (
                 f"was paid under policy {d.policy_hash}; in force is {policy.name} {policy.hash}"
             )
+        elif d.state in ("complete", "stale") and (files := waiting.get(d.day)):
+            wrong[d.day] = f"has files that were not loaded as they are now: {', '.join(files)}"
         elif d.state != "complete":
             wrong[d.day] = f"is {d.state} ({d.note})"
-        elif files := waiting.get(d.day):
-            wrong[d.day] = f"has files that were not loaded as they are now: {', '.join(files)}"
     found = [f"{day} {why}" for day, why in wrong.items()]
     if len(found) > _NAMED:
         found = [*found[:_NAMED], f"{len(found) - _NAMED} more days up to {max(wrong)} are not"

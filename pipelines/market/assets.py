@@ -9,7 +9,7 @@ from pipelines.market.week import WeeklyMarket, study_week
 from pipelines.periods import WEEK
 from pipelines.runs.daily import Metadata
 from pipelines.runs.periodic import Period, periodic_asset
-from pipelines.store.warehouse import DayWriter, count
+from pipelines.store.warehouse import DayWriter, Warehouse, count
 
 
 # Days are paid by the market of the week before, and a market is made of its days' splits. Dagster
@@ -19,6 +19,7 @@ from pipelines.store.warehouse import DayWriter, count
     period=WEEK,
     group="advice",
     extra_tables=["donation_market_places", "donation_market_profile", "market_commits"],
+    afterwards=Warehouse.publish,
 )
 def donation_market(run: Period) -> Metadata:
     """The week as a donation market: the part creators should keep, its range and bounds, and what

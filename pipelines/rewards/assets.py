@@ -36,6 +36,7 @@ from pipelines.store.warehouse import DayWriter, Warehouse, count, is_written, r
     period=MONTH,
     group="rewards",
     extra_tables=["creator_types", "reward_forecast"],
+    afterwards=Warehouse.publish,
 )
 def reward_schedule(run: Period) -> Metadata:
     """Bonuses of the next month: thresholds and rewards for types that creators' history tells, and

@@ -28,6 +28,7 @@ from pipelines.settings import Home
 
 Connection = duckdb.DuckDBPyConnection
 _SPILLED = "spilled"
+_POOLS = ".pools"
 WORKERS = (  # in the environment of a worker: how many processes share this machine
     "EARNINGS_WORKERS"
 )
@@ -204,7 +205,9 @@ class FileStore:
             }
             con = duckdb.connect(str(self.home.published), read_only=True, config=config)
         try:
-            con.execute(QUIET)
+            # Whoever may ask for tables need not be able to read or write this machine's files.
+            con.execute(f"{QUIET}; SET TimeZone = 'UTC'; SET enable_external_access = false")
+            con.execute("SET lock_configuration = true")
             yield con
         finally:
             con.close()
@@ -255,17 +258,29 @@ def spill_folder(home: Home, database: str) -> str:
     return str(home.root / f"{_SPILLED}-{gethostname()}-{os.getpid()}-{database}")
 
 
-def delete_spilled(home: Home) -> None:
+def scratch_name() -> str:
+    """How the name of a folder begins that is this process's while it splits large pools."""
+    return f"{_POOLS}-{gethostname()}-{os.getpid()}-"
+
+
+def delete_spilled(home: Home, *, alone: bool = False) -> None:
     """What killed processes of this machine left behind; DuckDB deletes a folder when its
-    connection is closed.
+    connection is closed. `alone`: nobody else writes, so that nobody splits pools either.
     """
-    for folder in home.root.glob(f"{_SPILLED}-{gethostname()}-*"):
-        try:
-            os.kill(int(folder.name.split("-")[-2]), 0)
-        except ProcessLookupError:
-            shutil.rmtree(folder)
-        except PermissionError:
-            pass  # another user's, and alive
+    for entry in os.scandir(home.root):
+        found = re.fullmatch(
+            rf"(?:{_SPILLED}|{re.escape(_POOLS)})-{re.escape(gethostname())}-([0-9]+)-\w+",
+            entry.name,
+        )
+        if found:
+            try:
+                os.kill(int(found[1]), 0)
+            except ProcessLookupError:
+                shutil.rmtree(entry.path)
+            except PermissionError:
+                pass  # another user's, and alive
+        elif alone and entry.name.startswith(f"{_POOLS}-"):
+            shutil.rmtree(entry.path)
 
 
 @contextmanager

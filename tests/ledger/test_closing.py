@@ -84,7 +84,7 @@ def test_a_policy_that_changed_does_not_touch_a_closed_day(made: Home) -> None:
     text = 'name = "evidence"\neffective_from = 2020-01-01\n[ads]\nplatform_share = 0.1\n'
     made.root.joinpath("policies", "generous.toml").write_text(text)
     before = rows(made, "FROM creator_earnings ORDER BY ALL")
-    with pytest.raises(ClosedDayError, match="video_quality would change"):
+    with pytest.raises(ClosedDayError, match=r"video_\w+ would change"):
         make_days(made, [MID])
     assert rows(made, "FROM creator_earnings ORDER BY ALL") == before
 

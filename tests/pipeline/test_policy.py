@@ -572,3 +572,29 @@ def test_a_category_may_have_its_own_share():
 def test_a_policy_cannot_be_changed_in_place():
     with pytest.raises(ValueError, match="frozen"):
         Coins().theta = 1.0
+
+
+@pytest.mark.parametrize(
+    ("coins", "message"),
+    [
+        ("payout_cap = 0.5", "payout_cap = 0.5 has no effect under scope = 'video'"),
+        ("gap_by_quality = true", "gap_by_quality = True has no effect"),
+        ('weight = "quality"', "weight = 'quality' has no effect"),
+        ('scope = "platform"\npayout_min = 0.7', "payout_min = 0.7 cannot be paid"),
+        ('scope = "platform"\npayout_max = 0.01', "payout_max = 0.01 is less than min_gap = 0.05"),
+        ('scope = "platform"\npayout_cap = 0.01', "payout_cap = 0.01 is less than min_gap = 0.05"),
+    ],
+)
+def test_a_file_promises_nothing_that_a_run_ignores_or_refuses(
+    tmp_path: Path, coins: str, message: str
+) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text(f'name = "p"\neffective_from = 2020-01-01\n[coins]\n{coins}\n')
+    with pytest.raises(PolicyError, match=message):
+        read_policy(path)
+
+
+def test_what_ships_holds_from_the_first_day_of_any_data() -> None:
+    for name in ("hardened", "printed", "evidence"):
+        book = PolicyBook.read(PROJECT / "assets_data" / "policies", name)
+        assert book.in_force(date(1970, 1, 1)).name == name

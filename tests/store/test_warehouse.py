@@ -18,6 +18,7 @@ import pytest
 from pipelines.schema import TABLES
 from pipelines.schema.invariants import InvariantError
 from pipelines.settings import Home
+from pipelines.store.file_store import delete_spilled, scratch_name
 from pipelines.store.warehouse import (
     MissingDayError,
     Warehouse,
@@ -73,6 +74,7 @@ def in_another_process(home: Path, body: str) -> subprocess.Popen[str]:
 import sys, time
 from datetime import date
 from pipelines.settings import Home
+from pipelines.store.file_store import delete_spilled, scratch_name
 from pipelines.store.warehouse import Warehouse
 warehouse = Warehouse(Home.at({str(home)!r}))
 with warehouse.open() as con:
@@ -493,3 +495,32 @@ def test_an_error_in_mid_stream_is_the_databases() -> None:
                 rows=1000,
             )
         )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "FROM read_text('/etc/hostname')",
+        "COPY (SELECT 1) TO 'out.csv'",
+        "ATTACH 'other.duckdb'",
+        "SET enable_external_access = true",
+        "EXPORT DATABASE 'out'",
+    ],
+)
+def test_whoever_may_ask_cannot_read_or_write_files_of_the_machine(platform, sql: str) -> None:
+    with platform.warehouse.open():
+        pass
+    platform.warehouse.publish()
+    with platform.warehouse.read() as con:
+        assert con.execute("SELECT count(*) FROM gifts").fetchall() == [(0,)]
+        with pytest.raises(duckdb.Error):
+            con.execute(sql)
+
+
+def test_pools_of_a_killed_run_are_cleaned_and_those_of_a_live_one_stay(platform) -> None:
+    killed, live = platform.home.root / ".pools-abc", platform.home.root / f"{scratch_name()}xyz"
+    for folder in (killed, live):
+        folder.mkdir(parents=True)
+    delete_spilled(platform.home, alone=True)
+    assert not killed.exists()
+    assert live.exists()
