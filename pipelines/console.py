@@ -8,15 +8,19 @@ file name can break a table, end a command with a traceback or repaint a termina
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 import rich.console
+import rich.progress
 import rich.table
 from rich.text import Text
 
@@ -143,6 +147,94 @@ class Command(click.Command):
                     ctx,
                 )
         return super().parse_args(ctx, args)
+
+
+class _Progress(logging.Handler):
+    """Counts what the assets log: on a terminal one bar, elsewhere a line an asset."""
+
+    def __init__(self, console: Console, partitions: int) -> None:
+        super().__init__()
+        self.console = console
+        self.on_terminal = console.is_terminal  # the bar takes standard output for itself
+        self.rows = 0
+        self.began = time.monotonic()
+        self.counts: Counter[str] = Counter()
+        self.bar = rich.progress.Progress(
+            rich.progress.TextColumn("{task.description}", markup=False),
+            rich.progress.BarColumn(bar_width=30),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn("{task.fields[speed]}", markup=False),
+            rich.progress.TimeRemainingColumn(compact=True),
+            console=console,
+            transient=True,
+            disable=not self.on_terminal,
+        )
+        self.task = self.bar.add_task("starting", total=partitions, speed="")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        data = record.__dict__
+        metadata, name = data["metadata"], data["asset"]
+        rows = metadata.get("rows", metadata.get("entries", 0)) or 0
+        self.rows += rows
+        speed = self.rows / max(time.monotonic() - self.began, 1e-3)
+        done = self.bar.tasks[0].completed + 1
+        self.bar.update(
+            self.task,
+            completed=done,
+            total=max(done, self.bar.tasks[0].total or 0),
+            description=f"{name} {data['day']}",
+            speed=f"{speed:,.0f} rows/s",
+        )
+        self.counts.update(
+            {
+                "rows": rows,
+                "seconds": round(1000 * data["seconds"]),
+                **{kind: metadata.get(kind) or 0 for kind in ("quarantined", "duplicates")},
+            }
+        )
+        if data["n"] < data["of"]:
+            return
+        if not self.on_terminal:
+            notes = [f"{self.counts['rows']:,} rows"]
+            notes += [
+                f"{self.counts[kind]:,} {kind}"
+                for kind in ("quarantined", "duplicates")
+                if self.counts[kind]
+            ]
+            self.console.print(
+                styled(
+                    f"{name:<18}{data['of']:>4}  {self.counts['seconds'] / 1000:7.2f} s "
+                    f" {', '.join(notes)}",
+                    "dim",
+                )
+            )
+        self.counts.clear()
+
+
+@contextmanager
+def progress(console: Console, partitions: int, *, quiet: bool = False) -> Iterator[None]:
+    """While a run goes on in this process: what is made now, rows a second, time left.
+
+    Parameters
+    ----------
+    partitions
+        How many days (weeks, months) of assets there are to make.
+    quiet
+        Show nothing.
+    """
+    logger = logging.getLogger("earnings.progress")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if quiet:
+        yield
+        return
+    handler = _Progress(console, partitions)
+    logger.addHandler(handler)
+    try:
+        with handler.bar:
+            yield
+    finally:
+        logger.removeHandler(handler)
 
 
 as_issued_option = option(

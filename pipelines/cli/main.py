@@ -8,12 +8,10 @@ fault (the message says where), 2 wrong usage.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,7 +32,6 @@ from pipelines.console import (
     OUT,
     Command,
     CommandError,
-    Console,
     Table,
     as_issued_option,
     as_json_option,
@@ -44,6 +41,7 @@ from pipelines.console import (
     print_error,
     print_json,
     print_text,
+    progress,
     short,
     styled,
 )
@@ -51,6 +49,7 @@ from pipelines.errors import ExpectedError
 from pipelines.money import money
 from pipelines.periods import in_words
 from pipelines.schema import DELIVERED, LANDING, TABLES
+from pipelines.schema.graph import MADE_FROM
 from pipelines.schema.invariants import NOTHING_TO_LOOK_AT
 from pipelines.settings import SAMPLE, Home
 from pipelines.store import results
@@ -133,7 +132,7 @@ def demo(home: Home, as_json: bool) -> None:
     """Run the main job on the bundled sample, and show what creators earned.
 
     Copies the sample (14 made-up days) to landing/, materialises every day through Dagster,
-    prints the result.
+    prints the result. Weeks, which take longer, are for `earnings run`.
     """
     days = sorted(
         date.fromisoformat(p.name) for p in (SAMPLE / "viewer_events").iterdir() if p.is_dir()
@@ -141,11 +140,12 @@ def demo(home: Home, as_json: bool) -> None:
     for table in LANDING:
         if (SAMPLE / table).is_dir():
             shutil.copytree(SAMPLE / table, home.landing / table, dirs_exist_ok=True)
-    _run(home, [(days[0], days[-1])], (), as_json=as_json)
+    _run(home, [(days[0], days[-1])], (), as_json=as_json, periods_too=False)
     if not as_json:
         OUT.print(
             "\nNext\n  earnings status                 which days exist, and what is in"
-            " quarantine and why\n  earnings ui                     the same run in the browser:"
+            " quarantine and why\n  earnings run                    the same again, and the week's"
+            " donation market\n  earnings ui                     the same run in the browser:"
             ' assets, checks, money per day\n  earnings query "FROM creator_earnings LIMIT 5"\n '
             f"                                 any SQL on {short(home.published)}\n  cp -r"
             f" {short(SAMPLE / 'late')}/. {short(home.landing)}/ && earnings run --from {days[0]}"
@@ -176,6 +176,11 @@ def demo(home: Home, as_json: bool) -> None:
     type=click.IntRange(1),
     help="Processes that make days at once; more than one needs a lake.",
 )
+@option(
+    "--quiet",
+    is_flag=True,
+    help="Print only warnings and failures: for cron, which mails the rest.",
+)
 @as_json_option
 @click.pass_obj
 def run(
@@ -184,6 +189,7 @@ def run(
     last: datetime | None,
     assets: tuple[str, ...],
     workers: int,
+    quiet: bool,
     as_json: bool,
 ) -> None:
     """Materialise days through Dagster: landing files to creator earnings. Then the weeks and
@@ -202,7 +208,7 @@ def run(
                 " cannot be closed until these are delivered, if only with header lines"
                 " (docs/data.md)",
             )
-        _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json)
+        _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json, quiet=quiet)
         return
     begin, end = home.calendar()
     _run(
@@ -211,6 +217,7 @@ def run(
         assets,
         workers=workers,
         as_json=as_json,
+        quiet=quiet,
     )
 
 
@@ -221,6 +228,8 @@ def _run(
     *,
     workers: int = 1,
     as_json: bool,
+    quiet: bool = False,
+    periods_too: bool = True,
 ) -> None:
     from pipelines.operation.plan import steps
     from pipelines.operation.running import make
@@ -229,11 +238,13 @@ def _run(
     runs: list[RunOutcome] = []
     console = ERR if as_json else OUT
     stopped = False
-    for step in steps(home, ranges, assets):
+    plan = steps(home, ranges, assets)
+    for step in plan if periods_too else (step for step in plan if not step.span):
         if stopped and not step.span:
             break
-        console.print(*_title(home, step))
-        with _progress(console):
+        if not quiet:
+            console.print(*_title(home, step))
+        with progress(console, _partitions(step), quiet=quiet):
             made = make(home, step, workers=workers)
         for warning in (warning for run in made for warning in run.warnings):
             if not warning.startswith(f"check {NOTHING_TO_LOOK_AT} "):  # said once, below
@@ -265,7 +276,7 @@ def _run(
                 "periods": [s.as_dict() for s in periods],
             }
         )
-    elif runs[-1].success:
+    elif runs[-1].success and not quiet:
         _print_days(days)
         _print_periods(periods)
         _print_creators(home, ranges[0][0], ranges[-1][1])
@@ -282,6 +293,15 @@ def _run(
 
 def _warning(found: dict[str, Any]) -> str:
     return f"{found['day']} {found['table']}: {found['warning']}"
+
+
+def _partitions(step: Step) -> int:
+    """How many days, weeks or months of assets a step makes."""
+    span = step.span.name if step.span else "day"
+    assets = step.assets or [name for name in MADE_FROM if TABLES[name].span == span]
+    if step.span:
+        return len(assets) * len(step.span.within(step.first, step.end))
+    return len(assets) * ((step.last - step.first).days + 1)
 
 
 def _title(home: Home, step: Step) -> tuple[object, ...]:
@@ -661,14 +681,15 @@ def ui(home: Home, port: int, host: str) -> None:
     with Ctrl-C.
     """
     from pipelines.operation.running import prepare_dagster_home
-    from pipelines.operation.web import require_free_port, ui_command
+    from pipelines.operation.web import only_one, require_free_port, serve
 
-    require_free_port(host, port)
-    OUT.print(f"http://{host}:{port}   home {short(home.root)}   (Ctrl-C stops it)")
-    os.chdir(prepare_dagster_home(home))
-    os.environ["PYTHONWARNINGS"] = "ignore"  # Dagster's, about its own next version
-    command = ui_command(host, port)
-    os.execv(command[0], command)
+    prepare_dagster_home(home)
+    address = f"http://{host}:{port}"
+    with only_one(home, address) as place:
+        require_free_port(host, port)
+        OUT.print(f"{address}   home {short(home.root)}   (Ctrl-C stops it)")
+        os.environ["PYTHONWARNINGS"] = "ignore"  # Dagster's, about its own next version
+        raise SystemExit(serve(home, host, port, place))
 
 
 @main.command()
@@ -737,41 +758,6 @@ for command in (
 
 
 # --------------------------------------------------------------------------------------------------
-
-
-class _ProgressLines(logging.Handler):
-    """One line an asset and day."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self.console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        data = record.__dict__
-        metadata = data["metadata"]
-        rows = metadata.get("rows", metadata.get("entries"))
-        notes = [] if rows is None else [f"{rows} rows"]
-        notes += [
-            f"{metadata[kind]} {kind}"
-            for kind in ("quarantined", "duplicates")
-            if metadata.get(kind)
-        ]
-        notes += [metadata["outcome"]] if "outcome" in metadata else []
-        place = f"{data['asset']:<16} {data['day']}  {data['n']:>3}/{data['of']:<3}"
-        self.console.print(styled(f"{place} {data['seconds']:5.2f} s  {', '.join(notes)}", "dim"))
-
-
-@contextmanager
-def _progress(console: Console) -> Iterator[None]:
-    logger = logging.getLogger("earnings.progress")
-    handler = _ProgressLines(console)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
 
 
 def _missing_in_one(days: Sequence[DayStatus]) -> list[tuple[DayStatus, date]]:

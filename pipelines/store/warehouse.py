@@ -297,18 +297,23 @@ class Warehouse:
 
     @contextmanager
     def look(self) -> Iterator[Connection]:
-        """A connection to look at how things stand. It never waits for a run: while one writes to
-        a file, it is to the copy that readers have. Only where there is none it waits.
+        """A connection to look at how things stand. It does not wait for a run: while one writes to
+        a file, it is to the copy that readers have. Only where there is none, or one of an earlier
+        version, it waits.
         """
         with ExitStack() as stack:
             try:
                 con = stack.enter_context(replace(self, patience=0.0).open(read_only=True))
             except WarehouseLockedError:
-                try:
-                    con = stack.enter_context(self.read())
-                except NothingPublishedError:
-                    con = stack.enter_context(self.open(read_only=True))
+                con = self._published(stack) or stack.enter_context(self.open(read_only=True))
             yield con
+
+    def _published(self, stack: ExitStack) -> Connection | None:
+        try:
+            con = stack.enter_context(self.read())
+        except NothingPublishedError:
+            return None
+        return con if is_current(con) else None
 
     def being_written(self) -> bool:
         """Whether another process has the file, so that `look` shows what was published before."""

@@ -139,3 +139,12 @@ def test_a_home_that_cannot_be_written_is_a_sentence(tmp_path: Path, words: tupl
     assert "error: " in result.output
     assert str(tmp_path / "file") in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_quiet_run_says_only_what_is_wrong(stopped: tuple[Platform, Result]) -> None:
+    platform, run = stopped
+    lines = [line for line in run.output.splitlines() if line.startswith("creators ")]
+    assert len(lines) <= 3, "a line an asset and run, and the table's head; not one a day"
+    day = str(DAYS[0])
+    good = earnings(platform, "run", "--quiet", "--asset", "creators", "--from", day, "--to", day)
+    assert (good.exit_code, good.output) == (0, "")
