@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from pipelines.running import run_days
+from pipelines.operation.running import run_days
 
 from pipelines.schema import LANDING, TABLES
 from pipelines.sources.copies import days_with_moved_ids
