@@ -5,6 +5,7 @@ files are one call each.
 `platform`  the same home with helpers to write landing files and load them, see `Platform`
 `rows`      builders of good landing rows, see `Rows`
 `platform_at`  makes a platform in a given folder, for fixtures shared by several tests
+`cases/three_days.py`, `cases/five_days.py`  small simulated platforms, landed and made once
 
 Everything a fixture makes is a valid day of a tiny platform; a test changes the one thing it is
 about.
@@ -41,6 +42,23 @@ from pipelines.store.warehouse import Connection, Warehouse
 _CALENDAR = Path(tempfile.mkdtemp(prefix="earnings-calendar-"))
 (_CALENDAR / "settings.toml").write_text("first_day = 2026-02-01\nlast_day = 2026-12-31\n")
 os.environ["EARNINGS_HOME"] = str(_CALENDAR)
+
+# only now, because they import the assets; and as names, because pytest takes plugins in the
+# conftest of its root only
+pytest.register_assert_rewrite("tests.cases.three_days", "tests.cases.five_days")
+from tests.cases.five_days import landed, made, made_once, small  # noqa: E402
+from tests.cases.three_days import copy_of, finished, make_home, three_days  # noqa: E402
+
+__all__ = [
+    "copy_of",
+    "finished",
+    "landed",
+    "made",
+    "made_once",
+    "make_home",
+    "small",
+    "three_days",
+]
 
 DAY = date(2026, 3, 5)
 FORMATS = ("csv", "csv.gz", "jsonl", "parquet")

@@ -28,7 +28,7 @@ from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.file_store import Claim
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import FIRST, SETTINGS, deliver_late, make_days
+from tests.cases.five_days import FIRST, SETTINGS, deliver_late, make_days
 
 PASSWORD = "a password that must be seen nowhere"
 EXTENSIONS = ("ducklake", "postgres_scanner", "httpfs", "aws")

@@ -10,7 +10,7 @@ from pipelines.ledger.closing import ClosingError, close
 from pipelines.ledger.verification import verify
 from pipelines.settings import Home
 from pipelines.store.warehouse import ClosedDayError, Warehouse
-from tests.ledger.conftest import DAYS, FIRST, balances, deliver_late, make_days, rows
+from tests.cases.five_days import DAYS, FIRST, balances, deliver_late, make_days, rows
 
 MID, LAST = DAYS[2], DAYS[-1]
 

@@ -28,7 +28,7 @@ from pipelines.policy import Ads, Coins, Exponents, Policy, Pulse, Quality
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.store.warehouse import Connection, Warehouse
-from tests.ledger.conftest import DAYS, make_days
+from tests.cases.five_days import DAYS, make_days
 
 DAY = date(2026, 3, 5)
 

@@ -29,7 +29,7 @@ from pipelines.runs.daily import Day
 from pipelines.settings import Home
 from pipelines.status import day_statuses
 from pipelines.store.warehouse import Warehouse, WarehouseError
-from tests.ledger.conftest import DAYS, FIRST, deliver_late, make_days, rows
+from tests.cases.five_days import DAYS, FIRST, deliver_late, make_days, rows
 
 
 def head(home: Home) -> str:

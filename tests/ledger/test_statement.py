@@ -21,7 +21,7 @@ from pipelines.money import MICROS_PER_CENT, money
 from pipelines.remake.days import restate
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import DAYS, deliver_late, make_days, rows
+from tests.cases.five_days import DAYS, deliver_late, make_days, rows
 
 MARCH = (2026, 3)
 

@@ -27,7 +27,7 @@ from pipelines.payouts.settlement import settle
 from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.store.warehouse import Connection, Warehouse, WarehouseError
-from tests.ledger.conftest import DAYS, EVERYTHING, SETTINGS, deliver_late, make_days, rows
+from tests.cases.five_days import DAYS, EVERYTHING, SETTINGS, deliver_late, make_days, rows
 from tests.payouts.conftest import ON, deliver, payee
 
 # What is proven byte for byte. A day's `made_at` is a clock's, and what was read from files can be

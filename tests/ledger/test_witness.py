@@ -15,7 +15,7 @@ from pipelines.ledger.verification import verify
 from pipelines.ledger.witness import WitnessError, findings, tell, witnessed
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import DAYS, SETTINGS, rows
+from tests.cases.five_days import DAYS, SETTINGS, rows
 
 APPEND = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read())"
 PRINT = (

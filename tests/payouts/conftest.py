@@ -13,9 +13,7 @@ import pytest
 
 from pipelines.ledger.closing import close
 from pipelines.settings import Home
-from tests.ledger.conftest import DAYS, SETTINGS, landed, made, made_once, small
-
-__all__ = ["landed", "made", "made_once", "small"]
+from tests.cases.five_days import DAYS, SETTINGS
 
 ON = date(2026, 3, 10)
 PAYER = (

@@ -12,7 +12,7 @@ from pipelines.payouts.runs import Overrides, PayoutError, PayoutRun, pay
 from pipelines.payouts.state import creators_money
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import DAYS, rows
+from tests.cases.five_days import DAYS, rows
 from tests.payouts.conftest import ON, deliver, payee
 
 LAST = DAYS[-1]

@@ -20,7 +20,7 @@ from pipelines.payouts.settlement import SettlementError, settle
 from pipelines.payouts.state import creators_money, money_state
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import DAYS, rows
+from tests.cases.five_days import DAYS, rows
 from tests.payouts.conftest import ON, deliver, iban, payee
 
 LAST = DAYS[-1]

@@ -22,7 +22,7 @@ from pipelines.quality.scoring import score_query, score_videos
 from pipelines.quality.spark import SparkError, score_on_spark, session
 from pipelines.settings import Home, Settings
 from pipelines.sources.simulator.simulate import simulate
-from tests.pipeline.conftest import SETTINGS, contents
+from tests.cases.three_days import SETTINGS, contents
 from tests.quality.test_scoring import DAY, HARDENED, PRINTED, policy, put_in_groups
 
 MISSING = [name for name in ("pyspark", "sqlglot") if not importlib.util.find_spec(name)] + [

@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from pipelines.operation.running import run_days
 
+from pipelines.operation.running import run_days
 from pipelines.schema import LANDING, TABLES
 from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.landing import load_day

@@ -27,7 +27,7 @@ from pipelines.store.warehouse import Warehouse
 from pipelines.whatif.comparison import Comparison, reconciled
 from pipelines.whatif.frontier import VaryError, frontier, parse_axis, turned
 from pipelines.whatif.scratch import PARTS, Paid, WhatIfError, made_days, scratch
-from tests.ledger.conftest import make_days
+from tests.cases.five_days import make_days
 
 FIRST = date(2026, 3, 2)
 WEEK_AND_A_DAY = [FIRST + timedelta(days=n) for n in range(8)]

@@ -20,7 +20,7 @@ from pipelines.sources.simulator.market import LiveMarket, Schedule
 from pipelines.sources.simulator.platform import Platform
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import make_days, rows
+from tests.cases.five_days import make_days, rows
 
 MONDAY = date(2026, 3, 2)
 WEEK = [MONDAY + timedelta(days=n) for n in range(7)]

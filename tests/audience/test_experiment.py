@@ -29,7 +29,7 @@ from pipelines.schema import TABLES
 from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.warehouse import Connection, Warehouse
-from tests.ledger.conftest import make_days
+from tests.cases.five_days import make_days
 
 FIRST, DAYS = date(2026, 3, 1), [date(2026, 3, n) for n in range(1, 5)]
 EPOCHS = Epochs.model_validate(

@@ -21,7 +21,7 @@ from pipelines.operation.running import run_days
 from pipelines.policy import Policy
 from pipelines.settings import Home
 from pipelines.store.warehouse import WarehouseError
-from tests.pipeline.conftest import FIRST, LAST, rows
+from tests.cases.three_days import FIRST, LAST, rows
 
 DAY = date(2026, 3, 2)
 

@@ -22,7 +22,7 @@ SETTINGS = "last_day = 2026-12-31\nlock_timeout_seconds = 0.5\n"
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A landing folder of three days, with bots, duplicates and rotten rows, and a late delivery
     beside it.
     """
@@ -42,7 +42,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make_home(platform: Path, tmp_path: Path) -> Callable[..., Home]:
+def make_home(three_days: Path, tmp_path: Path) -> Callable[..., Home]:
     """Makes homes with a copy of the platform's landing folder: `make_home("name",
     settings="threads = 1")`.
     """
@@ -52,14 +52,14 @@ def make_home(platform: Path, tmp_path: Path) -> Callable[..., Home]:
         root.mkdir()
         (root / "settings.toml").write_text(SETTINGS + settings)
         if landing:
-            shutil.copytree(platform / "landing", root / "landing")
+            shutil.copytree(three_days / "landing", root / "landing")
         return Home.at(root)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def finished(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def finished(three_days: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The platform after one range run of all its days. Do not write to it; `copy_of` makes one
     that may be written to.
     """
@@ -67,7 +67,7 @@ def finished(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
 
     root = tmp_path_factory.mktemp("finished")
     (root / "settings.toml").write_text(SETTINGS)
-    shutil.copytree(platform / "landing", root / "landing")
+    shutil.copytree(three_days / "landing", root / "landing")
     outcome = run_days(Home.at(root), FIRST, LAST)
     assert outcome.success, outcome.failures
     return Home.at(root)

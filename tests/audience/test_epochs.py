@@ -35,8 +35,8 @@ from pipelines.sources.simulator.niche import Niche
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import EVERYTHING, make_days
-from tests.pipeline.conftest import rows
+from tests.cases.five_days import EVERYTHING, make_days
+from tests.cases.three_days import rows
 
 FIRST, DAYS = date(2026, 3, 1), 30
 SETTINGS = (

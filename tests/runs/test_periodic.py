@@ -28,7 +28,7 @@ from pipelines.schema.graph import MADE_FROM, Sources, periodic
 from pipelines.settings import CalendarError, Home
 from pipelines.status import PeriodStatus, period_statuses, ready_periods
 from pipelines.store.warehouse import ClosedDayError, Warehouse
-from tests.pipeline.conftest import FIRST, LAST, SETTINGS, rows
+from tests.cases.three_days import FIRST, LAST, SETTINGS, rows
 
 VIEWS = Table(
     "weekly_views",

@@ -23,7 +23,7 @@ from pipelines.schema import TABLES
 from pipelines.schema.invariants import INVARIANTS, NOTHING_TO_LOOK_AT
 from pipelines.settings import CalendarError, Home
 from pipelines.store.warehouse import Warehouse
-from tests.pipeline.conftest import FIRST, LAST, contents, rows
+from tests.cases.three_days import FIRST, LAST, contents, rows
 
 MakeHome = Callable[..., Home]
 
@@ -129,11 +129,11 @@ def test_running_again_changes_nothing(finished: Home, copy_of: Callable[[Home],
 
 @pytest.mark.slow
 def test_late_data_reverse_and_reissue_and_end_as_if_they_had_been_there(
-    finished: Home, platform: Path, copy_of: Callable[[Home], Home], make_home: MakeHome
+    finished: Home, three_days: Path, copy_of: Callable[[Home], Home], make_home: MakeHome
 ) -> None:
     late, whole = copy_of(finished), make_home("whole")
     for home in (late, whole):
-        shutil.copytree(platform / "late", home.landing, dirs_exist_ok=True)
+        shutil.copytree(three_days / "late", home.landing, dirs_exist_ok=True)
         outcome = run_days(home, FIRST, LAST)
         assert outcome.success, outcome.failures
     kinds = rows(late, "SELECT day, kind, revision FROM ledger_transactions ORDER BY seq")

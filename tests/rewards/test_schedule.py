@@ -18,7 +18,7 @@ from pipelines.schema.invariants import INVARIANTS, InvariantError
 from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.warehouse import MissingDayError, Warehouse
-from tests.ledger.conftest import make_days, rows
+from tests.cases.five_days import make_days, rows
 
 DAYS = [
     date(2026, 3, 28),

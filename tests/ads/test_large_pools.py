@@ -19,8 +19,8 @@ from pipelines.policy import Ads
 from pipelines.settings import PROJECT, Home
 from pipelines.sources.simulator.simulate import simulate
 from solvers import InfeasibleError
-from tests.ledger.conftest import make_days
-from tests.pipeline.conftest import FIRST, SETTINGS, rows
+from tests.cases.five_days import make_days
+from tests.cases.three_days import FIRST, SETTINGS, rows
 
 
 def candidates(seed: int, *, videos: int = 90, same: bool = False) -> pa.Table:

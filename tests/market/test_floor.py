@@ -31,7 +31,7 @@ from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
 from pipelines.store.migrations import MIGRATIONS
 from pipelines.store.warehouse import MissingDayError, Warehouse
-from tests.ledger.conftest import make_days, rows
+from tests.cases.five_days import make_days, rows
 
 MONDAY, SUNDAY, AFTER = date(2026, 3, 2), date(2026, 3, 8), date(2026, 3, 9)
 WEEK = [MONDAY + timedelta(days=n) for n in range(7)]

@@ -18,7 +18,7 @@ from pipelines.remake.days import Restatement, RestatementError, restate
 from pipelines.settings import Home
 from pipelines.status import day_statuses
 from pipelines.store.warehouse import Warehouse
-from tests.ledger.conftest import DAYS, FIRST, balances, deliver_late, make_days, rows
+from tests.cases.five_days import DAYS, FIRST, balances, deliver_late, make_days, rows
 
 MID, LAST = DAYS[2], DAYS[-1]
 WHY = "events of a broken collector"

@@ -12,7 +12,7 @@ from pipelines.ads.assets import Pool, size_pool, spread_empty
 from pipelines.operation.running import run_days
 from pipelines.policy import Ads
 from pipelines.settings import Home
-from tests.pipeline.conftest import rows
+from tests.cases.three_days import rows
 
 D1, D2 = date(2026, 5, 1), date(2026, 5, 2)
 

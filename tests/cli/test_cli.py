@@ -25,7 +25,7 @@ from pipelines.money import money
 from pipelines.schema import TABLES, as_markdown
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse
-from tests.pipeline.conftest import FIRST, LAST, contents, rows
+from tests.cases.three_days import FIRST, LAST, contents, rows
 
 PROJECT = Path(__file__).parents[2]
 EARNINGS = str(Path(sys.executable).parent / "earnings")
@@ -235,7 +235,7 @@ def test_query_asks_the_published_copy(finished: Home, make_home: Callable[..., 
 
 
 def test_days_are_closed_corrected_proven_and_explained(
-    finished: Home, platform: Path, copy_of: Callable[[Home], Home], tmp_path: Path
+    finished: Home, three_days: Path, copy_of: Callable[[Home], Home], tmp_path: Path
 ) -> None:
     home = copy_of(finished)
     refused = earnings(home, "close", "--through", "2026-03-02", "--yes")
@@ -264,7 +264,7 @@ def test_days_are_closed_corrected_proven_and_explained(
         "closed",
         "complete",
     ]
-    shutil.copytree(platform / "late", home.landing, dirs_exist_ok=True)
+    shutil.copytree(three_days / "late", home.landing, dirs_exist_ok=True)
     refused = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))
     assert refused.returncode == 1
     assert f"restate --day {FIRST}" in refused.stderr

@@ -38,7 +38,7 @@ from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
 from pipelines.store.migrations import migrate
 from pipelines.store.warehouse import ClosedDayError, MissingDayError, Warehouse
-from tests.ledger.conftest import balances, deliver_late, make_days, rows
+from tests.cases.five_days import balances, deliver_late, make_days, rows
 
 HISTORY, MONTHS_DAYS, MAY = (
     [date(2026, 3, 30), date(2026, 3, 31)],

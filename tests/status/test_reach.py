@@ -20,7 +20,7 @@ from pipelines.schema import DAILY, LANDING
 from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses
-from tests.ledger.conftest import make_days, rows
+from tests.cases.five_days import make_days, rows
 
 DAYS = [date(2026, 3, n) for n in (1, 2, 3)]
 FIRST, LAST = DAYS[0], DAYS[-1]
