@@ -27,7 +27,7 @@ from pipelines.settings import Home
 from pipelines.sql import query
 from pipelines.store.warehouse import Warehouse
 from solvers.apportion import apportion
-from tests.ledger.conftest import DAYS, FIRST, make_days, rows
+from tests.cases.five_days import DAYS, FIRST, make_days, rows
 
 PAYOUTS = ("pulse_payouts", "ad_pools", "ad_payouts", "donation_splits")
 
