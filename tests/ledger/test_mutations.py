@@ -27,7 +27,7 @@ from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.contents import CHAINED, NOTED, content, rows_of
 from pipelines.store.warehouse import Connection, Warehouse
-from tests.ledger.conftest import deliver_late, make_days
+from tests.cases.five_days import deliver_late, make_days
 
 pytestmark = pytest.mark.slow
 
