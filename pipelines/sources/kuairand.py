@@ -1,6 +1,6 @@
 """KuaiRand (Gao et al., CIKM 2022; CC BY-SA 4.0) as its owners publish it, into the landing folder.
 
-Reads `log_standard*.csv` (one or several), `user_features*.csv` and `video_features_basic*.csv` of
+Reads, from the folder or its `data/`, `log_standard*.csv` (one or several), `user_features*.csv` and `video_features_basic*.csv` of
 KuaiRand-Pure, -1K or -27K; the logs of random exposure (`log_random*.csv`) are left out. What the
 data set lacks is made up in `modelled` and nowhere else.
 
@@ -17,6 +17,8 @@ landing as they are and end in quarantine, counted. What was decided:
   play_time_ms is watch_ms; duration_ms is length_ms, 0 included.
 - Categories are the tags (`39,68` is tag_39 and tag_68), `untagged` where there is none.
   `compliant` is video_type = NORMAL: adverts (AD) and UNKNOWN earn nothing.
+- An id 0 is a real one here, and a placeholder for landing: it goes on as user_0, video_0, author_0.
+- `upload_dt` is kept in the files of videos as it is; landing ignores it.
 - Every author is a creator; followers are unknown (author ids are not user ids), and so are regions
   and devices.
 - An empty cell goes on as an empty cell. A cell that is not what its column holds stops the import,
@@ -63,6 +65,7 @@ _VIDEOS = {
     "video_id": _TEXT,
     "author_id": _TEXT,
     "video_type": _TEXT,
+    "upload_dt": _TEXT,
     "video_duration": _WHOLE,
     "tag": _TEXT,
 }
@@ -153,8 +156,9 @@ def import_kuairand(
 
 
 def _find(folder: Path, pattern: str) -> list[Path]:
-    if paths := sorted(folder.glob(pattern)):
-        return paths
+    for place in (folder, folder / "data"):  # the archives hold a folder data/
+        if paths := sorted(place.glob(pattern)):
+            return paths
     raise SourceError(
         f"{folder}: no file {pattern}; unpack KuaiRand there (Zenodo record 10439422)"
     )
@@ -203,7 +207,9 @@ def _header(path: Path, columns: dict[str, str]) -> list[str]:
 
 def _checked(name: str, kind: str) -> str:
     if kind == _TEXT:
-        return name
+        kind_of_id = name.removesuffix("_id")
+        zero = f"CASE WHEN {name} = '0' THEN '{kind_of_id}_0' ELSE {name} END"
+        return name if name == kind_of_id else zero
     typed = {
         _WHOLE: f"{name}::BIGINT",
         _FLAG: f"{name} = '1'",
@@ -266,7 +272,7 @@ def _create_tables(con: duckdb.DuckDBPyConnection, seed: int) -> None:
            CASE WHEN tag IS NULL THEN ['untagged']
            ELSE list_sort(list_distinct(['tag_' || trim(t) FOR t IN string_split(tag, ',')])) END
              AS categories,
-           coalesce(video_type = 'NORMAL', false) AS compliant FROM clips""")
+           coalesce(video_type = 'NORMAL', false) AS compliant, upload_dt FROM clips""")
     modelled.with_safety(videos, seed).to_table("videos")
     earning = con.sql(
         """SELECT e.*, v.categories FROM viewer_events AS e JOIN videos AS v USING (video_id)

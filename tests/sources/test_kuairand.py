@@ -127,7 +127,7 @@ def test_columns_days_and_counts(source: Path, tmp_path: Path) -> None:
         )
         assert {row[0]: row[1] for row in described} == {
             c.name: c.type for c in LANDING[table].landing_columns
-        }
+        } | ({"upload_dt": "VARCHAR"} if table == "videos" else {})
     assert rows(
         landing,
         "viewer_events",
@@ -338,3 +338,19 @@ def test_files_that_are_not_text(source: Path, tmp_path: Path) -> None:
     (source / "user_features_pure.csv").write_bytes(USERS.encode() + b"\n1,\xff\xfe,1,x,3,4\n")
     with pytest.raises(SourceError, match=r"user_features_pure.csv: cannot be read: .*Line: 2"):
         import_kuairand(source, tmp_path / "landing")
+
+
+def test_a_folder_data_and_ids_that_are_0(source: Path, tmp_path: Path) -> None:
+    """As the archives unpack, and with ids that count from 0: landing takes a 0 for no id."""
+    for path in list(source.iterdir()):
+        text = path.read_text()
+        for name, zero in (("1,full_active", "0,full_active"), ("10,500,", "0,0,")):
+            text = text.replace(f"\n{name}", f"\n{zero}")
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / path.name).write_text(text)
+    import_kuairand(tmp_path, tmp_path / "landing")
+    videos = rows(tmp_path / "landing", "videos", "video_id, creator_id, upload_dt")
+    assert "video_0" in {video for video, *_ in videos}
+    assert "author_0" in {creator for _, creator, _ in videos}
+    assert all(uploaded for *_, uploaded in videos)
+    assert ("user_0",) in rows(tmp_path / "landing", "viewers", "viewer_id")
