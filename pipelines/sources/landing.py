@@ -30,6 +30,7 @@ from pipelines.schema import LANDING, Column, Table
 from pipelines.sources.copies import conflict_on_a_day, judge_copies, record_copies
 from pipelines.sources.errors import SourceError
 from pipelines.sources.inspection import inspect
+from pipelines.sources.manifest import check_totals
 from pipelines.sources.records import KIND, SUFFIXES, Delivery, Scan, normal, scanning
 from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection, DayWriter
@@ -229,6 +230,7 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
     deliveries = [Delivery.of(path, landing) for path in paths]
     for delivery in deliveries:
         _stage_file(con, table, day, delivery)
+    check_totals(con, table, landing / table.name / day.isoformat(), deliveries)
     _judge_repeats(con, table)
     if table.once:
         judge_copies(con, table, day)

@@ -126,3 +126,43 @@ def test_folders_and_files_of_writers_are_nobodys(ready):
     (ready.home.landing / "_tmp").mkdir()
     assert landing_files(ready.home.landing, EVENTS, DAY) == []
     assert ready.home.unread() == []
+
+
+@pytest.mark.parametrize("table", ["gifts", "ad_revenue", "viewer_events"])
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_control_totals_find_a_file_that_was_cut_between_two_rows(ready, rows, table, form):
+    build, column, value = {
+        "gifts": (rows.gift, "coins", 10),
+        "ad_revenue": (rows.ad, "amount_micros", 1_000_000),
+        "viewer_events": (rows.event, "watch_ms", 12_000),
+    }[table]
+    many = [build(f"x{n}") for n in range(3)]
+    path = ready.land(table, many, form=form)
+    for totals in ({}, {"rows": 3}, {"rows": 3, column: 3 * value}):
+        ready.file(table, "_manifest.json", json.dumps({"files": {path.name: totals}}).encode())
+        assert ready.load(table).loaded == 3
+    ready.land(table, many[:2], form=form)
+    for totals, message in (
+        ({"rows": 3}, r"rows should be 3 by _manifest\.json, and is 2"),
+        ({column: 3 * value}, f"{column} should be {3 * value}.*and is {2 * value}"),
+    ):
+        ready.file(table, "_manifest.json", json.dumps({"files": {path.name: totals}}).encode())
+        with pytest.raises(SourceError, match=message):
+            ready.load(table)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ('{"files": {"nowhere.csv": {"rows": 1}}}', "names nowhere.csv, which is not there"),
+        ('{"files": {"part.csv": {"money": 1}}}', "part.csv: money = 1; totals are whole numbers"),
+        ('{"files": {"part.csv": {"rows": 1.5}}}', "rows = 1.5"),
+        ('{"rows": 1}', "not of the form"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_manifest_that_says_nothing_is_refused(ready, rows, manifest, message):
+    ready.land("gifts", [rows.gift()])
+    ready.file("gifts", "_manifest.json", manifest.encode())
+    with pytest.raises(SourceError, match=message):
+        ready.load("gifts")
