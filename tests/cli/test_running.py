@@ -28,7 +28,7 @@ def earnings(platform: Platform, *words: str) -> Result:
 
 def _land(platform: Platform, day: date) -> None:
     platform.known(day)
-    watched = [("u1", 20_000), ("u1", 20_000), ("u2", 15_000), ("u2", 20_000)]
+    watched = [("u1", 20_000), ("u1", 20_001), ("u2", 15_000), ("u2", 20_002)]
     platform.land(
         "viewer_events",
         [
