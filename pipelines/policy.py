@@ -62,6 +62,7 @@ LATER: dict[str, Any] = {
     "quality.reference.follow": 0.0013,
     "quality.reference.viewers": 20.0,
     "pulse.ranked_by": "quality",
+    "ads.account_limit": math.inf,
     "coins.epsilon_of": "coin",
     "coins.quality": "value",
     "quality.confidence": 1.0,
@@ -316,6 +317,11 @@ class Ads(_Section):
     lambda_eff: NonNegative = 0.5
     platform_share: Unit = 0.55
     platform_share_by_category: dict[str, Unit] = {}
+    account_limit: Annotated[float, Field(gt=0)] = Field(
+        math.inf,
+        description="viewer-days that one unverified account may at most move for a video; a check"
+        " warns where it is more",
+    )
     floor_micros: Micros = Field(0, description="least pay of a unit of fairness in a pool")
     cap_micros: Micros | None = Field(None, description="most pay of a unit of fairness in a pool")
     cap_fraction: Annotated[float, Field(gt=0, le=1)] = Field(

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipelines.ads.carried import figures_of_pools
 from pipelines.ads.large_pools import split_large_pool
+from pipelines.ads.manipulation import moved_by_accounts
 from pipelines.ads.rules import PoolRule, UnitBounds, pool_rules, that_fit
 from pipelines.errors import ExpectedError
 from pipelines.plain import markdown_table
@@ -186,7 +187,7 @@ def ad_pools(run: Day) -> Metadata:
     }
 
 
-@daily_asset(group="ads", extra_tables=["ad_solutions", "ad_rules"])
+@daily_asset(group="ads", extra_tables=["ad_solutions", "ad_rules", "manipulation"])
 def ad_payouts(run: Day) -> Metadata:
     """What each video is paid from each pool: the optimum of the policy's objective, in integers
     that sum to the pool.
@@ -230,6 +231,8 @@ def ad_payouts(run: Day) -> Metadata:
             run.con.unregister("paid")
             writer.write("ad_solutions", solved, policy_hash=run.policy.hash)
             writer.write("ad_rules", ruled, policy_hash=run.policy.hash)
+            judged = moved_by_accounts(run.con, run.day, run.policy)
+            writer.write("manipulation", judged.rows, policy_hash=run.policy.hash)
     by_creator = run.con.execute(
         "SELECT sum(payout_micros)::BIGINT AS micros FROM ad_payouts WHERE day = ? GROUP BY"
         " creator_id ORDER BY 1",
@@ -243,6 +246,7 @@ def ad_payouts(run: Day) -> Metadata:
         "top_1_percent_share": top_share(by_creator),
         "largest_gap": max((s["gap"] for s in solved), default=0.0),
         "largest_residual": max((s["residual"] for s in solved), default=0.0),
+        **judged.metadata,
         "certificates": dg.MetadataValue.md(_certificates(solved)),
     }
 

@@ -94,6 +94,8 @@ believed AS (
     SELECT
         w.*,
         p.v_stayed = 0 AS nobody_verified,
+        p.u_today / nullif(p.v_today, 0e0) AS rho_today,
+        p.u_stayed / nullif(p.v_stayed, 0e0) AS rho,
         CASE
             WHEN $unverified_cap IS NULL OR w.u_today = 0 OR p.v_today = 0 THEN 1e0
             ELSE least(
@@ -150,6 +152,8 @@ SELECT
     CASE WHEN b.nobody_verified THEN b.u_stayed ELSE b.v_stayed END AS sure_stayed,
     CASE WHEN b.nobody_verified THEN b.u_passed ELSE b.v_passed END AS sure_passed,
     coalesce(CASE WHEN b.nobody_verified THEN b.u_watched + b.u_glanced ELSE b.v_watched + b.v_glanced END, 0e0) AS sure_watched,
-    CASE WHEN b.nobody_verified THEN b.u_rewatched ELSE b.v_rewatched END AS sure_rewatched
+    CASE WHEN b.nobody_verified THEN b.u_rewatched ELSE b.v_rewatched END AS sure_rewatched,
+    -- what the manipulation of a score is judged by (ads/manipulation.py)
+    b.* EXCLUDE (video_id, viewers, k)
 FROM bounded AS b
 ORDER BY b.video_id

@@ -112,6 +112,29 @@ AD_SOLUTIONS = Table(
     key=("category",),
 )
 
+MANIPULATION = Table(
+    "manipulation",
+    "derived",
+    "What accounts could have moved for each video in the category pools, everybody else unchanged;"
+    " empty unless the policy scores by evidence and pools have no bounds or rules.",
+    (
+        _day(),
+        _id("video_id", "video"),
+        _id("creator_id", "creator"),
+        _micros(
+            "account_micros",
+            "gain from one unverified account that watches twice and does everything",
+        ),
+        _micros("ten_micros", "gain from ten of them"),
+        _micros("taken_micros", "what one unverified account can take away by leaving at once"),
+        _real("unverified_part", "part of its effective views that rests on unverified viewers"),
+        _micros("viewer_day_micros", "what pools pay on the day, a viewer"),
+        _real("account_limit", "viewer-days that one account may move, by the policy"),
+        _POLICY_HASH,
+    ),
+    key=("video_id",),
+)
+
 AD_RULES = Table(
     "ad_rules",
     "derived",

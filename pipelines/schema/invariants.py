@@ -311,6 +311,16 @@ _BY_HAND = (
            AND q.compliant)""",
     ),
     Invariant(
+        "no_account_moves_more",
+        "ad_payouts",
+        "one unverified account moves no video's pay by more viewer-days than the policy's"
+        " account_limit",
+        """SELECT video_id, creator_id, account_micros, viewer_day_micros, account_limit
+           FROM manipulation WHERE day = $day AND account_micros > account_limit * viewer_day_micros
+           ORDER BY account_micros DESC""",
+        enforced=False,
+    ),
+    Invariant(
         "coins_are_all_there",
         "donation_splits",
         "the coins of all splits are the coins of all gifts",

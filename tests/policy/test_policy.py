@@ -103,7 +103,7 @@ KNOBS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 # The policy that pays by default, as it was released.
-EVIDENCE = "f491dc6974b7fb3b"
+EVIDENCE = "53daaae4e0e28697"
 
 
 def write(folder: Path, text: str, name: str = "policy.toml") -> Path:
@@ -398,6 +398,7 @@ OTHER: dict[str, Callable[[Any], Any]] = {
     "platform_share_by_category": lambda _: {"music": 0.5},
     "prior": lambda _: "evidence",
     "passing_cap": lambda _: 2.0,
+    "account_limit": lambda _: 2.0,
     "reference": lambda _: {"watch": 0.4},
     "ranked_by": lambda _: "assured",
     "epsilon_of": lambda _: "video",

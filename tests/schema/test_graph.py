@@ -67,7 +67,13 @@ READ_FROM = {
     "coins": ["donation_splits", "ledger_entries", "creator_earnings"],
 }
 CHECKS = {
-    "ad_payouts": {"bounds_kept", "certified", "compliance_gate", "pools_sum_exactly"},
+    "ad_payouts": {
+        "bounds_kept",
+        "certified",
+        "compliance_gate",
+        "no_account_moves_more",
+        "pools_sum_exactly",
+    },
     "ledger_entries": {
         "chain_unbroken",
         "entries_sum_to_zero",
@@ -80,7 +86,7 @@ CHECKS = {
     "reward_schedule": {"expected_within_budget", "levels_rise", "nobody_prefers_another_level"},
     "donation_market": {"market_consistent"},
 }
-WARNINGS = {"not_stuck_at_the_clip", "nothing_to_look_at"}
+WARNINGS = {"no_account_moves_more", "not_stuck_at_the_clip", "nothing_to_look_at"}
 
 
 def _graph() -> dg.AssetGraph:
