@@ -121,8 +121,8 @@ class Inputs:
     def sources(self, of: Posted) -> list[tuple[str, date]]:
         """Tables and days that the posting is made from, as they are noted."""
         if of.kind == "bonus":
-            found = [("reward_schedule", self.schedules[of.first])] * (of.first in self.schedules)
-            return found
+            schedule = ("reward_schedule", self.schedules.get(of.first, date.min))
+            return [schedule] * (schedule in self.noted)
         day = of.last
         found = [(table, day) for table in _STREAMS]
         found += [(t, s) for s in self._snapshot_days if s <= day for t in _SNAPSHOTS]

@@ -163,10 +163,14 @@ def test_accounts_of_one_identity_are_one_payment_unless_they_have_a_row_of_thei
 ) -> None:
     owed = stated(closed)
     one, other, own, *_ = sorted(owed)
-    with Warehouse(closed).open() as con:
-        con.execute(
-            "UPDATE creators SET identity_id = 'i:1' WHERE creator_id IN (?, ?, ?)",
-            [one, other, own],
+    house, later = Warehouse(closed), LAST + timedelta(days=1)
+    with house.open() as con, house.write_day(con, later) as writer:
+        writer.replace(
+            "creators",
+            """SELECT * REPLACE ($later::DATE AS day, 'i:1' AS identity_id) FROM creators
+               WHERE creator_id IN (SELECT unnest($those)) AND day <= $last
+               QUALIFY row_number() OVER (PARTITION BY creator_id ORDER BY day DESC) = 1""",
+            {"later": later, "last": LAST, "those": [one, other, own]},
         )
     deliver(
         closed,

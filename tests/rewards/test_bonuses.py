@@ -38,7 +38,7 @@ from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
 from pipelines.store.migrations import migrate
 from pipelines.store.warehouse import ClosedDayError, MissingDayError, Warehouse
-from tests.cases.five_days import balances, deliver_late, make_days, rows
+from tests.cases.five_days import as_written, balances, deliver_late, make_days, rows
 
 HISTORY, MONTHS_DAYS, MAY = (
     [date(2026, 3, 30), date(2026, 3, 31)],
@@ -101,6 +101,7 @@ def _made(landed: Home, folder: Path, budget: int) -> Home:
             "UPDATE reward_schedule SET threshold_milliviews = greatest(threshold_milliviews // 40,"
             " level)"
         )
+        as_written(con, "reward_schedule")
     make_days(home, [*MONTHS_DAYS, *MAY])
     return home
 
@@ -185,6 +186,7 @@ def test_again_adds_nothing(april: Home) -> None:
 def test_a_month_that_runs_over_shares_its_budget(april: Home) -> None:
     with Warehouse(april).open() as con:
         con.execute("UPDATE reward_schedule SET budget_micros = ?", [LITTLE])
+        as_written(con, "reward_schedule")
     paid = make(april, creator_bonuses, APRIL)
     assert paid["promised_micros"] > LITTLE == paid["paid_micros"]
     for promised, micros in rows(april, "SELECT promised_micros, paid_micros FROM creator_bonuses"):

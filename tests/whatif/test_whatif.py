@@ -27,7 +27,7 @@ from pipelines.store.warehouse import Warehouse
 from pipelines.whatif.comparison import Comparison, reconciled
 from pipelines.whatif.frontier import VaryError, frontier, parse_axis, turned
 from pipelines.whatif.scratch import PARTS, Paid, WhatIfError, made_days, scratch
-from tests.cases.five_days import make_days
+from tests.cases.five_days import as_written, make_days
 
 FIRST = date(2026, 3, 2)
 WEEK_AND_A_DAY = [FIRST + timedelta(days=n) for n in range(8)]
@@ -219,6 +219,7 @@ def test_bonuses_of_a_month_are_in_it(tmp_path):
             "UPDATE reward_schedule SET threshold_milliviews ="
             " greatest(threshold_milliviews // 40, level)"
         )
+        as_written(con, "reward_schedule")
     make_days(home, days[2:])
     month(creator_bonuses, april, days[3])
     house.publish()
