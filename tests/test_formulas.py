@@ -4,7 +4,7 @@ script prints.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import re
 import sys
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,17 +22,8 @@ TEXT = (DOCS / "formulas.md").read_text(encoding="utf-8")
 Row = dict[str, Any]
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("formulas", DOCS / "formulas.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["formulas"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-formulas = _load()
+sys.path.insert(0, str(DOCS))
+formulas = importlib.import_module("formulas")
 
 
 @cache

@@ -20,6 +20,7 @@ import click
 from pipelines.console import ERR, OUT, option, print_json, short, styled
 from pipelines.errors import ExpectedError
 from pipelines.files import replacing
+from pipelines.lab.finding import Finding
 from pipelines.plain import Markdown, csv_cell, markdown_table
 
 if TYPE_CHECKING:
@@ -33,15 +34,6 @@ class ReportError(ExpectedError, LookupError):
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One sentence of a document (or of ours), whether it came out, and the figures that say so."""
-
-    says: str
-    holds: bool
-    shown: str
-
-
-@dataclass(frozen=True)
 class Report:
     """A folder that fills up: `table` and `plot` write files and mention them on the page, `write`
     writes the page itself.
@@ -50,7 +42,7 @@ class Report:
     folder: Path
     title: str
     lines: list[str] = field(default_factory=list)
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[Finding] = field(default_factory=list)
 
     def say(self, text: str) -> None:
         """A paragraph of the page."""
@@ -58,7 +50,7 @@ class Report:
 
     def claim(self, says: str, holds: bool, shown: str) -> None:
         """A line of the table of claims."""
-        self.claims.append(Claim(says, bool(holds), shown))
+        self.claims.append(Finding(says, holds=bool(holds), shown=shown))
 
     def table(
         self,
@@ -116,7 +108,7 @@ class Report:
             head += markdown_table(
                 ("claim", "came out", "figures"),
                 [
-                    (Markdown(c.says), Markdown("yes" if c.holds else "**no**"), Markdown(c.shown))
+                    (Markdown(c.claim), Markdown("yes" if c.holds else "**no**"), Markdown(c.shown))
                     for c in self.claims
                 ],
             )
@@ -157,11 +149,11 @@ def finish(report: Report, as_json: bool) -> None:
     """Write the page, and say what came out."""
     page = report.write()
     if as_json:
-        claims = [{"claim": c.says, "holds": c.holds, "figures": c.shown} for c in report.claims]
+        claims = [{"claim": c.claim, "holds": c.holds, "figures": c.shown} for c in report.claims]
         print_json({"title": report.title, "folder": str(report.folder), "claims": claims})
         return
     for c in report.claims:
-        OUT.print(styled("yes", "green") if c.holds else styled("no ", "yellow"), f" {c.says}")
+        OUT.print(styled("yes", "green") if c.holds else styled("no ", "yellow"), f" {c.claim}")
         OUT.print(styled(f"     {c.shown}", "dim"))
     OUT.print(f"{short(page)}: the whole study, with tables and plots")
 

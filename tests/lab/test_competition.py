@@ -95,13 +95,13 @@ def test_theorem_2_holds_in_the_soft_regime_and_fails_in_the_sharp(made):
     assert not any(row["improves"] == "True" for row in rows if row["regime"] == "sharp")
     slopes = {row["weights"]: float(row["dW/d eta"]) for row in rows if row["regime"] == "soft"}
     assert (slopes["1 1 1 1"], slopes["2 1"]) == pytest.approx((0, 0.04))
-    assert [c.holds for c in made.claims if c.says.startswith("theorem 2")] == [True, False]
+    assert [c.holds for c in made.claims if c.claim.startswith("theorem 2")] == [True, False]
 
 
 def test_the_page(made):
     page = (made.folder / "report.md").read_text()
     assert page.count("In words: ") == 2
-    assert sum(c.says.startswith("small: ") for c in made.claims) == 11
+    assert sum(c.claim.startswith("small: ") for c in made.claims) == 11
     for name in ("toy_curves", "toy_movement", "small_curves", "small_movement"):
         assert (made.folder / f"{name}.svg").read_text().startswith("<?xml")
     assert (

@@ -64,7 +64,7 @@ def test_tables_2_and_3_where_nobody_earns(report: Report) -> None:
 
 @pytest.mark.slow
 def test_what_came_out(report: Report) -> None:
-    out = {claim.says: claim for claim in report.claims}
+    out = {claim.claim: claim for claim in report.claims}
     assert len(out) == len(report.claims)
 
     def found(start: str) -> bool:
@@ -107,7 +107,7 @@ def test_what_came_out(report: Report) -> None:
 @pytest.mark.slow
 def test_figure_5_says_how_many_settings_were_tried(report: Report) -> None:
     falls = numbers(report, "figure_5_settings", "largest fall")
-    [claim] = [c for c in report.claims if c.says.startswith("figure 5")]
+    [claim] = [c for c in report.claims if c.claim.startswith("figure 5")]
     assert f"in {sum(x < 1e-4 for x in falls)} of {len(falls)} tried," in claim.shown
 
 
