@@ -38,7 +38,7 @@ def pulse() -> Finding:
                        1 AS group_weight,
                        1 AS watch, 1 AS engagement, 1 AS diversity, 1 AS rewatch,
                        if(i = 0, 0.4, 0.9) AS safety, 1 - i / 1000 AS quality,
-                       1 AS effective_views, 1 AS assured,
+                       1 AS effective_views, 1 - i / 1000 AS assured,
                        'given' AS safety_source, '' AS policy_hash
                 FROM range({n}) AS t(i)""")
         con.execute(
