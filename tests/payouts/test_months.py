@@ -49,11 +49,18 @@ class Month:
         self.closed: list[date] = []
         self.accounts = dict.fromkeys(CREATORS, 1)
         with self.house.open() as con:
-            con.executemany(
-                "INSERT INTO creators BY NAME SELECT ? AS day, ? AS creator_id, ? AS identity_id,"
-                " 'landing' AS source",
-                [(FIRST, creator, IDENTITY.get(creator)) for creator in CREATORS],
-            )
+            rows = [
+                f"SELECT DATE '{FIRST}' AS day, '{creator}' AS creator_id, {who} AS identity_id,"
+                " NULL AS followers, 'landing' AS source"
+                for creator in CREATORS
+                for who in [f"'{IDENTITY[creator]}'" if creator in IDENTITY else "NULL"]
+            ]
+            with (
+                self.house.transaction(con, "creators"),
+                self.house.rewrite_day(con, FIRST) as writer,
+            ):
+                writer.replace("creators", " UNION ALL ".join(rows))
+                writer.written.clear()
 
     @property
     def today(self) -> date:
@@ -62,24 +69,31 @@ class Month:
     def earn(self, day: date, *, reason: str | None = None) -> None:
         policy = self.home.policies.in_force(day)
         rows = [
-            (day, creator, self.chance.choice([0, 3, 9_999, 10_000, 777_777, 5_000_000]))
+            f"SELECT DATE '{day}' AS day, 'v-{creator}' AS video_id, '{creator}' AS creator_id,"
+            " true AS compliant, 0 AS normal_coins, 0 AS premium_coins, 0 AS quality,"
+            f" 0 AS normal_share, 0 AS premium_share, {2 * micros} AS revenue_micros,"
+            f" {micros} AS payout_micros, '' AS policy_hash"
             for creator in CREATORS
+            for micros in [self.chance.choice([0, 3, 9_999, 10_000, 777_777, 5_000_000])]
         ]
-        with self.house.open() as con, self.house.transaction(con, "day"):
-            con.execute("DELETE FROM donation_splits WHERE day = ?", [day])
-            con.executemany(
-                "INSERT INTO donation_splits BY NAME SELECT ? AS day, 'v-' || $2 AS video_id, $2"
-                " AS creator_id, true AS compliant, 0 AS normal_coins, 0 AS premium_coins, 0 AS"
-                " quality, 0 AS normal_share, 0 AS premium_share, 2 * $3 AS revenue_micros, $3 AS"
-                " payout_micros, '' AS policy_hash".replace("SELECT ?", "SELECT $1"),
-                rows,
-            )
-            with self.house.rewrite_day(con, day) as writer:
-                post_day(con, day, policy, reason=reason)
-                write_earnings(writer, policy.hash)
-                for stage in STAGES if reason is None else ():
-                    writer.mark(stage, rows=0, changed=False)
-                writer.written.clear()  # invariants of tables that this platform does not have
+        with (
+            self.house.open() as con,
+            self.house.transaction(con, "day"),
+            self.house.rewrite_day(con, day) as writer,
+        ):
+            there = {
+                "donation_splits",
+                "ledger_entries",
+                "creator_earnings",
+                *(["creators"] if day == FIRST else []),
+            }
+            for stage in (s for s in STAGES if reason is None and s not in there):
+                writer.replace(stage, f"FROM {stage} WHERE false")
+            writer.replace("donation_splits", " UNION ALL ".join(rows))
+            post_day(con, day, policy, reason=reason)
+            writer.mark("ledger_entries", rows=0, changed=True)
+            write_earnings(writer, policy.hash)
+            writer.written.clear()  # invariants of tables that this platform does not have
         if day not in self.made:
             self.made.append(day)
 
