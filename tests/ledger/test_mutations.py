@@ -76,12 +76,20 @@ ELSEWHERE = {
     "payments": "tests/payouts: the chain has a hash of every run's rows",
     "settlements": "tests/payouts: the chain has a hash of every answer's rows",
     "snapshot_changes": "an order of writes: what looks stale, no amount",
+    "figures": "counts and warnings of a day's input, which stop nothing",
+    "quarantine_acceptances": "who left rows in quarantine; they and their reasons are noted there",
     "approvals": "tests/payouts: asked for, not given; what was approved is in the chain",
     "schema_versions": "versions of tables, no money; a wrong one is refused on opening",
 }
-WITHOUT_HISTORY = {"video_evidence", "evidence_history", "quality_priors"}
-"""Empty under this policy; noted like the scores that they go into."""
-MONEY = [name for name in TABLES if name not in {*ELSEWHERE, *WITHOUT_HISTORY}]
+NOT_IN_THE_STORY = {
+    "video_evidence",
+    "evidence_history",
+    "quality_priors",
+    "shares",
+    "manipulation",
+}
+"""Empty in it; noted like every other input and every other derived table."""
+MONEY = [name for name in TABLES if name not in {*ELSEWHERE, *NOT_IN_THE_STORY}]
 OTHER = {
     "BIGINT": "{0} + 1",
     "DOUBLE": "CASE WHEN isfinite({0}) THEN {0} * 1.001 + 1e-9 ELSE 0 END",
@@ -124,7 +132,7 @@ def everything(home: Home) -> None:
     since = since.replace('"market"', "0.2")
     (home.root / "policies" / "hardened-2.toml").write_text(since)
     (home.root / "settings.toml").write_text(
-        "first_day = 2026-03-02\nlast_day = 2026-04-30\npublish = false\nthreads = 1\nquarantine_limit = 0.2\n"
+        'first_day = 2026-03-02\nlast_day = 2026-04-30\npublish = false\nthreads = 1\nquarantine_limit = 0.2\npolicy = "hardened"\n'
     )
     sizes = {"viewers": 60, "creators": 8, "videos": 25, "rotten_share": 0.02}
     simulate(home.landing, first_day=MONDAY, days=8, seed=5, late=home.root / "late",
