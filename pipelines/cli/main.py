@@ -204,8 +204,8 @@ def run(
         if missing := home.missing():
             ERR.print(
                 styled("warning:", "yellow"),
-                f"no table has files for {in_words(missing)}: skipped. Days after them are made, but"
-                " cannot be closed until these are delivered, if only with header lines"
+                f"no table has files for {in_words(missing)}: skipped. Days after them are made,"
+                " but cannot be closed until these are delivered, if only with header lines"
                 " (docs/data.md)",
             )
         _run(home, home.landed_ranges(), assets, workers=workers, as_json=as_json, quiet=quiet)
@@ -796,7 +796,8 @@ def _print_days(days: Sequence[DayStatus]) -> None:
         table.add_row(
             str(d.day) if d.day == until else f"{d.day} to {until}", styled(d.state, colour),
             f"{d.events:,}", str(d.duplicates), str(d.quarantined), money(d.gross_micros),
-            money(d.creators_micros), money(d.platform_micros), money(d.carry_micros), str(d.creators), str(d.revision), d.note,
+            money(d.creators_micros), money(d.platform_micros), money(d.carry_micros),
+            str(d.creators), str(d.revision), d.note,
         )  # fmt: skip
     gross, creators, platform, carry = (
         sum(getattr(d, f"{n}_micros") for d in days)

@@ -158,7 +158,8 @@ def blows(
     attackers: Sequence[Attacker] = ATTACKERS,
 ) -> Iterator[Blow]:
     """Every attacker against every rule. Single accounts are let loose on the whole sample at once,
-    each on a creator of its own; many on one creator at a time, the largest and a few of the sample.
+    each on a creator of its own; many on one creator at a time, the largest and a few of the
+    sample.
     """
     top, others = targets(room, sample)
     if not top:

@@ -51,7 +51,9 @@ PAYMENT_ROWS = {  # what the input_hash of a payment or settlement is the hash o
 }
 _BIG = frozenset({"viewer_events", "viewers", "viewer_groups", "video_quality"})
 SMALL = tuple(name for name in NOTED if name not in _BIG)
-"""Noted tables without a row for each event, viewer or video; the others are read only on demand."""
+"""Noted tables without a row for each event, viewer or video; the others are read only on
+demand.
+"""
 
 
 @dataclass(frozen=True)

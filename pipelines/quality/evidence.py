@@ -43,7 +43,9 @@ RATES = {
 """Each rate: the columns of its trials and of its successes."""
 
 _MOST = 10
-"""A prior is worth at most so many times the least it may be worth: no spread may just be a thin day."""
+"""A prior is worth at most so many times the least it may be worth: no spread may just be a
+thin day.
+"""
 
 _SUMS = tuple(
     c.name for c in TABLES["video_evidence"].columns if c.name not in ("day", "policy_hash")

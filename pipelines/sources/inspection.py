@@ -1,4 +1,5 @@
-"""What is out of the ordinary in a day's input: counted when the day is loaded, while it is at hand.
+"""What is out of the ordinary in a day's input: counted when the day is loaded, while it is at
+hand.
 
 What belongs here: figures about rows of one landing table. None of them changes what becomes of a
 row; that is decided in `landing.py` and `copies.py`. Figures about two tables (viewers that no

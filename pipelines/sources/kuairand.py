@@ -1,8 +1,8 @@
 """KuaiRand (Gao et al., CIKM 2022; CC BY-SA 4.0) as its owners publish it, into the landing folder.
 
-Reads, from the folder or its `data/`, `log_standard*.csv` (one or several), `user_features*.csv` and `video_features_basic*.csv` of
-KuaiRand-Pure, -1K or -27K; the logs of random exposure (`log_random*.csv`) are left out. What the
-data set lacks is made up in `modelled` and nowhere else.
+Reads, from the folder or its `data/`, `log_standard*.csv` (one or several), `user_features*.csv`
+and `video_features_basic*.csv` of KuaiRand-Pure, -1K or -27K; the logs of random exposure
+(`log_random*.csv`) are left out. What the data set lacks is made up in `modelled` and nowhere else.
 
 It drops nothing and repairs nothing: rows the payout cannot use (no length, an unknown video) go to
 landing as they are and end in quarantine, counted. What was decided:

@@ -59,8 +59,8 @@ _TYPED_AS = {  # types of Parquet columns that need no look at the text before t
         "TIMESTAMP WITH TIME ZONE",
     ),
 }
-# What exports write where they have no id, in lower case. An id that is one of these would make many
-# viewers, creators or payments one.
+# What exports write where they have no id, in lower case. An id that is one of these would make
+# many viewers, creators or payments one.
 PLACEHOLDERS = (
     "null", "(null)", "<null>", "none", "nil", "nan", "<na>", "n/a", "#n/a", "na", "undefined",
     "unknown", "-", "0", "0.0",

@@ -1,4 +1,5 @@
-"""Control totals beside a delivery: how many rows each file has, and what its whole numbers add up to.
+"""Control totals beside a delivery: how many rows each file has, and what its whole numbers add up
+to.
 
 What belongs here: reading `_manifest.json` and comparing it with what was read. A file that was cut
 at the end of a row looks whole; only who wrote it knows that it is not.

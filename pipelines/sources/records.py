@@ -32,8 +32,8 @@ from pipelines.sql import as_text
 from pipelines.store.warehouse import Connection
 
 BATCH_ROWS = 20_000
-# The longest cell of a CSV file. Longer than any text of a real row, and short enough to say where a
-# quote that nobody closed began.
+# The longest cell of a CSV file. Longer than any text of a real row, and short enough to say where
+# a quote that nobody closed began.
 csv.field_size_limit(1 << 20)
 
 _JSON_LINES = (".jsonl", ".ndjson", ".json")

@@ -1,5 +1,5 @@
-"""What is there, missing or stale: `days` tells it of days, weeks and months, `reach` finds which were
-made from something that is not like that any more. Reads only.
+"""What is there, missing or stale: `days` tells it of days, weeks and months, `reach` finds which
+were made from something that is not like that any more. Reads only.
 """
 
 from pipelines.status.days import (
