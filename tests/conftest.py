@@ -95,6 +95,17 @@ class Rows:
         }
 
     @staticmethod
+    def share(share_id: str = "s1", **changes: Any) -> Row:
+        return {
+            "share_id": share_id,
+            "video_id": "v1",
+            "party_id": "c1",
+            "part": 1_000_000,
+            "role": "author",
+            **changes,
+        }
+
+    @staticmethod
     def event(event_id: str = "e1", *, day: date = DAY, **changes: Any) -> Row:
         return {
             "event_id": event_id,

@@ -25,6 +25,7 @@ import duckdb
 
 from pipelines.errors import ExpectedError
 from pipelines.settings import Home
+from pipelines.sql import as_text
 
 Connection = duckdb.DuckDBPyConnection
 _SPILLED = "spilled"
@@ -203,8 +204,13 @@ class FileStore:
                 **configuration(self.home),
                 "temp_directory": spill_folder(self.home, "published"),
             }
-            con = duckdb.connect(str(self.home.published), read_only=True, config=config)
+            # A database of its own for each reader: those of one process would share one, and the
+            # second could not set what the first has locked.
+            con = duckdb.connect(config=config)
         try:
+            with explained(self.home.published, "cannot be opened"):
+                con.execute(f"ATTACH {as_text(self.home.published)} AS published (READ_ONLY)")
+            con.execute("USE published")
             # Whoever may ask for tables need not be able to read or write this machine's files.
             con.execute(f"{QUIET}; SET TimeZone = 'UTC'; SET enable_external_access = false")
             con.execute("SET lock_configuration = true")

@@ -229,7 +229,8 @@ class DayWriter:
             " max(content) FILTER (table_name = $1 AND day = $2) FROM written_days"
         )
         before, now, noted = self.con.execute(sql, which).fetchall()[0]
-        if before is None and table not in LOGGED_WITH:
+        # a table that came with a later version and has nothing to say of a day changes none
+        if before is None and rows and table not in LOGGED_WITH:
             self.changed.add(table)
         last_change = now if changed or before is None else before
         if before is not None:

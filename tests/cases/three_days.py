@@ -97,7 +97,8 @@ def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT table_name, day, reason, count(*) FROM quarantine GROUP BY ALL ORDER BY ALL"
         ).fetchall()
         found["written_days"] = con.execute(
-            "SELECT table_name, day, rows FROM written_days ORDER BY ALL"
+            "SELECT table_name, day, rows FROM written_days WHERE table_name <> 'landing_files'"
+            " ORDER BY ALL"
         ).fetchall()
         found["ledger"] = con.execute(
             "SELECT seq, txn_id, day, entries_hash FROM ledger_transactions ORDER BY seq"

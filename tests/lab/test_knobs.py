@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.cli.main import main
-from pipelines.lab.knobs import KNOBS, MEASURES, study, turns
+from pipelines.lab.knobs import KNOBS, MEASURES, Knob, study, turns
 from pipelines.lab.report import Report
 from pipelines.lab.trial import TrialError, trial
 from pipelines.operation.running import run_days
@@ -80,13 +80,14 @@ def test_the_study_lists_every_value_also_the_impossible_ones(
         knob(name)
         for name in ("ads.lambda_eff", "ads.floor_micros", "coins.min_gap", "coins.revenue_floor")
     ]
+    some.append(Knob("coins.max_gap", (0.01, 0.3)))  # the first is below the least gap
     report = Report(tmp_path / "study", "knobs")
     study(report, finished, LAST, policy, some)
     report.write()
     found = list(csv.DictReader((tmp_path / "study" / "turns.csv").open()))
     assert len(found) == 1 + sum(len(k.values) for k in some)
-    assert {row["knob"] for row in found if row["problem"]} == {"ads.floor_micros"}
-    assert "floor" in next(row["problem"] for row in found if row["problem"])
+    assert {row["knob"] for row in found if row["problem"]} == {"coins.max_gap"}
+    assert "gap" in next(row["problem"] for row in found if row["problem"])
     gini = [float(row["gini"]) for row in found if row["knob"] == "ads.lambda_eff"]
     assert gini == sorted(gini)  # the more efficiency counts, the less equal
     kept = [float(row["platform_share"]) for row in found if row["knob"] == "coins.revenue_floor"]

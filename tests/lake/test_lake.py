@@ -54,8 +54,11 @@ def contents(home: Home) -> dict[str, list[tuple[Any, ...]]]:
         found = {
             name: con.execute(f"FROM {name} ORDER BY ALL").fetchall()
             for name in TABLES
-            if name not in ("written_days", "quarantine_acceptances")
+            if name not in ("written_days", "quarantine_acceptances", "landing_files")
         }
+        found["landing_files"] = con.execute(
+            "SELECT * EXCLUDE (stamp) FROM landing_files ORDER BY ALL"
+        ).fetchall()
         found["quarantine_acceptances"] = con.execute(
             "SELECT * EXCLUDE (accepted_at) FROM quarantine_acceptances ORDER BY ALL"
         ).fetchall()

@@ -100,8 +100,15 @@ def test_a_restated_day_is_reversed_and_reissued_in_the_open_period(made: Home) 
     sound(made)
 
 
-def test_late_events_end_as_if_they_had_been_there_from_the_start(made: Home, landed) -> None:
-    scratch = landed("scratch", late=True)
+def test_late_events_end_as_if_they_had_been_there_from_the_start(
+    landed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a policy that scores a day by its own events. By evidence later days keep what they
+    knew of earlier ones (`pipelines/quality/evidence.py`).
+    """
+    monkeypatch.setenv("EARNINGS_POLICY", "hardened")
+    made, scratch = landed("made"), landed("scratch", late=True)
+    make_days(made, DAYS)
     make_days(scratch, DAYS)
     close(made, MID)
     deliver_late(made)

@@ -50,6 +50,7 @@ def good(rows, table, key, **changes):
         "viewer_events": rows.event,
         "gifts": rows.gift,
         "ad_revenue": rows.ad,
+        "shares": rows.share,
     }[table]
     return {**build(key), **changes}
 
