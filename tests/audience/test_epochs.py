@@ -45,7 +45,7 @@ SETTINGS = (
 )
 ASSETS = ["viewer_groups", "group_utility", "group_weights"]
 LOADED = [asset.name for asset in RAW]
-SCORED = [*ASSETS, "video_quality"]
+SCORED = [*ASSETS, "video_evidence", "video_quality"]
 DERIVED = [name for name in EVERYTHING if name not in LOADED]
 EPOCHS: dict[str, Any] = {
     **{
@@ -398,8 +398,12 @@ def test_a_gap_is_refused_with_the_days_to_run(copied: Callable[..., Home]) -> N
     )
     assert "earnings run --from 2026-03-03 --to 2026-03-04" in outcome.failures[0]
     assert rows(home, "SELECT max(day) FROM group_weights") == [(day(3),)]
-    late = run_days(home, day(5), day(5), assets=["video_quality"])
+    # scored by mass, the day's evidence is empty and needs no weights: its scores ask for them
+    late = run_days(home, day(5), day(5), assets=["video_evidence", "video_quality"])
+    assert not late.success
     assert "earnings run --from 2026-03-03 --to 2026-03-04" in late.failures[0]
+    assert rows(home, "SELECT table_name FROM written_days WHERE day = ? AND table_name IN"
+                " ('video_evidence', 'video_quality')", day(5)) == [("video_evidence",)]  # fmt: skip
     first = run(copied("fresh"), 3, 3)
     assert "earnings run --from 2026-03-01 --to 2026-03-02" in first.failures[0]
 

@@ -23,6 +23,7 @@ from pipelines.audience.experiment import Gain, began, gains, table_2
 from pipelines.cli.main import main
 from pipelines.lab.arms import add_if_any
 from pipelines.lab.report import Report
+from pipelines.plain import markdown_cell
 from pipelines.policy import Epochs
 from pipelines.runs.daily import Day
 from pipelines.schema import TABLES
@@ -261,7 +262,9 @@ def test_the_days_gains_are_in_its_metadata(tried: Home, tmp_path: Path) -> None
     assert (metadata["gain"], metadata["gain_low"], metadata["gain_high"]) == total.interval
     shown = metadata["gains of treatment"]
     assert isinstance(shown, dg.MarkdownMetadataValue)
-    assert str(shown.value).splitlines()[2] == f"| {' | '.join(table_2(found)[1][0])} |"
+    assert str(shown.value).splitlines()[2] == (
+        f"| {' | '.join(markdown_cell(cell) for cell in table_2(found)[1][0])} |"
+    )
 
 
 def test_the_study(tried: Home, tmp_path: Path) -> None:

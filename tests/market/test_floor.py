@@ -88,6 +88,7 @@ def paid(tmp_path_factory: pytest.TempPathFactory) -> Home:
         creators=30,
         videos=90,
         late_share=0.1,
+        rotten_share=0.0,
     )
     (root / "policies").mkdir()
     (root / "policies" / "evidence.toml").write_text(POLICY.format(served=16, most=0.9))

@@ -26,6 +26,7 @@ from pipelines.runs.periodic import Period, PeriodicAsset, periodic_asset
 from pipelines.schema import TABLES, Column, Table
 from pipelines.schema.graph import MADE_FROM, Sources, periodic
 from pipelines.settings import CalendarError, Home
+from pipelines.sources.quarantine import accept
 from pipelines.status import PeriodStatus, period_statuses, ready_periods
 from pipelines.store.warehouse import ClosedDayError, Warehouse
 from tests.cases.three_days import FIRST, LAST, SETTINGS, rows
@@ -249,6 +250,7 @@ def test_closing_fixes_money_and_not_advice(
     monkeypatch.setitem(TABLES, VIEWS.name, replace(VIEWS, kind=kind))
     home = home_with_days
     (home.root / "settings.toml").write_text(SETTINGS)  # or closing would miss February
+    accept(home, [], reason="rotten on purpose", actor="a test")  # or closing would wait for them
     close(Home.at(home.root), LAST)
     with Warehouse(home).open() as con:
         run = Period(
