@@ -14,6 +14,7 @@ import pytest
 
 from pipelines.definitions import ASSETS
 from pipelines.runs.daily import Day
+from pipelines.schema import DAILY
 from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.store.contents import contents, rows_of
@@ -110,6 +111,17 @@ def made_once(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Home:
 def made(made_once: Home, tmp_path: Path) -> Home:
     """The small platform with all days made and none closed."""
     return Home.at(shutil.copytree(made_once.root, tmp_path / "made"))
+
+
+def deliver_nothing(home: Home, days: Iterable[date]) -> None:
+    """Say of some days that nothing happened on them: a file with only a header, table by table."""
+    for day in days:
+        for table in DAILY:
+            folder = home.landing / table.name / str(day)
+            folder.mkdir(parents=True)
+            (folder / "nothing.csv").write_text(
+                ",".join(c.name for c in table.landing_columns) + "\n"
+            )
 
 
 def deliver_late(home: Home, days: Iterable[date] = DAYS) -> None:

@@ -35,20 +35,29 @@ from pipelines.schema import TABLES
 from pipelines.schema.invariants import INVARIANTS, InvariantError
 from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
+from pipelines.sql import MACROS
 from pipelines.status import day_statuses, period_statuses
 from pipelines.store.migrations import migrate
 from pipelines.store.warehouse import ClosedDayError, MissingDayError, Warehouse
-from tests.cases.five_days import as_written, balances, deliver_late, make_days, rows
+from tests.cases.five_days import (
+    as_written,
+    balances,
+    deliver_late,
+    deliver_nothing,
+    make_days,
+    rows,
+)
 
-HISTORY, MONTHS_DAYS, MAY = (
+HISTORY, QUIET, MONTHS_DAYS, MAY = (
     [date(2026, 3, 30), date(2026, 3, 31)],
+    [date(2026, 4, n) for n in range(1, 29)],
     [date(2026, 4, 29), date(2026, 4, 30)],
     [date(2026, 5, 1)],
 )
-DAYS = [*HISTORY, *MONTHS_DAYS, *MAY]
+DAYS = [*HISTORY, *QUIET, *MONTHS_DAYS, *MAY]
 MARCH, APRIL, END = date(2026, 3, 1), date(2026, 4, 1), date(2026, 4, 30)
 SETTINGS = (
-    "first_day = 2026-03-01\nlast_day = 2026-05-31\nlock_timeout_seconds = 5\npublish ="
+    "first_day = 2026-03-30\nlast_day = 2026-05-31\nlock_timeout_seconds = 5\npublish ="
     " false\nthreads = 1\n"
 )
 PLENTY, LITTLE = 50_000_000, 20_000
@@ -77,7 +86,7 @@ def sound(home: Home) -> None:
 @pytest.fixture(scope="session")
 def landed_months(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """The last two days of March and of April and the first of May, with a late delivery beside
-    them; nothing made.
+    them; on the other days of April nothing happened. Nothing made.
     """
     home = Home.at(tmp_path_factory.mktemp("months") / "home")
     home.root.mkdir()
@@ -86,6 +95,7 @@ def landed_months(tmp_path_factory: pytest.TempPathFactory) -> Home:
     for first, days in ((HISTORY[0], 2), (MONTHS_DAYS[0], 3)):
         simulate(home.landing, first_day=first, days=days, seed=3, late=home.root / "late", late_share=0.4, rotten_share=0.0,
                  format="csv.gz", **sizes)  # fmt: skip
+    deliver_nothing(home, QUIET)
     return home
 
 
@@ -102,7 +112,7 @@ def _made(landed: Home, folder: Path, budget: int) -> Home:
             " level)"
         )
         as_written(con, "reward_schedule")
-    make_days(home, [*MONTHS_DAYS, *MAY])
+    make_days(home, [*QUIET, *MONTHS_DAYS, *MAY])
     return home
 
 
@@ -426,6 +436,7 @@ def test_the_ledger_itself_is_held_against_the_budget(april: Home) -> None:
 def book() -> Iterator[duckdb.DuckDBPyConnection]:
     """An empty warehouse in memory."""
     with duckdb.connect() as con:
+        con.execute(MACROS)
         migrate(con, "")
         yield con
 

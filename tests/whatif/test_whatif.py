@@ -27,7 +27,7 @@ from pipelines.store.warehouse import Warehouse
 from pipelines.whatif.comparison import Comparison, reconciled
 from pipelines.whatif.frontier import VaryError, frontier, parse_axis, turned
 from pipelines.whatif.scratch import PARTS, Paid, WhatIfError, made_days, scratch
-from tests.cases.five_days import as_written, make_days
+from tests.cases.five_days import as_written, deliver_nothing, make_days
 
 FIRST = date(2026, 3, 2)
 WEEK_AND_A_DAY = [FIRST + timedelta(days=n) for n in range(8)]
@@ -193,45 +193,47 @@ def test_bonuses_of_a_month_are_in_it(tmp_path):
     pays other bonuses by it.
     """
     march, april = date(2026, 3, 1), date(2026, 4, 1)
-    days = [date(2026, 3, 30), date(2026, 3, 31), date(2026, 4, 29), date(2026, 4, 30)]
+    history = [date(2026, 3, 30), date(2026, 3, 31)]
+    days = [april + timedelta(days=n) for n in range(30)]  # nothing happens before the last two
     bonus = "[bonus]\nbudget_micros = 50_000_000\nlevels = 5\n"
     home = Home.at(tmp_path / "home")
     home.root.mkdir()
     (home.root / "settings.toml").write_text(
-        SETTINGS.replace("2026-03-31", "2026-04-30").replace("03-02", "03-01") + 'policy = "base"\n'
+        SETTINGS.replace("2026-03-31", "2026-04-30").replace("03-02", "03-30") + 'policy = "base"\n'
     )
     (home.root / "policies").mkdir()
     (home.root / "policies" / "base.toml").write_text(BASE + bonus)
     sizes = {"events_per_day": 120, "viewers": 50, "creators": 10, "videos": 25}
-    for first in (days[0], days[2]):
+    for first in (history[0], days[-2]):
         simulate(home.landing, first_day=first, days=2, seed=3, late=home.root / "late",
                  rotten_share=0.0, format="csv.gz", **sizes)  # fmt: skip
+    deliver_nothing(home, days[:-2])
     house = Warehouse(home)
 
     def month(asset: Any, first: date, last: date) -> None:
         with house.open() as con:
             asset.make(Period(con, last, house, home.policies.in_force(last), first=first))
 
-    make_days(home, days[:2])
-    month(reward_schedule, march, days[1])
+    make_days(home, history)
+    month(reward_schedule, march, history[1])
     with house.open() as con:  # what two days can reach
         con.execute(
             "UPDATE reward_schedule SET threshold_milliviews ="
             " greatest(threshold_milliviews // 40, level)"
         )
         as_written(con, "reward_schedule")
-    make_days(home, days[2:])
-    month(creator_bonuses, april, days[3])
+    make_days(home, days)
+    month(creator_bonuses, april, days[-1])
     house.publish()
     other = bonus + OTHERS["views as trust"]
-    with scratch(home, days[2], days[3]) as room:
+    with scratch(home, days[0], days[-1]) as room:
         before, paid = room.pay(home.policies, "a"), room.pay(policy(other), "b")
-    same(before, home, days[2:])
+    same(before, home, days)
     assert paid.made["creator_bonuses"] == 1
     (home.root / "policies" / "base.toml").write_text(BASE + other)
-    make_days(home, days[2:])
-    month(creator_bonuses, april, days[3])
-    same(paid, home, days[2:])
+    make_days(home, days)
+    month(creator_bonuses, april, days[-1])
+    same(paid, home, days)
     assert paid.creators["bonus"].to_pylist() != before.creators["bonus"].to_pylist()
     assert sum(paid.creators["bonus"].to_pylist()) > 0
 
