@@ -53,6 +53,7 @@ def pulse() -> Finding:
             "day": DAY,
             "pulse_count": slots,
             "min_safety": PRINTED.pulse.min_safety,
+            "assured": PRINTED.pulse.ranked_by == "assured",
             "share_over": share.numerator,
             "share_under": share.denominator,
             "policy_hash": "",

@@ -8,7 +8,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -125,8 +125,12 @@ def test_an_untouched_ledger_verifies(closed: Home) -> None:
 
 
 def test_a_ledger_that_an_earlier_version_made_verifies_after_migration_and_goes_on(
-    closed: Home, tmp_path: Path
+    landed: Callable[..., Home], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("EARNINGS_POLICY", "hardened")  # the default of that version
+    closed = landed("closed")
+    make_days(closed, DAYS)
+    close(closed, DAYS[3])
     old = Home.at(
         shutil.copytree(
             closed.root, tmp_path / "old", ignore=shutil.ignore_patterns("warehouse.duckdb")

@@ -24,6 +24,7 @@ from pipelines.schema.invariants import INVARIANTS, NOTHING_TO_LOOK_AT
 from pipelines.settings import CalendarError, Home
 from pipelines.store.warehouse import Warehouse
 from pipelines.unattended import UP_TO_DATE
+from solvers import InfeasibleError
 from tests.cases.three_days import FIRST, LAST, contents, rows
 
 MakeHome = Callable[..., Home]
@@ -198,21 +199,24 @@ def test_too_many_broken_rows_refuse_the_day(
     _unchanged_by_failure(home, "quarantine", "watch_ms: negative or longer than a day", "bad.csv")
 
 
-def test_rules_that_contradict_are_named_and_nothing_is_written(
-    finished: Home, copy_of: Callable[[Home], Home]
+def test_a_pool_that_no_split_keeps_is_named_and_nothing_is_written(
+    finished: Home, copy_of: Callable[[Home], Home], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What bounds are refused is tested with the pools (tests/ads); here, what a run makes of it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise InfeasibleError("the floors add up to more than the pool")
+
     home = copy_of(finished)
     shipped = Path(__file__).parents[2] / "assets_data" / "policies" / "evidence.toml"
     (home.root / "policies").mkdir()
-    rule = '[[ads.rules]]\nname = "{}"\nfollowers_below = 500\n{} = {}\n\n'
-    rules = rule.format("most", "minimum", 0.7) + rule.format("little", "maximum", 0.3)
-    greedy = shipped.read_text().replace("[coins]\n", rules + "[coins]\n", 1)
+    greedy = shipped.read_text().replace("floor_micros = 0", "floor_micros = 1")
     (home.root / "policies" / "greedy.toml").write_text(greedy)
     before = contents(home)["ad_payouts"]
+    monkeypatch.setattr("pipelines.ads.assets.split_pool", refuse)
     outcome = run_days(home, FIRST, FIRST)
     assert not outcome.success
-    assert "most" in outcome.failures[0]
-    assert "little" in outcome.failures[0]
+    assert "the floors add up" in outcome.failures[0]
     assert str(FIRST) in outcome.failures[0]
     assert contents(home)["ad_payouts"] == before
 
