@@ -116,7 +116,9 @@ def _text(column: Column) -> str:
             return f"strlen({name}), ':', {name}"
         case "TIMESTAMP":
             return f"epoch_us({name}), '|'"
-        case "BIGINT" | "DOUBLE" | "BOOLEAN" | "DATE":
+        case "DOUBLE":  # stored, a zero may lose its sign, and adding zero takes it away
+            return f"{name} + 0.0, '|'"
+        case "BIGINT" | "BOOLEAN" | "DATE":
             return f"{name}, '|'"
         case _:  # a list or a map, in its order
             return f"strlen(to_json({name})::VARCHAR), ':', to_json({name})::VARCHAR"

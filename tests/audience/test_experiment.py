@@ -292,7 +292,7 @@ def test_the_study(tried: Home, tmp_path: Path) -> None:
 
     beside = Report(tmp_path / "b", "another study")
     add_if_any(beside, tried)
-    assert [c.says for c in beside.claims] == list(said)
+    assert [c.claim for c in beside.claims] == list(said)
 
     earlier = CliRunner().invoke(main, [*words, "--day", str(DAYS[0])], catch_exceptions=False)
     assert earlier.exit_code == 0
