@@ -131,9 +131,18 @@ def test_running_again_changes_nothing(finished: Home, copy_of: Callable[[Home],
 
 @pytest.mark.slow
 def test_late_data_reverse_and_reissue_and_end_as_if_they_had_been_there(
-    finished: Home, three_days: Path, copy_of: Callable[[Home], Home], make_home: MakeHome
+    finished: Home,
+    three_days: Path,
+    copy_of: Callable[[Home], Home],
+    make_home: MakeHome,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Under a policy that scores a day by its own events: by evidence later days keep what they
+    knew of earlier ones.
+    """
+    monkeypatch.setenv("EARNINGS_POLICY", "hardened")
     late, whole = copy_of(finished), make_home("whole")
+    assert run_days(late, FIRST, LAST).success
     for home in (late, whole):
         shutil.copytree(three_days / "late", home.landing, dirs_exist_ok=True)
         outcome = run_days(home, FIRST, LAST)
