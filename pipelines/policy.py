@@ -695,6 +695,26 @@ class Policy(_Section):
         """
         return json.dumps(self.model_dump(mode="json"))
 
+    def with_fields(self, values: Mapping[str, Any]) -> Policy:
+        """The policy with some fields changed, each named `section.field`.
+
+        Raises
+        ------
+        ValidationError
+            The policy as a whole makes no sense any more.
+
+        Examples
+        --------
+        >>> policy = Policy(name="a", effective_from=date(2026, 1, 1))
+        >>> policy.with_fields({"ads.alpha": 1.0}).ads.alpha
+        1.0
+        """
+        content = self.model_dump()
+        for field, value in values.items():
+            section, name = field.split(".")
+            content[section][name] = value
+        return Policy.model_validate(content)
+
     @property
     def hash(self) -> str:
         """Its `policy_hash`.

@@ -48,10 +48,8 @@ class Knob:
         """The policy with this knob at `value`. Raises ValidationError where the policy as a whole
         then makes no sense.
         """
-        content = policy.model_dump()
-        content[self.section][self.name.split(".")[1]] = value
-        content[self.section] |= self.also(value)
-        return Policy.model_validate(content)
+        others = {f"{self.section}.{name}": other for name, other in self.also(value).items()}
+        return policy.with_fields({self.name: value, **others})
 
 
 KNOBS = (

@@ -79,15 +79,11 @@ def turned(policy: Policy, changes: dict[str, Any]) -> Policy:
     ValidationError
         The policy as a whole makes no sense any more.
     """
-    content = policy.model_dump()
-    for field, value in changes.items():
-        section, name = field.split(".")
-        content[section][name] = value
-        if field == "ads.lambda_eff" and "ads.lambda_fair" not in changes:
-            content["ads"]["lambda_fair"] = round(1 - value, 12)
-        if field == "ads.lambda_fair" and "ads.lambda_eff" not in changes:
-            content["ads"]["lambda_eff"] = round(1 - value, 12)
-    return Policy.model_validate(content)
+    others = {}
+    for one, other in (("lambda_eff", "lambda_fair"), ("lambda_fair", "lambda_eff")):
+        if f"ads.{one}" in changes and f"ads.{other}" not in changes:
+            others[f"ads.{other}"] = round(1 - changes[f"ads.{one}"], 12)
+    return policy.with_fields({**changes, **others})
 
 
 def explore(room: Scratch, book: PolicyBook, axes: Sequence[Axis]) -> Iterator[dict[str, Any]]:
