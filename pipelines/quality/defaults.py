@@ -2,7 +2,7 @@
 without safety scores or labels.
 
 What belongs here: figures about the join of events with snapshots. What the defaults are is in the
-policy and in `video_quality.sql`.
+policy and in `video.sql` and `tier.sql`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 make scores of both (docs/formulas.md section 1).
 
 What belongs here: which sums are added to which, and which parameters the queries take. The fit of
-a prior is in `solvers.evidence`; sums over events are those of `scoring.score_query`.
+a prior is in `solvers.evidence`; sums over events are those of `scoring.tier_query`.
 
 **What a day was scored with is kept.** Sums of a day, video and tier add up, so a window of 28 days
 costs what its rows cost and no event is read twice. A late event changes the sums of its own day,
@@ -16,7 +16,6 @@ was scored are another matter: then that one is stale, and `earnings run` makes 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -25,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.policy import Policy
-from pipelines.quality.scoring import Parameter, Query, score_query
+from pipelines.quality.scoring import Query, parameters_of, tier_query
 from pipelines.schema import TABLES
 from pipelines.sql import query
 from pipelines.store.warehouse import Connection
@@ -97,17 +96,15 @@ class Priors:
 
 def sums_query(day: date, policy: Policy) -> Query:
     """The day's rows of `video_evidence`, from its events: integers."""
-    sums, _ = score_query(day, policy).cut()
+    sums = tier_query(day, policy)
     return Query(as_evidence(sums.sql, day, policy), sums.parameters)
 
 
 def as_evidence(tier: str, day: date, policy: Policy) -> str:
     """Rows of `video_evidence` from SQL that gives `tier`."""
-    unweighted = "unweighted" if policy.epochs.mechanism == "uir" else "counted AS unweighted"
-    columns = ", ".join(unweighted if name == "unweighted" else name for name in _SUMS)
     return (
-        f"SELECT DATE '{day}' AS day, {columns}, '{policy.hash}' AS policy_hash FROM ({tier})"
-        " ORDER BY video_id, verified"
+        f"SELECT DATE '{day}' AS day, {', '.join(_SUMS)}, '{policy.hash}' AS policy_hash"
+        f" FROM ({tier}) ORDER BY video_id, verified"
     )
 
 
@@ -118,12 +115,12 @@ def since(day: date, policy: Policy) -> date:
 
 def history_days(con: Connection, day: date, policy: Policy) -> int:
     """Earlier days of which there is evidence to score `day` with."""
-    (found,) = con.execute(
+    (days,) = con.execute(
         "SELECT count(*) FROM written_days WHERE table_name = 'video_evidence' AND day >= ? AND"
         " day < ?",
         [since(day, policy), day],
     ).fetchall()[0]
-    return int(found)
+    return int(days)
 
 
 def known_to_later_days(con: Connection, day: date, policy: Policy) -> bool:
@@ -147,15 +144,18 @@ def known_to_later_days(con: Connection, day: date, policy: Policy) -> bool:
 def gather(con: Connection, day: date, policy: Policy) -> None:
     """Make the temporary table `known`: a row a video that was watched on the day."""
     q = policy.quality
-    score = score_query(day, policy)
-    sql = f"{_videos(score.sql)},\n{query('quality/known')}"
-    parameters = dict(score.parameters) | {
-        "since": since(day, policy),
-        "unverified_evidence": q.unverified_evidence,
-        "unverified_actions": q.unverified_actions,
-        "passing_cap": None if math.isinf(q.passing_cap) else q.passing_cap,
-    }
-    con.execute(f"CREATE OR REPLACE TEMP TABLE known AS {sql}", _named(sql, parameters))
+    known = Query.of(
+        query("quality/video"),
+        query("quality/known"),
+        parameters=parameters_of(day, policy)
+        | {
+            "since": since(day, policy),
+            "unverified_evidence": q.unverified_evidence,
+            "unverified_actions": q.unverified_actions,
+            "passing_cap": None if math.isinf(q.passing_cap) else q.passing_cap,
+        },
+    )
+    con.execute(f"CREATE OR REPLACE TEMP TABLE known AS {known.sql}", dict(known.parameters))
 
 
 def fit(con: Connection, day: date, policy: Policy) -> Priors:
@@ -200,26 +200,15 @@ def evidence_scores(day: date, policy: Policy, priors: Mapping[str, BetaPrior]) 
     `assured` is the same product of what verified viewers say, lowered by `confidence` standard
     deviations of its logarithm (delta method), and 0 below `least_evidence` of them.
     """
-    score = score_query(day, policy)
-    sql = f"{_videos(score.sql)},\n{query('quality/evidence_score')}"
-    parameters = dict(score.parameters) | {
-        "contrast": policy.quality.contrast,
-        "confidence": policy.quality.confidence,
-        "least_evidence": policy.quality.least_evidence,
-        **{f"rate_{name}": prior.rate for name, prior in priors.items()},
-        **{f"prior_{name}": prior.strength for name, prior in priors.items()},
-    }
-    return Query(sql, _named(sql, parameters))
-
-
-def _videos(sql: str) -> str:
-    """`WITH video AS (...)`: the videos in force, as the query of scores has them."""
-    found = re.search(r"^video AS \(\n.*?^\)", sql, re.DOTALL | re.MULTILINE)
-    assert found, "video_quality.sql says which videos are in force"
-    return f"WITH {found[0]}"
-
-
-def _named(sql: str, parameters: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """Those of the parameters that the text names; DuckDB refuses others."""
-    wanted = set(re.findall(r"\$(\w+)", sql))
-    return {name: value for name, value in parameters.items() if name in wanted}
+    return Query.of(
+        query("quality/video"),
+        query("quality/evidence_score"),
+        parameters=parameters_of(day, policy)
+        | {
+            "contrast": policy.quality.contrast,
+            "confidence": policy.quality.confidence,
+            "least_evidence": policy.quality.least_evidence,
+            **{f"rate_{name}": prior.rate for name, prior in priors.items()},
+            **{f"prior_{name}": prior.strength for name, prior in priors.items()},
+        },
+    )

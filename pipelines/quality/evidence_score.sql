@@ -31,10 +31,18 @@ spread AS (
         c.*,
         least(1e0, greatest(0e0, (
             0e0
-            - CASE WHEN c.r_like > 0 THEN c.r_like / c.acted * ln(c.r_like / c.acted) ELSE 0e0 END
-            - CASE WHEN c.r_comment > 0 THEN c.r_comment / c.acted * ln(c.r_comment / c.acted) ELSE 0e0 END
-            - CASE WHEN c.r_share > 0 THEN c.r_share / c.acted * ln(c.r_share / c.acted) ELSE 0e0 END
-            - CASE WHEN c.r_follow > 0 THEN c.r_follow / c.acted * ln(c.r_follow / c.acted) ELSE 0e0 END
+            - CASE
+                WHEN c.r_like > 0 THEN c.r_like / c.acted * ln(c.r_like / c.acted) ELSE 0e0
+            END
+            - CASE
+                WHEN c.r_comment > 0 THEN c.r_comment / c.acted * ln(c.r_comment / c.acted) ELSE 0e0
+            END
+            - CASE
+                WHEN c.r_share > 0 THEN c.r_share / c.acted * ln(c.r_share / c.acted) ELSE 0e0
+            END
+            - CASE
+                WHEN c.r_follow > 0 THEN c.r_follow / c.acted * ln(c.r_follow / c.acted) ELSE 0e0
+            END
         ) / ln(4e0))) AS diversity,
         -- the variance of ln Q that verified viewers leave open (delta method)
         $phi_watch * $phi_watch * (1e0 - c.sure_watch)

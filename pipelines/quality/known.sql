@@ -1,8 +1,9 @@
 -- What is known of every video of the day: sums of evidence, in viewers' worth, before any prior
--- (docs/formulas.md section 1). CTEs that follow `video` of video_quality.sql; `video_evidence` has
--- the day's own sums, `evidence_history` those of earlier days that changed after a score used them.
+-- (docs/formulas.md section 1). CTEs that follow `video` (video.sql); `video_evidence` has the
+-- day's own sums (tier.sql), `evidence_history` those of earlier days that changed after a score
+-- used them.
 --
--- Integers are added before anything is divided, as in video_quality.sql: the same bits always.
+-- Integers are added before anything is divided, as in tier.sql: the same bits always.
 own AS (SELECT * FROM video_evidence WHERE day = $day),
 
 earlier AS (
@@ -28,7 +29,8 @@ together AS (
         t.video_id,
         t.verified,
         CAST(sum(CASE WHEN t.today THEN t.viewers ELSE 0 END) AS DOUBLE) AS viewers,
-        CAST(sum(CASE WHEN t.today THEN t.mass - t.passed ELSE 0 END) AS DOUBLE) / 1e6 AS stayed_today,
+        CAST(sum(CASE WHEN t.today THEN t.mass - t.passed ELSE 0 END) AS DOUBLE)
+        / 1e6 AS stayed_today,
         CAST(sum(CASE WHEN t.today THEN t.counted ELSE 0 END) AS DOUBLE) / 1e6 AS counted,
         CAST(sum(CASE WHEN t.today THEN t.unweighted ELSE 0 END) AS DOUBLE) / 1e6 AS unweighted,
         CAST(sum(t.mass - t.passed) AS DOUBLE) / 1e6 AS stayed,
@@ -59,10 +61,32 @@ wide AS (
         sum(CASE WHEN t.verified THEN 0e0 ELSE t.stayed END) AS u_stayed,
         sum(CASE WHEN t.verified THEN t.passed ELSE 0e0 END) AS v_passed,
         sum(CASE WHEN t.verified THEN 0e0 ELSE t.passed END) AS u_passed,
-        sum(CASE WHEN t.verified THEN least(1e0, t.watched_ms / nullif(t.stayed * v.length_ms, 0e0)) * t.stayed ELSE 0e0 END) AS v_watched,
-        sum(CASE WHEN t.verified THEN 0e0 ELSE least(1e0, t.watched_ms / nullif(t.stayed * v.length_ms, 0e0)) * t.stayed END) AS u_watched,
-        sum(CASE WHEN t.verified THEN least(1e0, t.passed_ms / nullif(t.passed * v.length_ms, 0e0)) * t.passed ELSE 0e0 END) AS v_glanced,
-        sum(CASE WHEN t.verified THEN 0e0 ELSE least(1e0, t.passed_ms / nullif(t.passed * v.length_ms, 0e0)) * t.passed END) AS u_glanced,
+        sum(
+            CASE
+                WHEN t.verified
+                    THEN least(1e0, t.watched_ms / nullif(t.stayed * v.length_ms, 0e0)) * t.stayed
+                ELSE 0e0
+            END
+        ) AS v_watched,
+        sum(
+            CASE
+                WHEN t.verified THEN 0e0
+                ELSE least(1e0, t.watched_ms / nullif(t.stayed * v.length_ms, 0e0)) * t.stayed
+            END
+        ) AS u_watched,
+        sum(
+            CASE
+                WHEN t.verified
+                    THEN least(1e0, t.passed_ms / nullif(t.passed * v.length_ms, 0e0)) * t.passed
+                ELSE 0e0
+            END
+        ) AS v_glanced,
+        sum(
+            CASE
+                WHEN t.verified THEN 0e0
+                ELSE least(1e0, t.passed_ms / nullif(t.passed * v.length_ms, 0e0)) * t.passed
+            END
+        ) AS u_glanced,
         sum(CASE WHEN t.verified THEN t.rewatched ELSE 0e0 END) AS v_rewatched,
         sum(CASE WHEN t.verified THEN 0e0 ELSE t.rewatched END) AS u_rewatched,
         sum(CASE WHEN t.verified THEN t.liked ELSE 0e0 END) AS v_liked,
@@ -81,7 +105,9 @@ wide AS (
 platform AS (
     SELECT
         CAST(sum(CASE WHEN verified AND today THEN mass - passed ELSE 0 END) AS DOUBLE) AS v_today,
-        CAST(sum(CASE WHEN today AND NOT verified THEN mass - passed ELSE 0 END) AS DOUBLE) AS u_today,
+        CAST(
+            sum(CASE WHEN today AND NOT verified THEN mass - passed ELSE 0 END) AS DOUBLE
+        ) AS u_today,
         CAST(sum(CASE WHEN verified THEN mass - passed ELSE 0 END) AS DOUBLE) AS v_stayed,
         CAST(sum(CASE WHEN verified THEN 0 ELSE mass - passed END) AS DOUBLE) AS u_stayed,
         CAST(sum(CASE WHEN verified THEN passed ELSE 0 END) AS DOUBLE) AS v_passed
@@ -126,7 +152,9 @@ bounded AS (
         *,
         CASE
             WHEN nobody_verified OR $passing_cap IS NULL OR u_passed = 0 THEN 1e0
-            ELSE least(1e0, $passing_cap * odds * (u_stayed + $unverified_allowance + 1e0) / u_passed)
+            ELSE least(
+                1e0, $passing_cap * odds * (u_stayed + $unverified_allowance + 1e0) / u_passed
+            )
         END AS leaving
     FROM believed
 )
@@ -151,7 +179,13 @@ SELECT
     -- what only verified viewers say, for Pulse
     CASE WHEN b.nobody_verified THEN b.u_stayed ELSE b.v_stayed END AS sure_stayed,
     CASE WHEN b.nobody_verified THEN b.u_passed ELSE b.v_passed END AS sure_passed,
-    coalesce(CASE WHEN b.nobody_verified THEN b.u_watched + b.u_glanced ELSE b.v_watched + b.v_glanced END, 0e0) AS sure_watched,
+    coalesce(
+        CASE
+            WHEN b.nobody_verified THEN b.u_watched + b.u_glanced
+            ELSE b.v_watched + b.v_glanced
+        END,
+        0e0
+    ) AS sure_watched,
     CASE WHEN b.nobody_verified THEN b.u_rewatched ELSE b.v_rewatched END AS sure_rewatched,
     -- what the manipulation of a score is judged by (ads/manipulation.py)
     b.* EXCLUDE (video_id, viewers, k)

@@ -1,9 +1,10 @@
-"""Events to quality scores: the parameters of `quality/video_quality.sql` and the call that runs
-it.
+"""Events to quality scores: the queries that add up the day's events and score videos by mass, and
+their parameters.
 
-The formula itself is SQL and stands there once. What belongs here: turning a policy into its
-parameters. What does not: creating or writing tables (`store/warehouse.py`), paying anybody
-(`assets/`).
+The formulas are SQL and stand there once: `video.sql`, `reward.sql`, `tier.sql`, `score.sql`, each
+a part of one WITH that is joined here. What belongs here: which parts a policy takes, and turning
+it into their parameters. What does not: scores by evidence (`evidence.py`), creating or writing
+tables (`store/warehouse.py`), paying anybody.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ from pipelines.sql import query
 
 Parameter = date | float | int | str | bool | Decimal | None
 
+_NO_REWARD = """reward AS (
+    SELECT CAST(NULL AS VARCHAR) AS viewer_id, CAST(NULL AS BIGINT) AS weight WHERE FALSE
+)"""
+"""Without a mechanism: no group has a weight of its own, so every view counts once."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -34,18 +40,39 @@ class Query:
     sql: str
     parameters: Mapping[str, Parameter]
 
-    def cut(self) -> tuple[Query, Query]:
-        """The score in two queries: sums over events, which are integers, and the scores made of a
-        table `tier` of them.
+    @classmethod
+    def of(cls, *parts: str, parameters: Mapping[str, Parameter]) -> Query:
+        """One WITH of the parts, the last of which ends with what is asked; those of the parameters
+        that they name, because DuckDB refuses others.
 
-        An engine that adds up the first hands exact numbers to the second, so logarithms and
-        powers, whose last digit differs from one library to the next, are taken by one engine only.
+        >>> made = Query.of("a AS (SELECT $n)", "b AS (FROM a) FROM b", parameters={"n": 1, "m": 2})
+        >>> made.sql.split(), dict(made.parameters)
+        (['WITH', 'a', 'AS', '(SELECT', '$n),', 'b', 'AS', '(FROM', 'a)', 'FROM', 'b'], {'n': 1})
         """
-        head, tier, rest = _TIER.split(self.sql)
-        sums = f"{head}{tier}\nSELECT * FROM tier"
-        named = set(re.findall(r"\$(\w+)", sums))
-        used = {name: value for name, value in self.parameters.items() if name in named}
-        return Query(sums, used), Query(head + rest.removeprefix(","), self.parameters)
+        sql = "WITH\n" + ",\n\n".join(part.rstrip() for part in parts)
+        wanted = set(re.findall(r"\$(\w+)", sql))
+        return cls(sql, {name: value for name, value in parameters.items() if name in wanted})
+
+
+def tier_query(day: date, policy: Policy) -> Query:
+    """The sums over the events of the window, a row per video and tier of viewers: whole numbers.
+
+    An engine that adds these up hands exact numbers on, so logarithms and powers, whose last digit
+    differs from one library to the next, are taken by DuckDB only (`score_of_sums`, `evidence`).
+    """
+    return Query.of(
+        query("quality/video"),
+        _reward(policy),
+        query("quality/tier") + "SELECT * FROM tier",
+        parameters=parameters_of(day, policy),
+    )
+
+
+def score_of_sums(day: date, policy: Policy) -> Query:
+    """The scores by mass, made of a table `tier` of the sums that `tier_query` gives."""
+    return Query.of(
+        query("quality/video"), query("quality/score"), parameters=parameters_of(day, policy)
+    )
 
 
 def score_query(day: date, policy: Policy) -> Query:
@@ -70,7 +97,7 @@ def score_query(day: date, policy: Policy) -> Query:
     cap. Source: the ad revenue document, section 4; the four knobs $m$, $\kappa$, trust-weighted
     views and the watch minimum: docs/formulas.md section 1. Under UIR a view of the day counts
     times the weight of its viewer's group (Yao et al., algorithm 3), rounded to the millionth;
-    without it no weight is even looked at.
+    without it every view counts once.
 
     Units: trust is rounded to millionths, watch time is integer milliseconds; results are viewers'
     worth and rates in [0, 1]. Same rows in any order and on any number of threads: the same bits.
@@ -81,42 +108,44 @@ def score_query(day: date, policy: Policy) -> Query:
     >>> q.parameters["first_day"], q.parameters["unverified_cap"]
     (datetime.date(2026, 1, 1), None)
     """
-    q, views, epochs = policy.quality, policy.views, policy.epochs
-    reweighted = epochs.mechanism == "uir"
-    text = _UIR.sub(r"\1" if reweighted else "", query("quality/video_quality"))
-    return Query(
-        _EVIDENCE.sub(r"\1" if q.prior == "evidence" else "", text),
-        {
-            "day": day,
-            "first_day": day - timedelta(days=q.window_days - 1),
-            "trust_verified": q.trust_verified,
-            "trust_unverified": q.trust_unverified,
-            "unknown_trust": round(q.trust_unverified * 1e6),
-            "prior_mass": q.prior_mass,
-            # NULL, not infinity: infinity times a video without verified viewers is not a number
-            "unverified_cap": None if math.isinf(q.unverified_cap) else q.unverified_cap,
-            "unverified_allowance": q.unverified_allowance,
-            "toxicity_penalty": q.toxicity_penalty,
-            "neutral_s_plus": q.neutral_s_plus,
-            "neutral_s_tox": q.neutral_s_tox,
-            "min_watch_ms": math.ceil(exact(views.min_watch_seconds) * 1000),
-            "min_watch_fraction": Decimal(repr(views.min_watch_fraction)),
-            "views_by_trust": views.count == "trust",
-            **{f"beta_{name}": value for name, value in q.action_weights},
-            **{f"phi_{name}": value for name, value in q.exponents},
-            "policy_hash": policy.hash,
-            **(
-                {"control": epochs.experiment.control if epochs.experiment else ""}
-                if reweighted
-                else {}
-            ),
-        },
+    return Query.of(
+        query("quality/video"),
+        _reward(policy),
+        query("quality/tier"),
+        query("quality/score"),
+        parameters=parameters_of(day, policy),
     )
 
 
-_TIER = re.compile(r"^(tier AS \(\n.*?^\))", re.DOTALL | re.MULTILINE)
-_EVIDENCE = re.compile(r"/\*evidence\s(.*?)\*/", re.DOTALL)
-_UIR = re.compile(r"/\*uir\s(.*?)\*/", re.DOTALL)
+def _reward(policy: Policy) -> str:
+    return query("quality/reward") if policy.epochs.mechanism == "uir" else _NO_REWARD
+
+
+def parameters_of(day: date, policy: Policy) -> dict[str, Parameter]:
+    """All that the queries of scores take from a policy, by name."""
+    q, views, epochs = policy.quality, policy.views, policy.epochs
+    return {
+        "day": day,
+        "first_day": day - timedelta(days=q.window_days - 1),
+        "by_evidence": q.prior == "evidence",
+        "trust_verified": q.trust_verified,
+        "trust_unverified": q.trust_unverified,
+        "unknown_trust": round(q.trust_unverified * 1e6),
+        "prior_mass": q.prior_mass,
+        # NULL, not infinity: infinity times a video without verified viewers is not a number
+        "unverified_cap": None if math.isinf(q.unverified_cap) else q.unverified_cap,
+        "unverified_allowance": q.unverified_allowance,
+        "toxicity_penalty": q.toxicity_penalty,
+        "neutral_s_plus": q.neutral_s_plus,
+        "neutral_s_tox": q.neutral_s_tox,
+        "min_watch_ms": math.ceil(exact(views.min_watch_seconds) * 1000),
+        "min_watch_fraction": Decimal(repr(views.min_watch_fraction)),
+        "views_by_trust": views.count == "trust",
+        **{f"beta_{name}": value for name, value in q.action_weights},
+        **{f"phi_{name}": value for name, value in q.exponents},
+        "policy_hash": policy.hash,
+        "control": epochs.experiment.control if epochs.experiment else "",
+    }
 
 
 def score_engine(

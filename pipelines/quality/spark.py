@@ -1,8 +1,8 @@
 """The sums of the quality score on Spark, for days of events that one machine should not add up.
 
 Belongs here: what Spark reads, handing its sums back to DuckDB, and the one session of a process.
-Does not: any formula. Spark runs the part of `quality/video_quality.sql` that reads events,
-transpiled, and it ends in integers; DuckDB makes the scores of them.
+Does not: any formula. Spark runs `quality/tier.sql`, transpiled, which reads events and ends in
+integers; DuckDB makes the scores of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import duckdb
 
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
-from pipelines.quality.scoring import Query, score_query
+from pipelines.quality.scoring import Query, parameters_of, score_of_sums, tier_query
 from pipelines.settings import Home, Settings
 from pipelines.sql import as_text
 from pipelines.store.lake_files import is_lake, whole_files
@@ -83,7 +83,7 @@ def score_on_spark(
     SparkError
         pyspark or Java is missing, the session does not start, or Spark fails while it adds up.
     """
-    _, scores = score_query(day, policy).cut()
+    scores = score_of_sums(day, policy)
     with sum_on_spark(con, day, policy, home) as tier:
         con.execute(f"CREATE OR REPLACE TEMP VIEW tier AS {tier}")
         try:
@@ -105,7 +105,7 @@ def sum_on_spark(
     """Spark's sums over events, as SQL that reads them; they are gone afterwards. Raises what
     `score_on_spark` raises.
     """
-    sums, _ = score_query(day, policy).cut()
+    sums = tier_query(day, policy)
     with _folder(home, day) as folder:
         _add_up(home.settings, folder, sums, _sources(con, folder, day, policy))
         parts = ", ".join(as_text(part) for part in sorted((folder / "tier").glob("*.parquet")))
@@ -136,7 +136,7 @@ def _sources(
     """The loaded rows, which leaves out quarantined ones and duplicates: events of the window,
     snapshots up to the day.
     """
-    first = score_query(day, policy).parameters["first_day"]
+    first = parameters_of(day, policy)["first_day"]
     lake = is_lake(con)
     sources = {}
     for table, columns in (_READ | (_READ_UIR if policy.epochs.mechanism == "uir" else {})).items():

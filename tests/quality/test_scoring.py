@@ -23,7 +23,13 @@ from hypothesis import strategies as st
 
 from pipelines import schema
 from pipelines.policy import Epochs, Experiment, Policy, exact
-from pipelines.quality.scoring import score_engine, score_query, score_videos
+from pipelines.quality.scoring import (
+    score_engine,
+    score_of_sums,
+    score_query,
+    score_videos,
+    tier_query,
+)
 from pipelines.quality.spark import SparkError, score_on_spark
 from pipelines.settings import Home, Settings, Spark
 
@@ -834,8 +840,8 @@ def test_the_query_in_two_gives_the_same_bits(
             [e for some in events for e in some], [v for some in viewers for v in some], videos
         ),
     )
-    query = score_query(DAY, HARDENED.model_copy(update={"epochs": Epochs(mechanism=mechanism)}))
-    sums, scores = query.cut()
+    how = HARDENED.model_copy(update={"epochs": Epochs(mechanism=mechanism)})
+    query, sums, scores = (make(DAY, how) for make in (score_query, tier_query, score_of_sums))
     at_once = con.sql(query.sql, params=dict(query.parameters)).order("video_id").fetchall()
     tier = con.sql(sums.sql, params=dict(sums.parameters))
     assert {str(t).split("(")[0] for t in tier.types} == {
