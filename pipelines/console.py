@@ -264,3 +264,12 @@ def short(path: Path) -> str:
 
 def home_option(home: Home) -> str:
     return "" if home.root == Home.default().resolve() else f" --home {short(home.root)}"
+
+
+def print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    """Print figures by name, a line each."""
+    if as_json:
+        print_json(summary)
+        return
+    for key, value in summary.items():
+        OUT.print(f"{key}: {value}")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.cli.inputs import INPUT_COMMANDS
 from pipelines.cli.lab import lab
 from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
@@ -40,6 +41,7 @@ from pipelines.console import (
     option,
     print_error,
     print_json,
+    print_summary,
     print_text,
     progress,
     short,
@@ -415,37 +417,6 @@ def _money(home: Home) -> MoneyState | None:
         return money_state(con, on=datetime.now(UTC).date(), clearing_days=days)
 
 
-@main.group(name="import")
-def import_() -> None:
-    """Bring a data set into landing/."""
-
-
-@import_.command(cls=Command)
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@option(
-    "--seed", default=7, help="Seed of what is modelled: verified flag, advertising, gifts, safety."
-)
-@as_json_option
-@click.pass_obj
-def kuairand(home: Home, folder: Path, seed: int, as_json: bool) -> None:
-    """The KuaiRand files, as their owners publish them (Zenodo record 10439422).
-
-    What the data set lacks is modelled, seeded, and marked so in the column `source`; docs/data.md
-    says how.
-    """
-    from pipelines.sources.kuairand import import_kuairand
-
-    summary = import_kuairand(
-        folder, home.landing, seed=seed, progress=lambda text: ERR.print(styled(text, "dim"))
-    )
-    _print_summary(asdict(summary), as_json)
-    if not as_json:
-        OUT.print(
-            f"\nNext: earnings{home_option(home)} run --from {summary.first_day} --to"
-            f" {summary.last_day}"
-        )
-
-
 @main.command()
 @option("--from", "first", type=DAY, default="2026-03-01", help="First day.")
 @option("--days", default=14, type=click.IntRange(1))
@@ -565,7 +536,7 @@ def simulate(
         )
     if summary.market:
         OUT.print("what a study of the market should find:")
-        _print_summary(asdict(summary.market), as_json=False)
+        print_summary(asdict(summary.market), as_json=False)
     if not out:
         last = summary.first_day + timedelta(days=summary.days - 1)
         OUT.print(f"\nNext: earnings{home_option(home)} run --from {summary.first_day} --to {last}")
@@ -746,6 +717,7 @@ def schema(table: str | None, as_json: bool) -> None:
 
 
 for command in (
+    *INPUT_COMMANDS,
     *LEDGER_COMMANDS,
     *PAYOUT_COMMANDS,
     *EPOCH_COMMANDS,
@@ -879,11 +851,3 @@ def _print_quarantine(bad: list[dict[str, Any]], *, by_day: bool) -> None:
     for row in bad:
         table.add_row(*(row[name] for name in ("day", "table", "reason", "rows", "first")))
     OUT.print(table)
-
-
-def _print_summary(summary: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print_json(summary)
-        return
-    for key, value in summary.items():
-        OUT.print(f"{key}: {value}")

@@ -322,7 +322,7 @@ def _judged(table: Table, day: date, scan: Scan) -> str:
             typed.append(f"NULL::{c.type} AS {c.name}, true AS no_{c.name}")
         else:
             typed.append(
-                f"{_cast(c, *given[c.name])} AS {c.name}, {_is_missing(*given[c.name])} AS"
+                f"{cast_value(c, *given[c.name])} AS {c.name}, {_is_missing(*given[c.name])} AS"
                 f" no_{c.name}"
             )
         if c.required and c.default is None:
@@ -408,7 +408,7 @@ def _is_missing(found: str, value: str) -> str:
             return f"{value} IS NULL"
 
 
-def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case for each type
+def cast_value(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case for each type
     """SQL that gives the value in the column's type, or NULL; never rounds, never guesses."""
     typed = found in _TYPED_AS.get(c.type, ())
     if found == "BLOB":  # what some writers make of text
@@ -437,7 +437,7 @@ def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case f
                 " WHEN '0' THEN false WHEN 'false' THEN false WHEN 'f' THEN false END"
             )
         case "TIMESTAMP" if not typed:  # a cast to TIMESTAMP would drop the offset without a word
-            return _cast_time(text)
+            return as_time(text)
         case "VARCHAR[]":
             return _cast_list(found, value, text)
         case "VARCHAR":
@@ -457,7 +457,7 @@ def _cast(c: Column, found: str, value: str) -> str:  # noqa: PLR0911 - a case f
             return f"TRY_CAST({value} AS {c.type})"
 
 
-def _cast_time(text: str) -> str:
+def as_time(text: str) -> str:
     """ISO 8601 in all its spellings, and epoch seconds (10 digits, a fraction allowed) and
     milliseconds (13 digits), which are 2001 to 2286. Names of time zones but UTC are not guessed.
     """

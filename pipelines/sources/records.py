@@ -128,7 +128,10 @@ class Scan:
 
 
 @contextmanager
-def scanning(con: Connection, table: Table, delivery: Delivery) -> Iterator[Scan]:
+def scanning(
+    con: Connection, table: Table, delivery: Delivery, delimiter: str = ","
+) -> Iterator[Scan]:
+    """A file while it is open. `table` says which keys of JSON objects are its columns."""
     path = delivery.path
     if path.name.endswith(".parquet"):
         with naming(path):
@@ -142,13 +145,13 @@ def scanning(con: Connection, table: Table, delivery: Delivery) -> Iterator[Scan
     stopped: list[
         SourceError
     ] = []  # DuckDB makes an error of its own out of one it meets while it pulls records
-    if _unpacked(path).endswith(_JSON_LINES):
+    if is_json(path):
         header, records = (
             [c.name for c in table.columns],
             _json_records(path, table, delivery.ignored),
         )
     else:
-        records = _csv_records(path)
+        records = _csv_records(path, delimiter)
         header = str(next(records)[0]).split(_SEPARATOR)
         _refuse_repeated(path, header)
 
@@ -247,6 +250,11 @@ def _unpacked(path: Path) -> str:
     return path.name.removesuffix(".gz").removesuffix(".zst")
 
 
+def is_json(path: Path) -> bool:
+    """Whether it holds an object a line, going by its name; any other text is CSV."""
+    return _unpacked(path).endswith(_JSON_LINES)
+
+
 def _cut_off(path: Path, line: int) -> SourceError:
     return SourceError(
         f"{path}: line {line}: the last line has no end, so the file may be cut off in the middle of"
@@ -269,7 +277,7 @@ def _lines(path: Path) -> Iterator[TextIO]:
         yield cast("TextIO", stream)
 
 
-def _csv_records(path: Path) -> Iterator[_TextRecord]:
+def _csv_records(path: Path, delimiter: str) -> Iterator[_TextRecord]:
     """The header, then every record that is not a blank line."""
     held: list[str] = []  # lines of the present record
     begins, width, whole = 1, 0, True
@@ -283,7 +291,7 @@ def _csv_records(path: Path) -> Iterator[_TextRecord]:
 
     try:
         with _lines(path) as stream:
-            for row in csv.reader(held_lines(stream), strict=True):
+            for row in csv.reader(held_lines(stream), strict=True, delimiter=delimiter):
                 text = "".join(held).rstrip("\r\n")
                 if not whole and text.strip():  # before it is loaded: any cell may be a part of it
                     raise _cut_off(path, begins)
@@ -369,6 +377,23 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         raise ValueError("a key appears twice")
     return found
+
+
+def first_keys(path: Path, rows: int) -> list[str]:
+    """Keys of the first objects of a file of JSON lines, in the order they appear; without those
+    that hold an object, which no column can.
+    """
+    found: dict[str, None] = {}
+    nested: set[str] = set()
+    with naming(path), _lines(path) as stream:
+        for line in islice((line for line in stream if line.strip()), rows):
+            try:
+                content = dict(json.loads(line))
+            except (TypeError, ValueError):  # not an object: it will be said when it is read
+                continue
+            nested |= {k for k, v in content.items() if isinstance(v, dict)}
+            found |= dict.fromkeys(content)
+    return [key for key in found if key not in nested]
 
 
 def _layout(table: Table, keys: tuple[str, ...]) -> list[str | None]:
