@@ -23,7 +23,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from pipelines.definitions import ASSETS
+from pipelines.assets import ASSETS
 from pipelines.ledger.counterfactual import COMPONENTS
 from pipelines.ledger.explanation import explain
 from pipelines.runs.daily import Day

@@ -9,45 +9,25 @@ from typing import Any
 
 import dagster as dg
 
-from pipelines.ads import assets as ads
-from pipelines.audience import assets as audience
-from pipelines.coins import assets as coins
-from pipelines.ledger import assets as earnings
-from pipelines.market import assets as market
+from pipelines.assets import ASSETS, PERIODIC
 from pipelines.periods import MONTH, WEEK
-from pipelines.quality import assets as quality
-from pipelines.rewards import assets as rewards
 from pipelines.runs.checks import CHECKS
-from pipelines.runs.daily import WarehouseResource
+from pipelines.runs.daily import DailyAsset, WarehouseResource
 from pipelines.runs.periodic import PeriodicAsset
 from pipelines.settings import Home
-from pipelines.sources import assets as raw
+from pipelines.shadow.assets import shadow_earnings
 from pipelines.unattended import JOBS, UP_TO_DATE, schedules, sensors, up_to_date
 
-ASSETS = [
-    *raw.RAW,
-    audience.viewer_groups,
-    audience.group_utility,
-    audience.group_weights,
-    quality.video_evidence,
-    quality.video_quality,
-    ads.pulse_payouts,
-    ads.ad_pools,
-    ads.ad_payouts,
-    coins.donation_splits,
-    earnings.ledger_entries,
-    earnings.creator_earnings,
-]
-PERIODIC: list[PeriodicAsset] = [
-    market.donation_market,
-    rewards.reward_schedule,
-    rewards.creator_bonuses,
-]
 MEANINGS = {
     "day": "A day, or a range of days, from landing files to creator earnings.",
     WEEK.name: "A week, or several, from days that are all made: advice with its evidence.",
     MONTH.name: "A month, or several, from days that are all made.",
 }
+
+
+def daily_assets(home: Home) -> list[DailyAsset]:
+    """What a run of the home makes of a day: all that others need, and the shadow if it has one."""
+    return [*ASSETS, *([shadow_earnings] if home.settings.shadow.policy else [])]
 
 
 def build_definitions(
@@ -57,7 +37,7 @@ def build_definitions(
     resources: Mapping[str, Any] | None = None,
 ) -> dg.Definitions:
     """Everything of one home; tests swap resources and assets of weeks and months."""
-    by_span: dict[str, list[dg.AssetsDefinition]] = {"day": [asset.definition for asset in ASSETS]}
+    by_span = {"day": [asset.definition for asset in daily_assets(home)]}
     for asset in periodic:
         by_span.setdefault(asset.span.name, []).append(asset.definition)
     jobs = {

@@ -144,6 +144,34 @@ class Witness(BaseModel):
         return self
 
 
+class Shadow(BaseModel):
+    """Section `[shadow]` of `settings.toml`: a policy that every day is also paid under, beside the
+    books, and how much a new version may move before somebody has to confirm it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: str = Field(
+        "",
+        description="name of the policy; that of the one that pays: its next version. Empty: none",
+    )
+    days: Annotated[int, Field(ge=1)] = Field(
+        7, description="a new version is judged by so many of the latest days in shadow"
+    )
+    most_moved: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05, description="part of the creators' money that may go to somebody else"
+    )
+    most_loss: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.25, description="part of what a creator gets that may be lost"
+    )
+    least_micros: Annotated[int, Field(ge=0)] = Field(
+        1_000_000, description="creators who got less on these days may lose any part of it"
+    )
+    beyond: Literal["refuse", "warn"] = Field(
+        "refuse", description="what becomes of a day under a version that moves more"
+    )
+
+
 class Alerts(BaseModel):
     """Section `[alerts]` of `settings.toml`: who is told of a run that failed."""
 
@@ -225,6 +253,7 @@ class Settings(BaseModel):
     )
     payouts: Payouts = Field(Payouts(), description="section of its own")
     witness: Witness = Field(Witness(), description="section of its own")
+    shadow: Shadow = Field(Shadow(), description="section of its own")
     second_approver: bool = Field(
         False, description="closing and paying need two people who ask for the same"
     )

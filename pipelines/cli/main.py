@@ -25,6 +25,8 @@ from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
 from pipelines.cli.payouts import PAYOUT_COMMANDS, print_money
 from pipelines.cli.quarantine import quarantine as quarantine_commands
+from pipelines.cli.shadow import announced, print_announced
+from pipelines.cli.shadow import shadow as shadow_commands
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.cli.whatif import whatif
 from pipelines.console import (
@@ -51,7 +53,7 @@ from pipelines.errors import ExpectedError
 from pipelines.money import money
 from pipelines.periods import in_words
 from pipelines.schema import DELIVERED, LANDING, TABLES
-from pipelines.schema.graph import MADE_FROM
+from pipelines.schema.graph import LOOKING_ON, MADE_FROM
 from pipelines.schema.invariants import NOTHING_TO_LOOK_AT
 from pipelines.settings import SAMPLE, Home
 from pipelines.store import results
@@ -246,7 +248,7 @@ def _run(
             break
         if not quiet:
             console.print(*_title(home, step))
-        with progress(console, _partitions(step), quiet=quiet):
+        with progress(console, _partitions(home, step), quiet=quiet):
             made = make(home, step, workers=workers)
         for warning in (warning for run in made for warning in run.warnings):
             if not warning.startswith(f"check {NOTHING_TO_LOOK_AT} "):  # said once, below
@@ -268,11 +270,13 @@ def _run(
     periods = [
         s for s in period_statuses(home) if any(first <= s.last <= last for first, last in ranges)
     ]
+    coming = announced(home)
     if as_json:
         print_json(
             {
                 "success": success,
                 "warnings": warnings,
+                "coming": [found.as_dict() for found in coming],
                 "runs": [asdict(run) for run in runs],
                 "days": [s.as_dict() for s in days],
                 "periods": [s.as_dict() for s in periods],
@@ -282,6 +286,7 @@ def _run(
         _print_days(days)
         _print_periods(periods)
         _print_creators(home, ranges[0][0], ranges[-1][1])
+        print_announced(coming)
     if not success:
         failed = [run for run in runs if not run.success]
         for failure in dict.fromkeys(failure for run in failed for failure in run.failures):
@@ -297,10 +302,11 @@ def _warning(found: dict[str, Any]) -> str:
     return f"{found['day']} {found['table']}: {found['warning']}"
 
 
-def _partitions(step: Step) -> int:
+def _partitions(home: Home, step: Step) -> int:
     """How many days, weeks or months of assets a step makes."""
     span = step.span.name if step.span else "day"
-    assets = step.assets or [name for name in MADE_FROM if TABLES[name].span == span]
+    shadow = LOOKING_ON if home.settings.shadow.policy else ()
+    assets = step.assets or [n for n in (*MADE_FROM, *shadow) if TABLES[n].span == span]
     if step.span:
         return len(assets) * len(step.span.within(step.first, step.end))
     return len(assets) * ((step.last - step.first).days + 1)
@@ -368,6 +374,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
                 "quarantine": bad,
                 "money": state.as_dict() if state else None,
                 "warnings": warnings,
+                "coming": [found.as_dict() for found in announced(home)],
                 "carried_pools": [pool.as_dict() for pool in carried],
                 "unread": [p.name for p in home.unread()],
             }
@@ -401,6 +408,7 @@ def status(home: Home, details: bool, as_json: bool) -> None:
         OUT.print(table)
     for found in warnings:
         OUT.print(styled("warning:", "yellow"), _warning(found), soft_wrap=True)
+    print_announced(announced(home))
 
 
 def _money(home: Home) -> MoneyState | None:
@@ -723,6 +731,7 @@ for command in (
     *EPOCH_COMMANDS,
     *MARKET_COMMANDS,
     quarantine_commands,
+    shadow_commands,
     lab,
     whatif,
 ):

@@ -16,7 +16,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from pipelines.definitions import ASSETS
+from pipelines.assets import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy
 from pipelines.runs.daily import Day

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pipelines.ledger.entries import post_day
+from pipelines.ledger.guard import guarded
 from pipelines.runs.daily import Day, Metadata, daily_asset
+from pipelines.runs.figures import record_figures
 from pipelines.sql import query
 from pipelines.store.warehouse import DayWriter, Warehouse, count
 from solvers.inequality import gini, top_share
@@ -15,6 +17,9 @@ def ledger_entries(run: Day) -> Metadata:
     not is left alone.
     """
     with run.write() as writer:
+        if run.home.settings.shadow.policy and not run.restating:
+            held = guarded(run.con, run.day, run.policy, run.home)
+            record_figures(run.con, "ledger_entries", run.day, held)
         posting = post_day(run.con, run.day, run.policy, reason=run.restating)
         writer.mark(
             "ledger_entries",

@@ -12,7 +12,7 @@ from datetime import date
 
 from pipelines.errors import ExpectedError
 from pipelines.market.floor import in_turn
-from pipelines.periods import SPANS, Span
+from pipelines.periods import DAY, SPANS, Span
 from pipelines.schema import TABLES
 from pipelines.schema.graph import periodic
 from pipelines.settings import Home
@@ -48,6 +48,9 @@ def steps(home: Home, ranges: Sequence[Range], assets: Sequence[str] = ()) -> It
     Do a step before asking for the next one, and ask for none after one that failed: which weeks
     and months come next depends on what has been made.
 
+    Where a policy is in shadow, the days before a version of the paying policy begins are made to
+    the end first: what the shadow moved on them decides whether it may pay.
+
     Without names, weeks and months follow the days that they end with, as soon as all their days
     are made; and a week whose market pays the next day is made before the run goes on. Assets asked
     for by name are made as asked: all days, then weeks, then months; the asset itself says what is
@@ -62,12 +65,26 @@ def steps(home: Home, ranges: Sequence[Range], assets: Sequence[str] = ()) -> It
         yield from _by_name(home, ranges, assets)
         return
     policies = home.policies
-    for piece in (piece for each in ranges for piece in in_turn(policies, *each)):
+    for piece in (
+        piece
+        for each in ranges
+        for part in _by_version(home, *each)
+        for piece in in_turn(policies, *part)
+    ):
         yield Step(*piece)
         for span in SPANS.values():
             if any(TABLES[name].span == span.name for name in periodic()):
                 for begin, end in ready_periods(home, span, *piece):
                     yield Step(begin, end, span)
+
+
+def _by_version(home: Home, first: date, last: date) -> Iterator[Range]:
+    """The range, cut where a version of the policy begins if one is in shadow."""
+    begins = [v.effective_from for v in home.policies.versions if first < v.effective_from <= last]
+    for begin in begins if home.settings.shadow.policy else ():
+        yield first, begin - DAY
+        first = begin
+    yield first, last
 
 
 def _by_name(home: Home, ranges: Sequence[Range], assets: Sequence[str]) -> Iterator[Step]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.files import replacing
 from pipelines.operation.plan import Step
 from pipelines.periods import DAY, Span
-from pipelines.schema.graph import MADE_FROM
+from pipelines.schema.graph import sources_of
 from pipelines.settings import PROJECT, CalendarError, Home
 from pipelines.store.file_store import WORKERS, WarehouseError
 from pipelines.store.warehouse import Warehouse
@@ -282,18 +282,19 @@ def run_workers(
             " `warehouse`), docs/lake.md"
         )
     prepare_dagster_home(home)
-    from pipelines.definitions import ASSETS
+    from pipelines.definitions import daily_assets
 
-    wanted = [asset for asset in ASSETS if not assets or asset.name in assets]
+    there = daily_assets(home)
+    wanted = [asset for asset in there if not assets or asset.name in assets]
     if unknown := sorted(set(assets) - {asset.name for asset in wanted}):
         raise CalendarError(
             f"no asset is called {', '.join(unknown)}; there is"
-            f" {', '.join(sorted(asset.name for asset in ASSETS))}"
+            f" {', '.join(sorted(asset.name for asset in there))}"
         )
     groups = [
         (in_order, [asset.name for asset in group])
         for (in_order, _), group in groupby(
-            wanted, key=lambda a: (a.in_order, bool(MADE_FROM[a.name].earlier))
+            wanted, key=lambda a: (a.in_order, bool(sources_of(a.name).earlier))
         )
     ]
     ranges = _shares(first, last, workers)

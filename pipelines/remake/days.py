@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import duckdb
 
-from pipelines.definitions import ASSETS
+from pipelines.assets import ASSETS
 from pipelines.errors import ExpectedError
 from pipelines.ledger.entries import latest_revision
 from pipelines.periods import MONTH

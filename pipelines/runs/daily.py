@@ -24,7 +24,7 @@ from pipelines.errors import ExpectedError
 from pipelines.policy import Policy, PolicyBook
 from pipelines.runs.partitions import DAYS
 from pipelines.schema import TABLES
-from pipelines.schema.graph import MADE_FROM
+from pipelines.schema.graph import sources_of
 from pipelines.settings import Home
 from pipelines.store.file_store import Claim, DisturbedError, WarehouseLockedError
 from pipelines.store.warehouse import (
@@ -117,7 +117,7 @@ class PartitionedAsset(ABC):
     @property
     def required(self) -> tuple[str, ...]:
         """The tables without which it refuses to run."""
-        return MADE_FROM[self.name].needs
+        return sources_of(self.name).needs
 
     @property
     @abstractmethod
@@ -276,7 +276,7 @@ def daily_asset(
 
 def edges_of(table: str) -> list[dg.AssetDep]:
     """An asset's edges, as Dagster wants them."""
-    made = MADE_FROM[table]
+    made = sources_of(table)
     before = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
     return [
         *(dg.AssetDep(name) for name in (*made.needs, *made.looks_at)),

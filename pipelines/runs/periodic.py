@@ -104,7 +104,7 @@ def periodic_asset(
     - the function: read `run.con` between `run.first` and `run.day` (or the days in `run.days`),
       call one function of `solvers`, `with run.write() as writer: writer.replace(table, rows)`,
       return metadata. Invariants of its tables get `$day` = `run.day`;
-    - what it is made from in `schema/graph.py`, and its name in `definitions.PERIODIC`.
+    - what it is made from in `schema/graph.py`, and its name in `assets.PERIODIC`.
 
     Of the daily tables that it `needs`, every landed day of the period must have been written;
     Dagster maps the period to its days. `afterwards` is called once, when all periods of the run

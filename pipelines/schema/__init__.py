@@ -79,6 +79,12 @@ from pipelines.schema.rewards import (
     REWARD_FORECAST,
     REWARD_SCHEDULE,
 )
+from pipelines.schema.shadow import (
+    POLICY_CONFIRMATIONS,
+    SHADOW_AD_POOLS,
+    SHADOW_EARNINGS,
+    SHADOW_EVIDENCE,
+)
 from pipelines.schema.shares import SHARES
 
 SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS, SHARES)
@@ -98,6 +104,8 @@ REWARDS = (REWARD_SCHEDULE, CREATOR_TYPES, REWARD_FORECAST)
 
 MARKET = (DONATION_MARKET, DONATION_MARKET_PLACES, DONATION_MARKET_PROFILE)
 
+SHADOW = (SHADOW_EARNINGS, SHADOW_AD_POOLS, SHADOW_EVIDENCE)
+
 DERIVED = (
     *AUDIENCE,
     *EVIDENCE,
@@ -109,6 +117,7 @@ DERIVED = (
     *MARKET,
     *REWARDS,
     CREATOR_BONUSES,
+    *SHADOW,
 )
 
 BOOK = (
@@ -128,6 +137,7 @@ LOGS = (
     ID_COPIES,
     FIGURES,
     QUARANTINE_ACCEPTANCES,
+    POLICY_CONFIRMATIONS,
     WRITTEN_DAYS,
     SNAPSHOT_CHANGES,
     SCHEMA_VERSIONS,
@@ -155,6 +165,7 @@ def arrow_columns(name: str, *, without: Container[str] = ("day", "policy_hash")
         "DATE": pa.date32(),
         "BOOLEAN": pa.bool_(),
         "DOUBLE[]": pa.list_(pa.float64()),
+        "DECIMAL(38,0)": pa.decimal128(38, 0),
     }
     return pa.schema(
         [(c.name, types[c.type]) for c in TABLES[name].columns if c.name not in without]
@@ -228,6 +239,7 @@ __all__ = [
     "PAYING",
     "PAYMENTS",
     "POLICIES",
+    "POLICY_CONFIRMATIONS",
     "PULSE_PAYOUTS",
     "QUARANTINE",
     "QUARANTINE_ACCEPTANCES",
@@ -236,6 +248,10 @@ __all__ = [
     "REWARD_SCHEDULE",
     "SCHEMA_VERSIONS",
     "SETTLEMENTS",
+    "SHADOW",
+    "SHADOW_AD_POOLS",
+    "SHADOW_EARNINGS",
+    "SHADOW_EVIDENCE",
     "SHARES",
     "SNAPSHOTS",
     "SNAPSHOT_CHANGES",

@@ -99,6 +99,14 @@ MADE_FROM: dict[str, Sources] = {
     ),
 }
 
+LOOKING_ON: dict[str, Sources] = {"shadow_earnings": Sources(needs=("creator_earnings",))}
+"""Assets that no day needs: a home has them if its settings ask for them."""
+
+
+def sources_of(table: str) -> Sources:
+    """What any asset's table is made from."""
+    return MADE_FROM.get(table) or LOOKING_ON[table]
+
 
 def periodic() -> dict[str, Sources]:
     """The part of it that is made a week or month at a time."""

@@ -558,6 +558,14 @@ _BY_HAND = (
         checked=False,
     ),
     Invariant(
+        "policy_within_guard",
+        "ledger_entries",
+        "a version of the policy that begins to pay moved no more in shadow than the guard allows"
+        " (settings.toml: [shadow]), or somebody confirmed it",
+        """SELECT warning AS refused FROM figures WHERE day = $day
+           AND table_name = 'ledger_entries' AND figure = 'policy_refused'""",
+    ),
+    Invariant(
         "parts_sum_to_total",
         "creator_earnings",
         "the parts of every creator's earnings sum to the total, and the categories to the ads"

@@ -11,7 +11,8 @@ policy that leaves the score alone does not score anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -23,14 +24,14 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipelines.definitions import ASSETS, PERIODIC
+from pipelines.assets import ASSETS, PERIODIC
 from pipelines.errors import ExpectedError
 from pipelines.market.floor import in_turn
 from pipelines.periods import DAY
 from pipelines.policy import Policy, PolicyBook
 from pipelines.runs.daily import Day
 from pipelines.runs.periodic import Period
-from pipelines.schema import LANDING, TABLES, VIEWER_EVENTS
+from pipelines.schema import LANDING, SHADOW, TABLES, VIEWER_EVENTS
 from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home, Settings
 from pipelines.sql import MACROS
@@ -42,7 +43,25 @@ _LEAST_WINDOW = 3  # how one day's utilities changed is told against the two day
 _BETWEEN = "day BETWEEN $first AND $last"
 _SNAPSHOTS = tuple(t.name for t in LANDING.values() if t.kind == "snapshot")
 # events are many, and are loaded where something is made of them; the rest decides nothing
-_LEFT_OUT = (VIEWER_EVENTS.name, "quarantine", "landing_files", "statements")
+_LEFT_OUT = (
+    VIEWER_EVENTS.name,
+    "quarantine",
+    "landing_files",
+    "statements",
+    *(table.name for table in SHADOW),
+)
+# of these, days before the first are read where a month is made, and nowhere else
+_OF_MONTHS = (
+    "video_quality",
+    "pulse_payouts",
+    "ad_payouts",
+    "ad_solutions",
+    "ad_rules",
+    "manipulation",
+    "donation_splits",
+    "coin_solutions",
+    "creator_earnings",
+)
 _WHOLE = ("written_days", "policies", "weight_commits", "market_commits", "ledger_transactions")
 
 
@@ -61,7 +80,7 @@ class Paid:
         days, in whole micros
     categories : a row an ad category: what its pools pay creators, `ads_micros`
     days : a row a day: gross_micros, creators_micros, platform_micros, carry_micros (what carry
-        accounts gain), and efficiency, the sum of s p over the sum of p of the pools that paid
+        accounts gain, and what is disputed), and efficiency, the sum of s p over the sum of p of the pools that paid
     made : tables that were made anew, each with the number of days
     """
 
@@ -71,6 +90,26 @@ class Paid:
     categories: pa.Table
     days: pa.Table
     made: dict[str, int] = field(default_factory=dict)
+
+
+TableDay = tuple[str, date]
+
+
+@dataclass(frozen=True)
+class Made:
+    """Days of tables that were made anew: `fresh` holds those that others gave too."""
+
+    fresh: set[TableDay]
+    here: list[TableDay] = field(default_factory=list)
+
+    def add(self, table: str, day: date) -> None:
+        """Note one that was made."""
+        self.fresh.add((table, day))
+        self.here.append((table, day))
+
+    def count(self) -> dict[str, int]:
+        """How many days of each table were made."""
+        return dict(Counter(table for table, _ in self.here))
 
 
 @dataclass(frozen=True)
@@ -112,6 +151,7 @@ class Scratch:
     first: date
     last: date
     stale: frozenset[date]
+    periods: bool = True
 
     @cached_property
     def days(self) -> list[date]:
@@ -158,21 +198,34 @@ class Scratch:
         `everything`: make every table anew, also those that cannot have changed; a test holds that
         it comes to the same.
         """
+        with self.paying(book, everything=everything) as made:
+            return self._outcome(book, name, made.count())
+
+    @contextmanager
+    def paying(
+        self, book: PolicyBook, *, everything: bool = False, moved: Iterable[TableDay] = ()
+    ) -> Iterator[Made]:
+        """The days under `book` while it lasts: `con` has the tables as they are then. Afterwards
+        they are as before.
+
+        `moved`: days of tables that somebody changed in memory before, as what is made from them
+        has to know.
+        """
         self.con.begin()
         try:
             with TemporaryDirectory(prefix="whatif-") as folder:
                 home = _Under(Path(folder), self.home, book)
-                made = self._make_days(Warehouse(home), book, everything)
-                return self._outcome(book, name, made)
+                made = Made(set(moved))
+                self._make_days(Warehouse(home), book, everything, made)
+                yield made
         finally:
             self.con.rollback()
 
-    def _make_days(self, house: Warehouse, book: PolicyBook, everything: bool) -> dict[str, int]:
+    def _make_days(self, house: Warehouse, book: PolicyBook, everything: bool, made: Made) -> None:
         """As a run does: asset by asset, the days in order inside each, cut where a week's market
         has to be made before the next day is paid by it; weeks and months after their days.
         """
-        made: dict[str, int] = {}
-        fresh: set[tuple[str, date]] = set()
+        fresh = made.fresh
         for begin, end in in_turn(book, self.first, self.last):
             days = [day for day in self.days if begin <= day <= end]
             for asset in (a for a in ASSETS if a.name not in LANDING):
@@ -186,15 +239,13 @@ class Scratch:
                     ):
                         continue
                     with self._events(asset.name, day, policy.quality.window_days):
-                        carried = self._carried(day) if asset.name == "ad_pools" else None
+                        carried = self.carried(day) if asset.name == "ad_pools" else None
                         asset.make(Day(self.con, day, house, policy, "what if"))
-                    made[asset.name] = made.get(asset.name, 0) + 1
-                    fresh.add((asset.name, day))
-                    if carried is not None and carried == self._carried(day):
+                    made.add(asset.name, day)
+                    if carried is not None and carried == self.carried(day):
                         fresh.add((_SAME_CARRY, day))
-            for day in days:
-                self._make_periods(house, book, day, made, fresh)
-        return made
+            for day in days if self.periods else ():
+                self._make_periods(house, book, day, made)
 
     def _differs(self, table: str, day: date, policy: Policy) -> bool:
         """Whether the day of the table was made under other values of what it reads."""
@@ -226,10 +277,10 @@ class Scratch:
         house: Warehouse,
         book: PolicyBook,
         day: date,
-        made: dict[str, int],
-        fresh: set[tuple[str, date]],
+        made: Made,
     ) -> None:
         """Weeks and months that end with the day, where a run would make them."""
+        fresh = made.fresh
         for asset in PERIODIC:
             begin = asset.span.first(day)
             if asset.span.last(begin) != day:
@@ -251,8 +302,7 @@ class Scratch:
                 continue
             with self._events(asset.name, day, (day - begin).days + 1):
                 asset.make(run)
-            made[asset.name] = made.get(asset.name, 0) + 1
-            fresh.add((asset.name, day))
+            made.add(asset.name, day)
 
     @contextmanager
     def _events(self, table: str, day: date, window: int) -> Iterator[None]:
@@ -273,7 +323,8 @@ class Scratch:
         self.con.execute(f"INSERT INTO {table} BY NAME FROM found")
         self.con.unregister("found")
 
-    def _carried(self, day: date) -> list[Any]:
+    def carried(self, day: date) -> list[Any]:
+        """What pools carry out of a day, by category."""
         return self.con.execute(
             "SELECT category, carry_out_micros FROM ad_pools WHERE day = ? AND"
             " carry_out_micros <> 0 ORDER BY ALL",
@@ -289,7 +340,7 @@ class Scratch:
         return Paid(name, hashes, creators, categories, days, made)
 
 
-PARTS = ("ads", "pulse", "carry", "coins", "adjustment", "bonus")
+PARTS = ("ads", "pulse", "carry", "coins", "adjustment", "bonus", "shares")
 """What a creator's total is made of; columns `<part>_micros` of `creator_earnings`."""
 
 _CREATORS = f"""
@@ -311,8 +362,9 @@ WITH money AS (
            coalesce(sum(amount_micros) FILTER (starts_with(account, 'creator:')), 0)::BIGINT
                AS creators_micros,
            coalesce(sum(amount_micros) FILTER (account = 'platform'), 0)::BIGINT AS platform_micros,
-           coalesce(sum(amount_micros) FILTER (starts_with(account, 'carry:')), 0)::BIGINT
-               AS carry_micros
+           coalesce(sum(amount_micros) FILTER (
+               starts_with(account, 'carry:') OR starts_with(account, 'dispute:')
+           ), 0)::BIGINT AS carry_micros
     FROM ledger_entries WHERE day BETWEEN $first AND $last AND part <> 'statement' GROUP BY day
 ),
 share AS (
@@ -343,26 +395,44 @@ def scratch(home: Home, first: date, last: date, *, history_days: int = 0) -> It
     WarehouseError
         Nothing was published yet.
     """
+    with Warehouse(home).read() as source:
+        stale = _check(source, home, first, last)
+        with copied(source, home, first, last, history_days=history_days, stale=stale) as room:
+            yield room
+
+
+@contextmanager
+def copied(
+    source: Connection,
+    home: Home,
+    first: date,
+    last: date,
+    *,
+    history_days: int = 0,
+    stale: frozenset[date] = frozenset(),
+    periods: bool = True,
+) -> Iterator[Scratch]:
+    """`scratch` of a connection that is open, without asking how the days stand. Without `periods`
+    no week and no month is made, and less of the days before is copied.
+    """
     con = duckdb.connect(config={"autoinstall_known_extensions": False})
     try:
         con.execute(f"SET TimeZone = 'UTC'; {MACROS}")
         con.execute(";\n".join(table.ddl() for table in TABLES.values()))
-        with Warehouse(home).read() as source:
-            stale = _check(source, home, first, last)
-            room = Scratch(con, source, home, first, last, stale)
-            since = first - timedelta(days=max(history_days, 31))
-            for name, table in TABLES.items():
-                if name in _LEFT_OUT:
-                    continue
-                if name in _WHOLE or "day" not in {c.name for c in table.columns}:
-                    room._copy(name, "true")
-                elif name in _SNAPSHOTS:
-                    room._copy(name, "day <= $last", last=last)
-                elif name == "ledger_entries":
-                    room._copy(name, first=first, last=last)
-                else:
-                    room._copy(name, first=since, last=last + DAY)
-            yield room
+        room = Scratch(con, source, home, first, last, stale, periods)
+        since = first - timedelta(days=max(history_days, 31))
+        for name, table in TABLES.items():
+            if name in _LEFT_OUT:
+                continue
+            if name in _WHOLE or "day" not in {c.name for c in table.columns}:
+                room._copy(name, "true")
+            elif name in _SNAPSHOTS:
+                room._copy(name, "day <= $last", last=last)
+            elif name == "ledger_entries" or (name in _OF_MONTHS and not periods):
+                room._copy(name, first=first, last=last)
+            else:
+                room._copy(name, first=since, last=last + DAY)
+        yield room
     finally:
         con.close()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.definitions import ASSETS
+from pipelines.assets import ASSETS
 from pipelines.runs.daily import Day
 from pipelines.schema import DAILY
 from pipelines.settings import Home

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.definitions import ASSETS
+from pipelines.assets import ASSETS
 from pipelines.ledger.verification import verify
 from pipelines.runs.daily import Day
 from pipelines.settings import Home

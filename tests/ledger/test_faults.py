@@ -21,7 +21,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.definitions import ASSETS
+from pipelines.assets import ASSETS
 from pipelines.ledger.closing import close
 from pipelines.ledger.verification import verify
 from pipelines.remake.days import restate

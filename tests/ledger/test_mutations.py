@@ -14,7 +14,7 @@ from datetime import date, timedelta
 import duckdb
 import pytest
 
-from pipelines.definitions import PERIODIC
+from pipelines.assets import PERIODIC
 from pipelines.ledger.closing import close
 from pipelines.ledger.entries import post_bonuses
 from pipelines.ledger.inputs import ChangedBehindError
@@ -78,6 +78,7 @@ ELSEWHERE = {
     "snapshot_changes": "an order of writes: what looks stale, no amount",
     "figures": "counts and warnings of a day's input, which stop nothing",
     "quarantine_acceptances": "who left rows in quarantine; they and their reasons are noted there",
+    "policy_confirmations": "who let a version pay that the guard held; no amount follows",
     "approvals": "tests/payouts: asked for, not given; what was approved is in the chain",
     "schema_versions": "versions of tables, no money; a wrong one is refused on opening",
 }
@@ -87,6 +88,9 @@ NOT_IN_THE_STORY = {
     "quality_priors",
     "shares",
     "manipulation",
+    "shadow_earnings",
+    "shadow_ad_pools",
+    "shadow_video_evidence",
 }
 """Empty in it; noted like every other input and every other derived table."""
 MONEY = [name for name in TABLES if name not in {*ELSEWHERE, *NOT_IN_THE_STORY}]

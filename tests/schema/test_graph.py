@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 from pydantic import BaseModel
 
-from pipelines.definitions import ASSETS, PERIODIC, build_definitions
+from pipelines.assets import ASSETS, PERIODIC
+from pipelines.definitions import build_definitions
 from pipelines.policy import Policy
 from pipelines.runs.partitions import PARTITIONS
 from pipelines.schema import TABLES
@@ -78,6 +79,7 @@ CHECKS = {
         "chain_unbroken",
         "entries_sum_to_zero",
         "gross_is_owed_to_somebody",
+        "policy_within_guard",
         "pools_are_emptied",
     },
     "viewer_events": {"known_video_id", "quarantine_share", "nothing_to_look_at"},

@@ -1,0 +1,1 @@
+"""A policy that pays every day beside the books, before anybody is paid by it."""
