@@ -167,7 +167,10 @@ def test_a_policy_that_cannot_pay_a_day_says_so_and_stops_nobody(home: Home) -> 
     assert rows(home, "FROM shadow_earnings") == []
 
 
-def test_what_is_to_begin_is_announced_and_days_before_it_are_made_first(home: Home) -> None:
+def test_what_is_to_begin_is_announced_and_days_before_it_are_made_first(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARNINGS_HOME", str(home.root))  # the command sets it; put back afterwards
     (home.root / "settings.toml").write_text(SETTINGS + '[shadow]\npolicy = "base"\n')
     home = Home.at(home.root)
     write_policy(home, "[coins]\nmax_gap = 0.1\n", since="2026-03-05")
