@@ -48,6 +48,14 @@ def test_without_a_file_there_are_defaults(home):
         **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
         **{"currency": None, "payouts": Payouts().model_dump()},
         "alerts": {"command": "", "webhook": ""},
+        "shadow": {
+            "policy": "",
+            "days": 7,
+            "most_moved": 0.05,
+            "most_loss": 0.25,
+            "least_micros": 1_000_000,
+            "beyond": "refuse",
+        },
         **{"witness": Witness().model_dump(), "second_approver": False},
     }
 
