@@ -20,8 +20,10 @@ from pipelines.runs.pictures import picture
 from pipelines.schema import arrow_columns
 from pipelines.sql import query
 from pipelines.store.warehouse import Connection
-from solvers.donation_market import MarketStudy, study_market
+from solvers.donation_market import LEAST_LOCATIONS, MarketStudy, study_market
 
+SLOTS = 96
+"""Quarter hours of a day."""
 DIGITS = 4
 """Decimals of a share that is published and paid by: the best split is known to no more."""
 
@@ -59,7 +61,7 @@ class WeeklyMarket:
         assert study is not None
 
         def draw(axes: Any) -> None:
-            hours = np.arange(96) / 4
+            hours = np.arange(SLOTS) / 4
             times = [place for place in self.places if place["attribute"] == "time"]
             axes[0].plot(
                 hours,
@@ -117,6 +119,9 @@ def study_week(
                 if today is None
                 else f"creators keep {today:.0%} of the coins"
             )
+        told = int(((viewers > 0) & (serving > 0) & (coins > 0)).sum())
+        if told < LEAST_LOCATIONS:
+            return WeeklyMarket(row | {"note": _too_little(told)}, places, [], None)
         row["served"] = market.window or max(
             1, round(float(serving.sum()) / everything["creators"])
         )
@@ -141,6 +146,14 @@ def study_week(
             "serving_best": float(then),
         }
     return WeeklyMarket(row | _found(study), places, _profile(study), study)
+
+
+def _too_little(told: int) -> str:
+    return (
+        f"cannot tell: {told} of {SLOTS} quarter hours have viewers, creators and coins, and a"
+        f" market is read from at least {LEAST_LOCATIONS}; more viewers or more landed days of the"
+        " week would decide it"
+    )
 
 
 def _found(study: MarketStudy) -> dict[str, Any]:

@@ -11,8 +11,14 @@ from solvers.donation_market.fit import (
     fit_preferences,
     sine_preferences,
 )
-from solvers.donation_market.mechanism import DonationMarket, Equilibrium, OptimalSplit
+from solvers.donation_market.mechanism import (
+    DonationMarket,
+    Equilibrium,
+    OptimalSplit,
+    best_splits,
+)
 from solvers.donation_market.study import (
+    LEAST_LOCATIONS,
     DonationEstimate,
     MarketStudy,
     estimate_donation,
@@ -20,6 +26,7 @@ from solvers.donation_market.study import (
 )
 
 __all__ = [
+    "LEAST_LOCATIONS",
     "TWITCH_DONATION",
     "Donation",
     "DonationEstimate",
@@ -31,6 +38,7 @@ __all__ = [
     "PowerDonation",
     "PreferenceFit",
     "SaturatingDonation",
+    "best_splits",
     "estimate_donation",
     "fit_donation",
     "fit_preferences",

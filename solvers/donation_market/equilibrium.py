@@ -236,9 +236,11 @@ def choose(
     cost: Floats,
     serves: Floats,
     donation: Donation,
+    *,
+    enough: float = _GAP,
 ) -> Choices:
-    r"""Maximise the potential for B markets that differ in alpha and in how many creators prefer
-    what.
+    r"""Maximise the potential for B markets that differ in alpha, in how many creators prefer what
+    and in what moving costs them.
 
     .. math:: \max_{y \ge 0} \; \alpha \sum_l \int_0^{n_l} U_l - \sum_{ps} C_{ps} y_{ps}, \quad
               \sum_s y_{ps} \le N_p, \quad
@@ -254,9 +256,10 @@ def choose(
     alpha : (B,), above 0
     creators : (B, L), N_p; a preference is empty in all markets or in none
     viewers : (L,)
-    cost : (L, L), C_ps
+    cost : (L, L), C_ps, or (B, L, L)
     serves : (L, L), 1 where a creator at s (column) serves location l (row)
     donation : satisfies assumption 1
+    enough : gap to stop at; a looser one for what is only compared
 
     Returns
     -------
@@ -275,6 +278,7 @@ def choose(
     """
     size = alpha.size
     n_locations = viewers.size
+    cost = np.broadcast_to(cost, (size, n_locations, n_locations))
     watched, here = viewers > 0, np.flatnonzero((creators > 0).any(axis=0))
     result = Choices(
         np.zeros((size, n_locations, n_locations)),
@@ -288,28 +292,34 @@ def choose(
 
     # where even the first creator to serve anywhere would lose, nobody does; an empty market has
     # nothing else to solve
-    worth = (_rewards(result.unit_price, serves)[:, None, :] > cost[here]).any(axis=(1, 2))
+    worth = (_rewards(result.unit_price, serves)[:, None, :] > cost[:, here]).any(axis=(1, 2))
 
     per_batch = max(1, _CHUNK // max(1, here.size * n_locations))
     todo = np.flatnonzero(worth)
     for batch in np.split(todo, range(per_batch, todo.size, per_batch)):
         if batch.size:
-            a = alpha[batch]
+            a, costs = alpha[batch], cost[batch][:, here]
             cap = _participation_cap(
-                a, creators[batch].sum(axis=1), viewers[watched], cost.min(), serves, donation
+                a,
+                creators[batch].sum(axis=1),
+                viewers[watched],
+                cost[batch].min(axis=(1, 2)),
+                serves,
+                donation,
             )
             capped = np.minimum(creators[batch][:, here], cap[:, None])
             mass, gap, steps = _interior_point(
-                a, capped, viewers[watched], cost[here], serves[watched], donation
+                a, capped, viewers[watched], costs, serves[watched], donation, enough=enough
             )
-            if (again := np.flatnonzero(~(gap <= _ENOUGH))).size:
+            if (again := np.flatnonzero(~(gap <= max(_ENOUGH, enough)))).size:
                 other, other_gap, more = _interior_point(
                     a[again],
                     capped[again],
                     viewers[watched],
-                    cost[here],
+                    costs[again],
                     serves[watched],
                     donation,
+                    enough=enough,
                     cautious=True,
                 )
                 better = other_gap < gap[again]
@@ -321,7 +331,7 @@ def choose(
             q = a[:, None] * price(donation, viewers, n)
             result.unit_price[batch] = q
             result.money[batch] = money = (q * n).sum(axis=1)
-            loss, mu, idle = _regret(mass, q @ serves, cost[here], capped)
+            loss, mu, idle = _regret(mass, q @ serves, costs, capped)
             result.residual[batch] = np.maximum.reduce(
                 [
                     (loss * mass).max(axis=(1, 2)) / money,
@@ -329,10 +339,10 @@ def choose(
                     -idle.min(axis=1) / capped.sum(axis=1),
                 ]
             )
-    if np.any(bad := ~(result.gap <= _REFUSED_GAP)):
+    if np.any(bad := ~(result.gap <= max(_REFUSED_GAP, enough))):
         row = int(np.argmax(bad))
         raise ArithmeticError(
-            f"no equilibrium to {_REFUSED_GAP:g} at alpha = {float(alpha[row])!r}: gap"
+            f"no equilibrium to {max(_REFUSED_GAP, enough):g} at alpha = {float(alpha[row])!r}: gap"
             f" {float(result.gap[row])!r}"
         )
 
@@ -356,7 +366,7 @@ def _participation_cap(
     alpha: Floats,
     total: Floats,
     viewers: Floats,
-    least_cost: float,
+    least_cost: Floats,
     serves: Floats,
     donation: Donation,
 ) -> Floats:
@@ -400,6 +410,7 @@ def _interior_point(
     serves: Floats,
     donation: Donation,
     *,
+    enough: float,
     cautious: bool = False,
 ) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
     """Mass (B, P, L), relative gap and steps; all viewers and creators above 0, masses inside in
@@ -410,11 +421,11 @@ def _interior_point(
     """
     size, places, boundary = (
         alpha.size,
-        cost.shape[1],
+        cost.shape[2],
         _CAUTIOUS_BOUNDARY if cautious else _BOUNDARY,
     )
     best_mass, best_gap, steps_taken = (
-        np.zeros((size, *cost.shape)),
+        np.zeros(cost.shape),
         np.full(size, np.inf),
         np.zeros(size, dtype=np.int64),
     )
@@ -447,12 +458,12 @@ def _interior_point(
             step,
         )
         product = (lam * y).sum(axis=(1, 2)) + (mu * t).sum(axis=1)
-        stale = np.where(product > _GAP * money, 0, np.where(better, 0, stale + 1))
-        stay = (best > _GAP) & (stale < 4) & np.isfinite(gap)
+        stale = np.where(product > enough * money, 0, np.where(better, 0, stale + 1))
+        stay = (best > enough) & (stale < 4) & np.isfinite(gap)
         if not stay.all():
             if not stay.any():
                 break
-            open_, best, stale, unit, total, a, y, t, q, mu, lam, n, paid, money, product = (
+            open_, best, stale, unit, total, a, cost, y, t, q, mu, lam, n, paid, money, product = (
                 x[stay]
                 for x in (
                     open_,
@@ -461,6 +472,7 @@ def _interior_point(
                     unit,
                     total,
                     a,
+                    cost,
                     y,
                     t,
                     q,

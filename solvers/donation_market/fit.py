@@ -13,9 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from solvers.arrays import Floats, Mask
+from solvers.arrays import Floats, Ints, Mask
 from solvers.donation_market.equilibrium import Donation, PowerDonation
-from solvers.donation_market.mechanism import DonationMarket
+from solvers.donation_market.mechanism import (
+    DonationMarket,
+    best_splits,
+    total_donations,
+)
 
 TWITCH_DONATION = PowerDonation(math.exp(-1.17), 0.6)
 """Equation 3's own numbers, for a platform that has no gifts to learn from yet."""
@@ -23,13 +27,21 @@ _STEP = 1e-5
 _WAVES = np.array(
     [
         (r * math.cos(t), r * math.sin(t), 1.0)
-        for r in (0.2, 0.4, 0.8)
-        for t in 2 * np.pi * np.arange(12) / 12
+        for r in (0.2, 0.6)
+        for t in 2 * np.pi * np.arange(6) / 6
     ]
 )
-"""Preferences to start from as well, in units of their mean: waves of three heights in twelve
+"""Preferences to start from as well, in units of their mean: waves of two heights in six
 phases.
 """
+_ROUGH = 1e-4
+"""Gap at which starts are compared."""
+_WIDE, _NARROW = (0.03, 1e-4, 1e-8), (_STEP, 1e-8, 1e-14)
+"""Steps of differences, in units of the level; the part of the squares below which a gain is none;
+and the gap of the equilibria. The equilibrium has kinks as creators stop choosing a place: along a tangent the search gets
+stuck in one of many small valleys, along a secant over three percent it passes over them.
+"""
+_MOST_STEPS = 30
 _NUDGE = 1e-2
 _BLIND = 1e-5
 """Slopes this part of the largest are those of rounding in a difference of equilibria over 2 _STEP:
@@ -222,119 +234,193 @@ def fit_preferences(
         for costs in (opportunity_costs, deviation_costs)
     )
     shape = (v.size, w.size)
-    rmse, coefficients, everyone = (
-        np.zeros(shape),
-        np.zeros((*shape, 3)),
-        np.zeros(shape, dtype=np.bool_),
+    pairs = np.stack(np.broadcast_arrays(v[:, None], w), axis=-1).reshape(-1, 2)
+    plain = DonationMarket(
+        seen,
+        viewers,
+        window=window,
+        opportunity_cost=float(v.min()),
+        deviation_cost=float(w.min()),
+        donation=donation,
     )
-    errors = np.zeros((*shape, 3))
+    if not np.all(np.isfinite(pairs) & (pairs >= 0)):
+        raise ValueError(f"costs must be finite and at least 0, not {v!r} and {w!r}")
+    curves = _Curves(plain, seen, alpha, pairs)
+    ends = curves.best_ends(curves.starts())
+    # a fit can end in a valley of its own; where everyone serves V leaves no trace, so what another
+    # V has found is a better start
+    rmse = curves.rmse(ends).reshape(shape)
+    donors = (np.argmin(rmse, axis=0) * w.size + np.arange(w.size))[None].repeat(v.size, axis=0)
+    others = ends[donors.ravel()]
+    hopeful = np.flatnonzero(curves.rmse(others) + _EXACT * seen.mean() < rmse.ravel())
+    if hopeful.size:
+        again = _Curves(plain, seen, alpha, pairs[hopeful])
+        found = again.best_ends(others[hopeful])
+        better = again.rmse(found) < rmse.ravel()[hopeful]
+        ends[hopeful[better]] = found[better]
+    no_wave = np.hypot(ends[:, 0], ends[:, 1]) <= _EXACT * curves.level
+    ends[no_wave, :2] = 0.0
+    errors, everyone_serves = curves.certainty(ends)
+    rmse, errors = curves.rmse(ends).reshape(shape), errors.reshape(*shape, 3)
+    everyone = everyone_serves.reshape(shape)
+    coefficients = np.stack(
+        [np.hypot(ends[:, 0], ends[:, 1]), np.arctan2(ends[:, 1], ends[:, 0]), ends[:, 2]], axis=-1
+    ).reshape(*shape, 3)
+    coefficients[..., 1] %= 2 * np.pi
 
-    def market(at: tuple[int, ...], creators: Floats) -> DonationMarket:
-        return DonationMarket(
-            creators,
+    floor = np.maximum(rmse, _EXACT * seen.mean())
+    plausible = 2 * worth * np.log(floor / floor.min()) <= _LIKELY
+    best = tuple(int(i) for i in np.unravel_index(np.argmin(floor), shape))
+    best_alpha, gain = np.full(shape, np.nan), np.full(shape, np.nan)
+    fitted = [
+        DonationMarket(
+            sine_preferences(coefficients[at], seen.size),
             viewers,
             window=window,
             opportunity_cost=v[at[0]],
             deviation_cost=w[at[1]],
             donation=donation,
         )
-
-    for at in np.ndindex(shape):
-        coefficients[at], rmse[at], errors[at], everyone[at] = _fit(market(at, seen), seen, alpha)
-    # a fit can end in a valley of its own; where everyone serves V leaves no trace, so what another
-    # V has found is a better start
-    for at in np.ndindex(shape):
-        other = int(np.argmin(rmse[:, at[1]])), at[1]
-        start = (
-            market(at, sine_preferences(coefficients[other], seen.size)).equilibrium(alpha).serving
-        )
-        if math.sqrt(np.mean((start - seen) ** 2)) + _EXACT * seen.mean() < rmse[at]:
-            coefficients[at], rmse[at], errors[at], everyone[at] = _fit(
-                market(at, seen), seen, alpha, coefficients[other]
-            )
-
-    floor = np.maximum(rmse, _EXACT * seen.mean())
-    plausible = 2 * worth * np.log(floor / floor.min()) <= _LIKELY
-    best = tuple(int(i) for i in np.unravel_index(np.argmin(rmse), shape))
-    best_alpha, gain = np.full(shape, np.nan), np.full(shape, np.nan)
-    for at in map(tuple, np.argwhere(plausible)):
-        fitted = market(at, sine_preferences(coefficients[at], seen.size))
-        split = fitted.optimal_split()
-        best_alpha[at] = split.alpha
-        gain[at] = split.platform_payoff / fitted.equilibrium(alpha).platform_payoff - 1
+        for at in map(tuple, np.argwhere(plausible))
+    ]
+    alphas, payoffs = best_splits(fitted)
+    today = total_donations(fitted, np.arange(len(fitted)), np.full(len(fitted), alpha))
+    best_alpha[plausible], gain[plausible] = alphas, payoffs / ((1 - alpha) * today) - 1
     errors *= math.sqrt(seen.size / worth)
     return PreferenceFit(
         v, w, rmse, coefficients, errors, everyone, plausible, (best[0], best[1]), best_alpha, gain
     )
 
 
-def _fit(
-    market: DonationMarket, seen: Floats, alpha: float, start: Floats | None = None
-) -> tuple[Floats, float, Floats, bool]:
-    """Coefficients, root mean square error, standard errors, and whether everybody serves, for one
-    pair of costs.
+@dataclass(frozen=True, eq=False)
+class _Curves:
+    """What creators serve under preferences x = (a, b, c3), for P pairs of costs at once.
 
-    Fitted in x = (a, b, c3), c1 sin(. + c2) = a sin + b cos, where the problem is nearly linear.
-    The start, unless given as coefficients, is what was seen if nobody had moved, or whichever of
-    _WAVES fits better: there can be several valleys.
+    c1 sin(. + c2) = a sin + b cos, where the problem is nearly linear. All pairs are solved
+    together: an equilibrium by itself costs ten times what it costs among fifty.
     """
-    from scipy.optimize import least_squares
 
-    size = seen.size
-    angle = 2 * np.pi * np.arange(size) / size
-    waves = np.stack([np.sin(angle), np.cos(angle), np.ones(size)])
-    level = float(seen.mean()) / market.window
-    least = 1e-9 * level
+    plain: DonationMarket
+    seen: Floats
+    alpha: float
+    pairs: Floats
 
-    def served(x: Floats) -> Floats:
-        return market.equilibria(np.full(len(x), alpha), np.maximum(x @ waves, least)).serving
+    @property
+    def level(self) -> float:
+        """Creators a place, if nobody served two."""
+        return float(self.seen.mean()) / self.plain.window
 
-    def slopes(x: Floats) -> Floats:
-        step = _STEP * level * np.eye(3)
-        return (served(x + step) - served(x - step)).T / (2 * _STEP * level)
+    @property
+    def waves(self) -> Floats:
+        """(3, L): what a, b and c3 multiply."""
+        angle = 2 * np.pi * np.arange(self.seen.size) / self.seen.size
+        return np.stack([np.sin(angle), np.cos(angle), np.ones(self.seen.size)])
 
-    if start is None:
+    def creators(self, x: Floats) -> Floats:
+        """(..., L): preferences, nowhere nobody."""
+        return np.asarray(np.maximum(x @ self.waves, 1e-9 * self.level))
+
+    def served(self, x: Floats, which: Ints | None = None, enough: float = 1e-14) -> Floats:
+        """(P, k, L) for x (P, k, 3), of the pairs `which`."""
+        pairs = self.pairs if which is None else self.pairs[which]
+        flat = self.creators(x).reshape(-1, self.seen.size)
+        now = self.plain.equilibria(
+            np.full(len(flat), self.alpha), flat, pairs.repeat(x.shape[1], axis=0), enough=enough
+        )
+        return now.serving.reshape(*x.shape[:2], -1)
+
+    def rmse(self, x: Floats) -> Floats:
+        """(P,): equation 28."""
+        return np.asarray(np.sqrt(((self.served(x[:, None])[:, 0] - self.seen) ** 2).mean(axis=1)))
+
+    def starts(self) -> Floats:
+        """(P, 3): what was seen if nobody had moved, or whichever of _WAVES fits better: there can
+        be several valleys.
+        """
+        seen = self.seen
         unmoved = np.append(
-            np.linalg.lstsq(market.serves @ waves[:2].T, seen - seen.mean(), rcond=1e-9)[0], level
+            np.linalg.lstsq(self.plain.serves @ self.waves[:2].T, seen - seen.mean(), rcond=1e-9)[
+                0
+            ],
+            self.level,
         )
-        starts = np.vstack([unmoved, level * _WAVES])
-        first = starts[np.argmin(((served(starts) - seen) ** 2).sum(axis=1))]
-    else:
-        first = np.array([start[0] * math.cos(start[1]), start[0] * math.sin(start[1]), start[2]])
-    solution = least_squares(
-        lambda x: served(x[None])[0] - seen,
-        first,
-        jac=slopes,
-        bounds=([-np.inf, -np.inf, level / 2], np.inf),
-        x_scale=level,
-        xtol=1e-10,
-        ftol=1e-12,
-        gtol=1e-12,
-    )
-    a, b, c3 = solution.x
-    errors = np.full(3, np.inf)
-    # the fit can end where one more creator would change nothing and one less would: each side must
-    # tell
-    sides = [
-        served(solution.x + step * level * np.eye(3)) - served(solution.x[None])
-        for step in (_NUDGE, -_NUDGE)
-    ]
-    if all(
-        np.linalg.matrix_rank(side, tol=1e-3 * _NUDGE * level * market.window) == 3
-        for side in sides
-    ):
-        errors = _standard_errors(
-            solution.jac, a, b, math.sqrt(2 * solution.cost / max(size - 3, 1))
-        )
-    fitted = np.array([math.hypot(a, b), math.atan2(b, a) % (2 * np.pi), c3])
-    creators = np.maximum(solution.x @ waves, least)
-    taking_part = market.equilibria(np.array([alpha]), creators[None]).participation[0]
-    return (
-        fitted,
-        math.sqrt(2 * solution.cost / size),
-        errors,
-        bool(taking_part > (1 - 1e-9) * creators.sum()),
-    )
+        tried = np.vstack([unmoved, self.level * _WAVES])
+        off = self.served(np.broadcast_to(tried, (len(self.pairs), *tried.shape)), enough=_ROUGH)
+        return np.asarray(tried[np.argmin(((off - seen) ** 2).sum(axis=2), axis=1)])
+
+    def slopes(self, x: Floats, which: Ints, step: float = _STEP, enough: float = 1e-14) -> Floats:
+        """(P, L, 3): change of what is served by change of x, between `step` more and less."""
+        moved = step * self.level * np.eye(3)
+        now = self.served(x[:, None] + np.concatenate([moved, -moved]), which, enough)
+        return np.asarray((now[:, :3] - now[:, 3:]).transpose(0, 2, 1) / (2 * step * self.level))
+
+    def best_ends(self, x: Floats) -> Floats:
+        """(P, 3): from each start the least squares it leads to, with c3 at least half the level:
+        by secants, then by tangents.
+        """
+        return self._search(self._search(x, *_WIDE), *_NARROW)
+
+    def _search(self, x: Floats, width: float, least_gain: float, enough: float) -> Floats:
+        """Levenberg and Marquardt, in step for all pairs: a pair that gains less than this part of
+        its squares, or moves less than 1e-9 of the level, is done.
+        """
+        level, x = self.level, x.copy()
+        x[:, 2] = np.maximum(x[:, 2], level / 2)
+        off = self.served(x[:, None], enough=enough)[:, 0] - self.seen
+        cost, damping = (off**2).sum(axis=1), np.full(len(x), 1e-3)
+        slope = self.slopes(x, np.arange(len(x)), width, enough)
+        open_ = np.arange(len(x))
+        for _ in range(_MOST_STEPS):
+            if not open_.size:
+                break
+            j, r = slope[open_], off[open_]
+            down = -np.einsum("plk,pl->pk", j, r)
+            bend = np.einsum("plk,plm->pkm", j, j)
+            held = (x[open_, 2] <= level / 2) & (down[:, 2] < 0)
+            down[held, 2], bend[held, 2, :], bend[held, :, 2] = 0.0, 0.0, 0.0
+            size = np.maximum(bend.diagonal(axis1=1, axis2=2), 1e-12)
+            bend[:, np.arange(3), np.arange(3)] = size * (1 + damping[open_, None])
+            step = np.linalg.solve(bend, down[..., None])[..., 0]
+            tried = x[open_] + step
+            tried[:, 2] = np.maximum(tried[:, 2], level / 2)
+            new_off = self.served(tried[:, None], open_, enough)[:, 0] - self.seen
+            new_cost = (new_off**2).sum(axis=1)
+            gained = new_cost < cost[open_]
+            small = abs(step).max(axis=1) <= 1e-9 * level
+            little = gained & (cost[open_] - new_cost <= least_gain * cost[open_])
+            won = open_[gained]
+            x[won], off[won], cost[won] = tried[gained], new_off[gained], new_cost[gained]
+            damping[open_] = np.where(gained, damping[open_] / 10, damping[open_] * 8)
+            exact = cost[open_] <= (1e-3 * _EXACT * self.seen.mean()) ** 2 * self.seen.size
+            stay = ~(small | little | exact)
+            again = open_[gained & stay]
+            if again.size:
+                slope[again] = self.slopes(x[again], again, width, enough)
+            open_ = open_[stay]
+        return x
+
+    def certainty(self, x: Floats) -> tuple[Floats, Mask]:
+        """(P, 3) standard errors of amplitude, phase and c3, and (P,) whether everybody takes
+        part.
+        """
+        size, level, every = self.seen.size, self.level, np.arange(len(x))
+        slope = self.slopes(x, every)
+        # the fit can end where one more creator would change nothing and one less would: each side
+        # must tell
+        nudge = _NUDGE * level * np.eye(3)
+        now = self.served(x[:, None] + np.vstack([np.zeros(3), nudge, -nudge]))
+        sides = now[:, 1:].reshape(len(x), 2, 3, size) - now[:, None, :1]
+        seen = np.linalg.matrix_rank(sides, tol=1e-3 * _NUDGE * level * self.plain.window) == 3
+        noise = np.sqrt(((now[:, 0] - self.seen) ** 2).sum(axis=1) / max(size - 3, 1))
+        errors = [
+            _standard_errors(slope[at], x[at, 0], x[at, 1], float(noise[at]))
+            if seen[at].all()
+            else np.full(3, np.inf)
+            for at in every
+        ]
+        creators = self.creators(x)
+        part = self.plain.equilibria(np.full(len(x), self.alpha), creators, self.pairs)
+        return np.array(errors), part.participation > (1 - 1e-9) * creators.sum(axis=1)
 
 
 def _standard_errors(slopes: Floats, a: float, b: float, noise: float = 1.0) -> Floats:

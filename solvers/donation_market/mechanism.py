@@ -10,13 +10,13 @@ split and bounds on it. Does not: how the equilibrium is computed and donation f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from solvers.arrays import Floats
+from solvers.arrays import Floats, Ints
 from solvers.donation_market.equilibrium import (
     Donation,
     PowerDonation,
@@ -32,6 +32,9 @@ __all__ = [
     "OptimalSplit",
     "PowerDonation",
     "SaturatingDonation",
+    "best_splits",
+    "flat_splits",
+    "total_donations",
 ]
 
 _GRID = np.arange(101) / 100
@@ -39,6 +42,8 @@ _WIDTH = 1e-7
 """To this a peak is located; the payoff is flat there, so it is right to far more."""
 _CERTIFIED, _MOST_POINTS = 1e-3, 600
 _WITHOUT_NUMBER = 1e30
+_COMPARED = 1e-10
+"""Gap at which payoffs are compared to a part of a hundred."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,26 +245,47 @@ class DonationMarket:
             else Equilibrium(**{name: value[0] for name, value in vars(equilibrium).items()})
         )
 
-    def equilibria(self, alpha: Floats, creators: Floats) -> Equilibrium:
-        """As `equilibrium`, for markets alike but in alpha (B,) and creators (B, L), whose zeros
-        must be in the same columns.
+    def equilibria(
+        self,
+        alpha: Floats,
+        creators: Floats,
+        costs: npt.ArrayLike | None = None,
+        *,
+        enough: float = 1e-14,
+    ) -> Equilibrium:
+        """As `equilibrium`, for markets alike but in alpha (B,), creators (B, L), whose zeros must
+        be in the same columns, and costs (B, 2): V and W of each, the market's own unless given.
+
+        Many at once take a fraction of the time of each by itself. `enough` is the gap to stop at.
         """
         serves, distance = self.serves, self.squared_distance
-        cost = self.opportunity_cost + self.deviation_cost * distance
         size, locations = creators.shape
+        V, W = np.broadcast_to(
+            np.array([self.opportunity_cost, self.deviation_cost]) if costs is None else costs,
+            (size, 2),
+        ).T
+        cost = V[:, None, None] + W[:, None, None] * distance
         choice, payoff, gap, residual = (
             np.zeros((size, locations, locations)),
             np.zeros((size, locations)),
             np.zeros(size),
             np.zeros(size),
         )
-        free = (alpha == 0) & (self.opportunity_cost == 0)
-        at_home = free & (self.deviation_cost > 0)
+        free = (alpha == 0) & (V == 0)
+        at_home = free & (W > 0)
         choice[at_home] = creators[at_home, :, None] * np.eye(locations)
         solved = np.flatnonzero((alpha > 0) | (free & ~at_home))
         if solved.size:
             share = np.where(free, 1.0, alpha)[solved]
-            chosen = choose(share, creators[solved], self.viewers, cost, serves, self.donation)
+            chosen = choose(
+                share,
+                creators[solved],
+                self.viewers,
+                cost[solved],
+                serves,
+                self.donation,
+                enough=enough,
+            )
             choice[solved], gap[solved], residual[solved] = chosen.mass, chosen.gap, chosen.residual
             payoff[solved] = np.where(free[solved, None], 0.0, chosen.payoff)
         serving = choice.sum(axis=1) @ serves.T
@@ -303,32 +329,13 @@ class DonationMarket:
         grid_alpha, grid_payoff = float(points[grid]), float(payoffs[grid])
         ceiling = math.inf
         if isinstance(self.donation, PowerDonation):
-            points, donated, ceiling = self._certify(points, donated, lower, self.donation.exponent)
-        peaks = _peaks(
-            lambda alpha: self.equilibrium(alpha).platform_payoff, points, (1 - points) * donated
-        )
+            (known,), (ceiling,) = _certify([self], [(points, donated)], np.array([lower]))
+            points, donated = known
+        (peaks,) = _peaks([self], [(points, (1 - points) * donated)])
         alpha, payoff = peaks[np.argmax(peaks[:, 1])].tolist()
         return OptimalSplit(
             alpha, payoff, peaks, lower, upper, max(ceiling, payoff), grid_alpha, grid_payoff
         )
-
-    def _certify(
-        self, points: Floats, donated: Floats, lower: float, exponent: float
-    ) -> tuple[Floats, Floats, float]:
-        """Halve every interval that may hold a payoff above the best known by more than _CERTIFIED;
-        also returns the highest ceiling.
-        """
-        while True:
-            ceilings = _ceilings(points, donated, exponent)
-            ceilings[points[1:] <= lower] = 0.0  # the payoff grows up to there
-            wide = np.flatnonzero(ceilings > (1 + _CERTIFIED) * ((1 - points) * donated).max())
-            if wide.size == 0 or points.size > _MOST_POINTS:
-                return points, donated, float(ceilings.max())
-            middle = (points[wide] + points[wide + 1]) / 2
-            points, donated = (
-                np.insert(points, wide + 1, middle),
-                np.insert(donated, wide + 1, self.equilibrium(middle).total_donation),
-            )
 
     def upper_bound(self) -> float:
         """The best split is at most this: 1 - b for a power at any window, proposition 3 for a
@@ -407,14 +414,17 @@ class DonationMarket:
         return float(program.x[-1]) * scale / most if program.status == 0 else math.inf
 
 
-def _ceilings(points: Floats, donated: Floats, exponent: float) -> Floats:
+def _ceilings(points: Floats, donated: Floats, donation: Donation) -> Floats:
     """The most that the platform's payoff can be between neighbouring points, for donations that
-    are a power.
+    are a power; infinite for others.
 
     With c = (1 - b)/b, T grows with alpha and T alpha^-c falls, so on [a1, a2] T <= min(T2, T1
     (alpha/a1)^c). The payoff is largest where these meet, or at 1 - b before that.
     """
     left, right = points[:-1], points[1:]
+    if not isinstance(donation, PowerDonation):
+        return np.full(left.size, math.inf)
+    exponent = donation.exponent
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         meet = np.clip(
             left * (donated[1:] / donated[:-1]) ** (exponent / (1 - exponent)), left, right
@@ -424,30 +434,184 @@ def _ceilings(points: Floats, donated: Floats, exponent: float) -> Floats:
     return np.where((left > 0) & (donated[:-1] > 0), ceiling, (1 - left) * donated[1:])
 
 
-def _peaks(payoff: Callable[[Floats], Floats], points: Floats, payoffs: Floats) -> Floats:
-    """Local maxima (k, 2) of a function known at ascending points; the bracket of each is halved
-    around its best point.
+def total_donations(
+    markets: Sequence[DonationMarket], which: Ints, alpha: Floats, *, enough: float = 1e-14
+) -> Floats:
+    """(B,) what viewers donate in market `which[b]` under the split `alpha[b]`, all solved at once.
+
+    The markets are alike but in their creators and costs; see `best_splits`.
     """
-    if not payoffs.any():
-        return np.array([[points[0], 0.0]])
-    tops = np.flatnonzero(
-        (payoffs > np.insert(payoffs[:-1], 0, 0.0)) & (payoffs >= np.append(payoffs[1:], 0.0))
+    if not which.size:
+        return np.zeros(0)
+    creators = np.stack([m.creators for m in markets])
+    costs = np.array([(m.opportunity_cost, m.deviation_cost) for m in markets])
+    # a place that only some prefer is nowhere quite empty
+    least = np.where((creators > 0).any(axis=0), 1e-12 * creators.max(axis=1, keepdims=True), 0.0)
+    creators = np.maximum(creators, least)
+    now = markets[0].equilibria(alpha, creators[which], costs[which], enough=enough)
+    return now.total_donation
+
+
+def best_splits(markets: Sequence[DonationMarket]) -> tuple[Floats, Floats]:
+    """The best split of each market and what it leaves the platform, searched in step.
+
+    As `DonationMarket.optimal_split`, with its certificate, on every second hundredth.
+
+    Parameters
+    ----------
+    markets : alike in viewers, window and donation; they differ in creators and costs
+
+    Raises
+    ------
+    ValueError
+        markets that differ in anything else
+
+    Examples
+    --------
+    >>> markets = [DonationMarket(n, [500, 500], window=1, opportunity_cost=0.1,
+    ...     deviation_cost=0.1, donation=PowerDonation(np.exp(-1.17), 0.6))
+    ...     for n in ([300, 700], [500, 500])]
+    >>> [round(float(alpha), 4) for alpha in best_splits(markets)[0]]
+    [0.3565, 0.3222]
+    """
+    if not markets:
+        return np.zeros(0), np.zeros(0)
+    first = markets[0]
+    if any(
+        m.window != first.window
+        or m.donation != first.donation
+        or not np.array_equal(m.viewers, first.viewers)
+        for m in markets
+    ):
+        raise ValueError("markets searched together must have the same viewers, window, donation")
+    power = isinstance(first.donation, PowerDonation)
+    lower = np.array([m.lower_bound() if power else 0.0 for m in markets])
+    grids = []
+    for low in lower:
+        grid = _GRID[::2] if power else _GRID
+        grid = grid[grid <= first.upper_bound() + 0.02]
+        extra = np.geomspace(max(low, 1e-6), 0.01, 13) if low < 0.01 else [low]
+        grids.append(np.union1d(grid[grid >= low - 0.02], extra))
+    known = _asked(markets, grids)
+    if power:
+        known, _ = _certify(markets, known, lower)
+    peaks = _peaks(markets, [(points, (1 - points) * donated) for points, donated in known])
+    best = np.array([found[np.argmax(found[:, 1])] for found in peaks])
+    return best[:, 0], best[:, 1]
+
+
+Known = tuple[Floats, Floats]
+"""Splits in ascending order, and what viewers donate under each."""
+
+
+def _asked(
+    markets: Sequence[DonationMarket], points: Sequence[Floats], enough: float = 1e-14
+) -> list[Known]:
+    """What viewers donate in each market under each of its points."""
+    sizes = [p.size for p in points]
+    donated = total_donations(
+        markets,
+        np.repeat(np.arange(len(markets)), sizes),
+        np.concatenate(points),
+        enough=enough,
     )
-    x = np.stack(
-        [
-            points[np.maximum(tops - 1, 0)],
-            points[tops],
-            points[np.minimum(tops + 1, points.size - 1)],
-        ],
-        axis=1,
+    return list(zip(points, np.split(donated, np.cumsum(sizes)[:-1]), strict=True))
+
+
+def _with(known: Known, more: Known) -> Known:
+    points = np.concatenate([known[0], more[0]])
+    order = np.argsort(points, kind="stable")
+    return points[order], np.concatenate([known[1], more[1]])[order]
+
+
+def _certify(
+    markets: Sequence[DonationMarket], known: Sequence[Known], lower: Floats
+) -> tuple[list[Known], list[float]]:
+    """Halve every interval that may hold a payoff above the best known by more than _CERTIFIED;
+    also returns the highest ceiling of each market. For power donations.
+    """
+    known, ceiling = list(known), [math.inf] * len(known)
+    while True:
+        middles = []
+        for at, (points, donated) in enumerate(known):
+            ceilings = _ceilings(points, donated, markets[at].donation)
+            ceilings[points[1:] <= lower[at]] = 0.0  # the payoff grows up to there
+            wide = np.flatnonzero(ceilings > (1 + _CERTIFIED) * ((1 - points) * donated).max())
+            ceiling[at] = float(ceilings.max())
+            if points.size > _MOST_POINTS:
+                wide = wide[:0]
+            middles.append((points[wide] + points[wide + 1]) / 2)
+        if not any(middle.size for middle in middles):
+            return known, ceiling
+        known = [
+            _with(before, more)
+            for before, more in zip(known, _asked(markets, middles), strict=True)
+        ]
+
+
+def flat_splits(
+    markets: Sequence[DonationMarket], alpha: float, flat: float
+) -> tuple[list[Floats], Floats]:
+    """Of each market the hundredths that leave the platform at most a part `flat` less than the
+    best of them and of `alpha`; and how much more that best is than at `alpha`, minus 1.
+
+    For power donations every fifth hundredth is asked first, then only intervals that can hold such
+    a one by theorem.
+    """
+    if not markets:
+        return [], np.zeros(0)
+    steps = 5 if isinstance(markets[0].donation, PowerDonation) else 1
+    start = np.union1d(_GRID[steps::steps], [0.01])
+    known = _asked(markets, [start] * len(markets), _COMPARED)
+    today = (1 - alpha) * total_donations(
+        markets, np.arange(len(markets)), np.full(len(markets), alpha)
     )
-    best = payoffs[tops]
+    fill = []
+    for (points, donated), now, m in zip(known, today, markets, strict=True):
+        ceilings = _ceilings(points, donated, m.donation)
+        least = (1 - flat) * max(float(((1 - points) * donated).max()), float(now))
+        inside = np.flatnonzero(ceilings >= least * (1 - 1e-9))
+        between = (_GRID[None] > points[inside, None]) & (_GRID[None] < points[inside + 1, None])
+        fill.append(np.setdiff1d(_GRID[between.any(axis=0)], points) if inside.size else _GRID[:0])
+    found, gains = [], np.zeros(len(markets))
+    for at, (before, more) in enumerate(zip(known, _asked(markets, fill, _COMPARED), strict=True)):
+        points, donated = _with(before, more)
+        payoff = (1 - points) * donated
+        most = max(float(payoff.max()), float(today[at]))
+        found.append(points[payoff >= (1 - flat) * most] if most > 0 else points[:0])
+        gains[at] = most / float(today[at]) - 1 if most > 0 else math.nan
+    return found, gains
+
+
+def _peaks(markets: Sequence[DonationMarket], known: Sequence[Known]) -> list[Floats]:
+    """Local maxima (k, 2) of each market's payoff, known at ascending points; the bracket of each
+    is halved around its best point, all in step.
+    """
+    brackets, bests, owners = [], [], []
+    for at, (points, payoffs) in enumerate(known):
+        tops = np.flatnonzero(
+            (payoffs > np.insert(payoffs[:-1], 0, 0.0)) & (payoffs >= np.append(payoffs[1:], 0.0))
+        )
+        if not payoffs.any():
+            tops = np.zeros(1, dtype=np.intp)
+        last = points.size - 1
+        sides = (np.maximum(tops - 1, 0), tops, np.minimum(tops + 1, last))
+        # where nothing is paid at all, nothing is to be closed in on
+        brackets.append(
+            np.stack([points[side if payoffs.any() else tops] for side in sides], axis=1)
+        )
+        bests.append(payoffs[tops])
+        owners.append(np.full(tops.size, at))
+    x, best, owner = np.concatenate(brackets), np.concatenate(bests), np.concatenate(owners)
     while (wide := np.flatnonzero(x[:, 2] - x[:, 0] > _WIDTH)).size:
         a, b, c = x[wide].T
         tries = np.stack([a, (a + b) / 2, b, (b + c) / 2, c], axis=1)
-        before, after = payoff(np.concatenate([tries[:, 1], tries[:, 3]])).reshape(2, -1)
+        alphas = np.concatenate([tries[:, 1], tries[:, 3]])
+        donated = total_donations(markets, np.tile(owner[wide], 2), alphas)
+        before, after = ((1 - alphas) * donated).reshape(2, -1)
         values = np.stack([before, best[wide], after], axis=1)
         at = np.argmax(values, axis=1)[:, None]
         x[wide] = np.take_along_axis(tries, at + np.arange(3), axis=1)
         best[wide] = np.take_along_axis(values, at, axis=1)[:, 0]
-    return np.stack([x[:, 1], best], axis=1)
+    found = np.stack([x[:, 1], best], axis=1)
+    return [found[owner == at] for at in range(len(markets))]

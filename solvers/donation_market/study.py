@@ -23,7 +23,7 @@ from solvers.donation_market.fit import (
     fit_preferences,
     sine_preferences,
 )
-from solvers.donation_market.mechanism import DonationMarket, PowerDonation
+from solvers.donation_market.mechanism import DonationMarket, PowerDonation, flat_splits
 
 LEAST_LOCATIONS = 24
 """A regression over fewer locations is not believed."""
@@ -254,25 +254,24 @@ def study_market(
             ),
         }
     )
-    markets = [
-        seen.market(fit, at, donation)
+    groups = [
+        [seen.market(fit, at, donation) for at in telling]
         for donation in (estimate.donation, *estimate.at_ends)
-        for at in telling
     ]
-    markets += [
+    groups[0] += [
         seen.market(fit, (int(row), int(column)), estimate.donation)
         for row, column in np.argwhere(fit.next_to_plausible)
     ]
     half = _NORMAL * fit.errors[pair]
-    shifts = [
-        sign * half[k] * np.eye(3)[k] for k in np.flatnonzero(np.isfinite(half)) for sign in (-1, 1)
+    groups[0] += [
+        seen.market(fit, pair, estimate.donation, sign * half[k] * np.eye(3)[k])
+        for k in np.flatnonzero(np.isfinite(half))
+        for sign in (-1, 1)
     ]
-    markets += [seen.market(fit, pair, estimate.donation, shift) for shift in shifts]
-    for market in markets:
-        payoff = market.equilibrium(np.append(_HUNDREDTHS, alpha)).platform_payoff
-        if (most := float(payoff.max())) > 0:
-            alphas += _HUNDREDTHS[payoff[:-1] >= (1 - _FLAT) * most].tolist()
-            gains.append(most / float(payoff[-1]) - 1)
+    for group in groups:
+        flat, more = flat_splits(group, alpha, _FLAT)
+        alphas += np.concatenate(flat).tolist()
+        gains += more[np.isfinite(more)].tolist()
     whole = (
         merged**2
     )  # `merged` times as many locations, with `merged` times as many creators and viewers each

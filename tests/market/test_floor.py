@@ -31,7 +31,7 @@ from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
 from pipelines.store.migrations import MIGRATIONS
 from pipelines.store.warehouse import MissingDayError, Warehouse
-from tests.cases.five_days import make_days, rows
+from tests.cases.five_days import as_written, make_days, rows
 
 MONDAY, SUNDAY, AFTER = date(2026, 3, 2), date(2026, 3, 8), date(2026, 3, 9)
 WEEK = [MONDAY + timedelta(days=n) for n in range(7)]
@@ -301,6 +301,21 @@ def test_a_week_without_gifts_passes_the_question_on(home: Home) -> None:
         2,
         None,
     )
+
+
+def test_a_week_with_too_few_coins_cannot_tell_and_says_so_quickly(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Coins in 3 of 96 quarter hours: no equilibrium is computed at all."""
+    monkeypatch.setattr("solvers.donation_market.equilibrium._interior_point", None)
+    with Warehouse(home).open() as con:
+        con.execute("DELETE FROM coin_solutions WHERE market_week IS NOT NULL")
+        con.execute("DELETE FROM gifts WHERE hour(ts) <> 20")
+        as_written(con, "gifts")
+    outcome = study(home)
+    assert str(outcome["note"]).startswith("cannot tell: 3 of 96 quarter hours have")
+    assert "at least 24" in str(outcome["note"])
+    assert rows(home, "SELECT alpha, revenue_floor FROM donation_market") == [(None, None)]
 
 
 def test_a_market_is_kept_within_the_policys_bounds(home: Home) -> None:
