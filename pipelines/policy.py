@@ -26,6 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -782,9 +783,14 @@ def read_policy(path: Path) -> Policy:
         key and reason.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return _parsed(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PolicyError(f"{path}: {error}") from error
+
+
+@lru_cache(maxsize=64)  # every asset of a run asks for the same few
+def _parsed(path: Path, text: str) -> Policy:
+    data = tomllib.loads(text)
     try:
         # As JSON, because strict JSON is what TOML is: no `alpha = true` or `alpha = "0.5"`, but
         # lists where tuples are meant.

@@ -236,9 +236,8 @@ def explain(
     from pipelines.ledger.wording import text
     from pipelines.store.warehouse import Past, Warehouse
 
-    with Warehouse(home).open(
-        read_only=True, past=Past(issued=as_issued.date()) if as_issued else None
-    ) as con:
+    past = Past(issued=as_issued.date()) if as_issued else None
+    with Warehouse(home).look(past) as con:
         explained = explain_amount(con, name, day.date(), kind=kind)
     if as_json:
         print_json(explained.as_dict())
@@ -275,9 +274,8 @@ def statement(
     from pipelines.ledger.statement import creator_month, html, text
     from pipelines.store.warehouse import Past, Warehouse
 
-    with Warehouse(home).open(
-        read_only=True, past=Past(issued=as_issued.date()) if as_issued else None
-    ) as con:
+    past = Past(issued=as_issued.date()) if as_issued else None
+    with Warehouse(home).look(past) as con:
         found = creator_month(con, creator, month.year, month.month)
     if target:
         with replacing(target) as partial:

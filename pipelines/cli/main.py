@@ -418,7 +418,7 @@ def _money(home: Home) -> MoneyState | None:
 
     if not Warehouse(home).exists():
         return None
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         if closed_through(con) is None:
             return None
         days = home.settings.payouts.clearing_days
@@ -822,7 +822,7 @@ def _print_periods(periods: list[PeriodStatus]) -> None:
 def _print_creators(home: Home, first: date, last: date, most: int = 10) -> None:
     from pipelines.store.warehouse import Warehouse
 
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         rows = con.execute(
             """SELECT creator_id, sum(pulse_micros)::BIGINT, sum(ads_micros)::BIGINT,
                 sum(carry_micros)::BIGINT, sum(coins_micros)::BIGINT,

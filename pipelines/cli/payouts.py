@@ -183,7 +183,7 @@ def _check(home: Home, on: Any, as_json: bool) -> None:
     from pipelines.payouts.state import money_state
     from pipelines.store.warehouse import Warehouse
 
-    with Warehouse(home).open(read_only=True) as con:
+    with Warehouse(home).look() as con:
         state = money_state(con, on=on, clearing_days=home.settings.payouts.clearing_days)
     if as_json:
         print_json(state.as_dict())

@@ -43,7 +43,7 @@ def list_(home: Home, as_json: bool) -> None:
     house = Warehouse(home)
     rows: list[OpenRow] = []
     if house.exists():
-        with house.open(read_only=True) as con:
+        with house.look() as con:
             rows = open_rows(con)
     _show(rows, as_json)
     if rows and not as_json:

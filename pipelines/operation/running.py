@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -54,6 +55,8 @@ def prepare_dagster_home(home: Home) -> Path:
     home.refuse_if_unwritable()
     home.dagster.mkdir(parents=True, exist_ok=True)
     configuration = (own if own.exists() else PROJECT / "dagster.yaml").read_text(encoding="utf-8")
+    if not own.exists():  # the records are this home's, whichever one the environment names
+        configuration = configuration.replace("{env: DAGSTER_HOME}", json.dumps(str(home.dagster)))
     if home.lake and not own.exists():
         configuration = re.sub(r"(?m)^ *default_limit: 1\n", "", configuration)
     with replacing(home.dagster / "dagster.yaml") as partial:  # another process may be reading it

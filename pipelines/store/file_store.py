@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
@@ -30,6 +30,7 @@ from pipelines.sql import as_text
 Connection = duckdb.DuckDBPyConnection
 _SPILLED = "spilled"
 _POOLS = ".pools"
+_COPIED_AT_ONCE = 1 << 20  # bytes
 WORKERS = (  # in the environment of a worker: how many processes share this machine
     "EARNINGS_WORKERS"
 )
@@ -94,6 +95,19 @@ class Store(Protocol):
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         """A connection whose default database is the warehouse. Raises WarehouseError."""
 
+    def disconnect(self, con: Connection) -> None:
+        """Close what `connect` gave."""
+
+    def keeps_others_out(self) -> bool:
+        """Whether nobody else can read what is committed until this process is done with it."""
+
+    @property
+    def tables_known(self) -> bool:
+        """Whether its tables were found in order, and nobody can have changed them since."""
+
+    def know_tables(self) -> None:
+        """Its tables were found in order."""
+
     def claimed(self, con: Connection, claim: Claim) -> AbstractContextManager[None]:
         """Nobody else writes what is claimed while this lasts. Raises WarehouseLockedError;
         DisturbedError if what is done inside fails for a reason that doing it again removes.
@@ -114,6 +128,26 @@ class Store(Protocol):
         """Forget old states; says in words what was, or would be, done."""
 
 
+@dataclass
+class _Kept:
+    """A file that stays open between connections, and how many asked for that. `known`: its tables
+    were looked at; while it is open nobody else changes them.
+    """
+
+    users: int = 0
+    instance: Connection | None = None
+    known: bool = False
+
+    def forget(self) -> None:
+        if self.instance is not None:
+            self.instance.close()
+        self.instance, self.known = None, False
+
+
+_KEPT: dict[Path, _Kept] = {}  # in this process
+_KEPT_MEMORY = 256 << 20  # bytes that may stay in memory between two connections
+
+
 class FileStore:
     """One DuckDB file. It takes one writer, which has it to itself from opening to closing; readers
     get a copy.
@@ -132,11 +166,62 @@ class FileStore:
     def exists(self) -> bool:
         return self.home.warehouse.exists()
 
-    def kept_open(self) -> AbstractContextManager[None]:
-        return nullcontext()  # it would be locked all the time
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Opening the file, and closing it, takes longer than a small day of most assets. Nobody
+        else gets at it from the first connection to the end.
+        """
+        kept = _KEPT.setdefault(self.home.warehouse, _Kept())
+        kept.users += 1
+        try:
+            yield
+        finally:
+            kept.users -= 1
+            if not kept.users:
+                kept.forget()
+                del _KEPT[self.home.warehouse]
 
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         _refuse_past(past)
+        kept = _KEPT.get(self.home.warehouse)
+        if kept is None:
+            return self._opened(read_only)
+        if kept.instance is not None:
+            con = kept.instance.cursor()
+            with suppress(duckdb.Error):  # a fatal error ends an instance for all its connections
+                con.execute("BEGIN TRANSACTION READ ONLY" if read_only else "SELECT 1")
+                return con
+            con.close()
+            kept.forget()
+        if read_only:
+            return self._opened(read_only)
+        kept.instance = self._opened(read_only)
+        return kept.instance.cursor()
+
+    def disconnect(self, con: Connection) -> None:
+        kept = _KEPT.get(self.home.warehouse)
+        if kept and kept.instance is not None:
+            with suppress(duckdb.Error):
+                held = con.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchone()
+                # What a large step leaves in memory, its limit does not give to numpy.
+                if held and held[0] > _KEPT_MEMORY:
+                    kept.forget()
+        con.close()
+
+    def keeps_others_out(self) -> bool:
+        return self.home.warehouse in _KEPT
+
+    @property
+    def tables_known(self) -> bool:
+        kept = _KEPT.get(self.home.warehouse)
+        return kept is not None and kept.known
+
+    def know_tables(self) -> None:
+        kept = _KEPT.get(self.home.warehouse)
+        if kept and kept.instance is not None:
+            kept.known = True
+
+    def _opened(self, read_only: bool) -> Connection:
         path, timeout = self.home.warehouse, self.patience
         if timeout is None:
             timeout = self.home.settings.lock_timeout_seconds
@@ -174,19 +259,27 @@ class FileStore:
         """
         published = self.home.published
         partial = published.with_name(f".{published.name}.{os.getpid()}.partial")
+        kept = _KEPT.get(self.home.warehouse)
         con = self.connect(read_only=False, past=None)
-        try:
-            with explained(published, "cannot be written"):
-                con.execute(
-                    "CHECKPOINT"
-                )  # what is in the log beside the file would be missing from the copy
-                shutil.copyfile(self.home.warehouse, partial)
-                # Renamed while the warehouse is still held: of two who publish, the later state
-                # wins.
-                os.replace(partial, published)
-        finally:
-            partial.unlink(missing_ok=True)
-            con.close()
+        # Closed last: the system takes a process's locks on a file away as soon as it closes any of
+        # its descriptors.
+        with ExitStack() as last:
+            try:
+                with explained(published, "cannot be written"):
+                    con.execute(
+                        "CHECKPOINT"
+                    )  # what is in the log beside the file would be missing from the copy
+                    source = last.enter_context(self.home.warehouse.open("rb"))
+                    with partial.open("wb") as copy:
+                        shutil.copyfileobj(source, copy, _COPIED_AT_ONCE)
+                    # Renamed while the warehouse is still held: of two who publish, the later state
+                    # wins.
+                    os.replace(partial, published)
+            finally:
+                partial.unlink(missing_ok=True)
+                con.close()
+                if kept:
+                    kept.forget()
         return published
 
     @contextmanager

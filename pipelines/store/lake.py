@@ -115,6 +115,19 @@ class LakeStore:
         kept.instance = self._attached(False, None)
         return self._another(kept.instance, read_only)
 
+    def disconnect(self, con: Connection) -> None:
+        con.close()
+
+    def keeps_others_out(self) -> bool:
+        return False
+
+    @property
+    def tables_known(self) -> bool:
+        return False  # others write too, perhaps of a newer version
+
+    def know_tables(self) -> None:
+        pass
+
     def _another(self, instance: Connection, read_only: bool) -> Connection:
         con = instance.cursor()
         try:

@@ -297,14 +297,15 @@ class Warehouse:
                     yield con
 
     @contextmanager
-    def look(self) -> Iterator[Connection]:
-        """A connection to look at how things stand. It does not wait for a run: while one writes to
-        a file, it is to the copy that readers have. Only where there is none, or one of an earlier
-        version, it waits.
+    def look(self, past: Past | None = None) -> Iterator[Connection]:
+        """A connection to look at how things stand, or stood. It does not wait for a run: while one
+        writes to a file, it is to the copy that readers have. Only where there is none, or one of
+        an earlier version, it waits.
         """
         with ExitStack() as stack:
             try:
-                con = stack.enter_context(replace(self, patience=0.0).open(read_only=True))
+                at_once = replace(self, patience=0.0)
+                con = stack.enter_context(at_once.open(read_only=True, past=past))
             except WarehouseLockedError:
                 con = self._published(stack) or stack.enter_context(self.open(read_only=True))
             yield con
@@ -349,22 +350,38 @@ class Warehouse:
     def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
         con = self._connect(read_only, past)
         try:
-            if not is_current(con):
-                if read_only and not past:
-                    # made by an earlier version, or by a process that was killed before it had
-                    # tables
-                    con.close()
-                    with self.open():
-                        pass
-                    con = self._connect(read_only, past)
-                elif not read_only:
-                    with self.store.claimed(con, EVERYTHING), self.transaction(con, "tables"):
-                        migrate(con, CODE_VERSION, constraints=self.store.keeps_constraints)
-            self._check_columns(_columns(con))
+            if not self.store.tables_known:
+                con = self._with_tables(con, read_only, past)
             with _room_to_write():
                 yield con
         finally:
-            con.close()
+            self.store.disconnect(con)
+
+    def _with_tables(self, con: Connection, read_only: bool, past: Past | None) -> Connection:
+        """The connection, or another one in its place, when all tables are there and in order."""
+        try:
+            outdated = not is_current(con)
+            if outdated and read_only and not past:
+                # made by an earlier version, or by a process that was killed before it had tables
+                self.store.disconnect(con)
+                with self.open():
+                    pass
+                con = self._connect(read_only, past)
+            elif outdated and not read_only:
+                with self.store.claimed(con, EVERYTHING), self.transaction(con, "tables"):
+                    migrate(con, CODE_VERSION, constraints=self.store.keeps_constraints)
+            keeps = not read_only and self.store.keeps_others_out() and self.home.settings.publish
+            if keeps and (outdated or not self.home.published.exists()):
+                # who looks at it meanwhile needs something to look at
+                self.store.disconnect(con)
+                self.publish()
+                con = self._connect(read_only, past)
+            self._check_columns(_columns(con))
+            self.store.know_tables()
+            return con
+        except BaseException:
+            self.store.disconnect(con)
+            raise
 
     def _check_columns(self, found: dict[str, set[str]]) -> None:
         for table in TABLES.values():

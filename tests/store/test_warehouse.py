@@ -9,7 +9,7 @@ import subprocess
 import sys
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +18,7 @@ import pytest
 from pipelines.schema import TABLES
 from pipelines.schema.invariants import InvariantError
 from pipelines.settings import Home
+from pipelines.store import file_store
 from pipelines.store.file_store import configuration, delete_spilled, scratch_name
 from pipelines.store.warehouse import (
     MissingDayError,
@@ -366,6 +367,111 @@ def test_a_file_one_may_not_open_is_refused_by_name(warehouse, monkeypatch):
 
 
 # --------------------------------------------------------------------------------------------------
+# A warehouse that a run keeps open
+
+
+def test_a_file_that_is_kept_open_is_opened_once_and_let_go_at_the_end(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    connect = duckdb.connect
+    monkeypatch.setattr(
+        duckdb, "connect", lambda path, **o: opened.append(path) or connect(path, **o)
+    )
+    with warehouse.kept_open():
+        for n in range(3):
+            assert write(warehouse, *"abc"[: n + 1]) == n + 1
+            with warehouse.open(read_only=True) as con:
+                assert con.execute("SELECT count(*) FROM creators").fetchall() == [(n + 1,)]
+                with pytest.raises(duckdb.Error, match="read-only"):
+                    con.execute("DELETE FROM creators")
+            with warehouse.kept_open():
+                pass  # the end of another that was begun later
+    assert opened == [str(warehouse.home.warehouse)] * 2, "once, and once for the first copy"
+    process = in_another_process(warehouse.home.root, "    print('open', flush=True)")
+    assert process.wait() == 0
+
+
+def test_nobody_gets_in_between_and_who_looks_sees_what_was_published(
+    warehouse: Warehouse,
+) -> None:
+    body = """
+    pass
+with warehouse.kept_open():
+    for n in range(2):
+        with warehouse.open() as con, warehouse.write_day(con, date(2026, 3, 5)) as writer:
+            writer.replace("creators", f"SELECT DATE '2026-03-05' AS day, 'z' || i AS creator_id,"
+                           f" NULL::VARCHAR AS identity_id, 1 AS followers, 'x' AS source FROM range({n + 3}) t(i)")
+    print("written", flush=True)
+    time.sleep(60)
+"""
+    process = in_another_process(warehouse.home.root, body)
+    try:
+        with (
+            pytest.raises(WarehouseLockedError, match=f"process {process.pid} "),
+            warehouse.open(),
+        ):
+            pass
+        # nobody had published before: what was there when the run began
+        with warehouse.look() as con:
+            assert con.execute("SELECT creator_id FROM creators ORDER BY 1").fetchall() == [
+                ("a",),
+                ("b",),
+            ]
+    finally:
+        process.kill()
+        process.wait()
+    # killed with the file kept open: what was committed stays
+    assert warehouse.exists()
+    with warehouse.open(read_only=True) as con:
+        assert con.execute("SELECT count(*) FROM creators").fetchall() == [(5 - 1,)]
+
+
+def test_who_looks_during_the_very_first_run_finds_an_empty_warehouse(platform) -> None:
+    platform.settings(lock_timeout_seconds=0.5)
+    body = """
+    pass
+import os
+os.remove(warehouse.home.warehouse)
+with warehouse.kept_open(), warehouse.open() as con:
+    print("open", flush=True)
+    time.sleep(60)
+"""
+    process = in_another_process(platform.home.root, body)
+    try:
+        assert platform.warehouse.being_written()
+        with platform.warehouse.look() as con:
+            assert con.execute("SELECT count(*) FROM written_days").fetchall() == [(0,)]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_publishing_in_between_copies_all_and_what_follows_is_locked_again(
+    warehouse: Warehouse,
+) -> None:
+    with warehouse.kept_open():
+        write(warehouse, "a", "b", "c")
+        warehouse.publish()
+        assert published(warehouse) == ["a", "b", "c"]
+        assert write(warehouse, "d") == 1
+        with pytest.raises(AssertionError):  # it says nothing, for it cannot open it
+            in_another_process(warehouse.home.root, "    print('open', flush=True)")
+    assert published(warehouse) == ["a", "b", "c"]
+
+
+def test_what_a_large_step_leaves_in_memory_is_given_back(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_store, "_KEPT_MEMORY", -1)
+    with warehouse.kept_open():
+        assert write(warehouse, "a") == 1
+        process = in_another_process(warehouse.home.root, "    print('open', flush=True)")
+        assert process.wait() == 0
+        assert write(warehouse, "b") == 1
+
+
+# --------------------------------------------------------------------------------------------------
 # The published copy
 
 
@@ -441,11 +547,11 @@ def test_a_failed_publication_leaves_the_old_copy_and_no_rest(warehouse, monkeyp
     warehouse.publish()
     write(warehouse, "new")
 
-    def full(source: Path, target: Path) -> None:
-        Path(target).write_bytes(b"half")
+    def full(source: BinaryIO, target: BinaryIO, _: int) -> None:
+        target.write(source.read(99))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipelines.store.file_store.shutil.copyfile", full)
+    monkeypatch.setattr("pipelines.store.file_store.shutil.copyfileobj", full)
     with pytest.raises(
         WarehouseError, match=r"warehouse-readonly\.duckdb: cannot be written: .*No space left"
     ):
