@@ -123,7 +123,9 @@ def _link(landing: Path, back: int) -> None:
     for table in LANDING:
         for n in range(BLOCK):
             day = LAST - timedelta(days=n)
-            source, target = (landing / table / str(d) for d in (day, day - timedelta(back * BLOCK)))
+            source, target = (
+                landing / table / str(d) for d in (day, day - timedelta(back * BLOCK))
+            )
             if source.is_dir():
                 target.mkdir()
                 for file in source.iterdir():
