@@ -14,6 +14,7 @@ import click
 
 from pipelines.console import (
     DAY,
+    ERR,
     OUT,
     Command,
     CommandError,
@@ -27,6 +28,7 @@ from pipelines.console import (
     print_error,
     print_json,
     print_text,
+    progress,
     short,
     styled,
 )
@@ -36,6 +38,7 @@ from pipelines.settings import Home
 
 if TYPE_CHECKING:
     from pipelines.ledger.closing import Closing
+    from pipelines.remake.replay import Replay
 
 _MOST = 15
 
@@ -355,6 +358,76 @@ def verify(home: Home, head: str | None, every_table: bool, as_json: bool) -> No
         raise SystemExit(1)
     if found.unfinished:
         raise SystemExit(3)
+
+
+@ledger.command(cls=Command)
+@option("--from", "first", type=DAY, help="First day to make again. Default: the first posted.")
+@option("--to", "last", type=DAY, help="Last day to make again. Default: the last posted.")
+@as_json_option
+@option("--quiet", is_flag=True, help="Show no progress.")
+@click.pass_obj
+def replay(
+    home: Home, first: datetime | None, last: datetime | None, as_json: bool, quiet: bool
+) -> None:
+    """Make the book again from the landing files and the policies that are kept, in a temporary
+    home, and compare every account of every day; exit code 1 if an amount differs, or if what it
+    was made from is not there any more.
+
+    Each day is made under the policy it was paid by, from the files that were loaded for it; files
+    that came later do not count until a run or a restatement loads them. Committed weights, markets
+    that days were paid by, published schedules and adjustments are taken as recorded. With --from,
+    so is what the days before left. Open days that a run would change are named and not compared:
+    exit code 3, if that is all. Nothing in the home changes. It takes about as long as running the
+    days did, and room for the tables in the temporary folder (TMPDIR).
+    """
+    from pipelines.remake.replay import replay as replay_book
+
+    in_order(first, last, "--from is after --to")
+    console = ERR if as_json else OUT
+    with progress(console, 0, quiet=quiet):
+        made = replay_book(home, first and first.date(), last and last.date())
+    if as_json:
+        print_json(made.as_dict())
+    else:
+        _print_replay(made)
+    if not made.good:
+        raise SystemExit(1)
+    if made.not_compared:
+        raise SystemExit(3)
+
+
+def _print_replay(made: Replay) -> None:
+    for finding in made.findings:
+        OUT.print(styled("wrong:", "bold red"), visible(finding))
+    if made.differences:
+        table = Table("day", "creator", "account", "part")
+        for name in ("booked", "made again", "difference"):
+            table.add_column(name, justify="right")
+        for d in made.differences[:_MOST]:
+            table.add_row(
+                str(d.day),
+                d.creator_id or "",
+                d.account,
+                d.part,
+                money(d.booked),
+                money(d.replayed),
+                money(d.replayed - d.booked),
+            )
+        OUT.print(table)
+        if len(made.differences) > _MOST:
+            OUT.print(f"and {len(made.differences) - _MOST} more; --json lists all")
+    for day, why in made.not_compared.items():
+        OUT.print(styled("not compared:", "yellow"), visible(f"{day}: {why}"))
+    months = f" and bonuses of {len(made.months)} months" if made.months else ""
+    verdict = (
+        f"{len(made.differences)} amounts differ, {len(made.findings)} things cannot be made again"
+        if not made.good
+        else "every amount is what was booked"
+    )
+    OUT.print(
+        f"{len(made.days)} days{months} made again, {made.entries} net amounts; {verdict}\nhead"
+        f" {made.head}"
+    )
 
 
 @ledger.command(cls=Command)
