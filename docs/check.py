@@ -27,8 +27,6 @@ LEFT_OUT = re.compile(
     r" benchmarks|/tmp/million|my_landing|/srv/|deploy/\.env|deploy/tls"
     r"|--refresh|--movielens"
 )
-# What a reader has done before the first command that is run here.
-BEFORE = {"README.md": ("earnings demo",), "docs/data.md": ("earnings demo",)}
 COPIED = (
     "assets_data",
     "docs",
@@ -61,6 +59,20 @@ def commands(text: str) -> Iterator[str]:
             found[2] is None and all(line.startswith(COMMANDS) for line in lines)
         ):
             yield from lines
+
+
+# What a reader has done before the first command that is run here.
+_FIRST_DAY = tuple(
+    command
+    for command in commands((PROJECT / "docs/tutorial/first-day.md").read_text(encoding="utf-8"))
+    if "import" in command or "export" in command or command == "earnings run"
+)
+BEFORE = {
+    "README.md": ("earnings demo",),
+    "docs/data.md": ("earnings demo",),
+    "docs/tutorial/first-payment.md": _FIRST_DAY,
+    "docs/tutorial/first-policy.md": _FIRST_DAY,
+}
 
 
 def run(document: Path) -> bool:

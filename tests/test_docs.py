@@ -18,16 +18,11 @@ import pytest
 from pipelines.cli.main import main
 
 PROJECT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [
-    "CONTRIBUTING.md",
-    "README.md",
-    "docs/data.md",
-    "docs/formulas.md",
-    "docs/operations.md",
-    "docs/payouts.md",
-    "docs/performance.md",
-    "docs/whatif.md",
-]
+DOCUMENTS = sorted(
+    path.relative_to(PROJECT).as_posix()
+    for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"))
+    if path.name != "CHANGELOG.md"
+)
 
 
 def _script(name: str) -> ModuleType:

@@ -27,8 +27,8 @@ from pipelines.store.warehouse import Connection
 
 SAMPLE_ROWS = 1_000
 # of a number whose unit is changed: enough for any amount of money and any time
-_EXACT = "DECIMAL(38, 12)"
-_NUMBER = r"[+-]?([0-9]{1,18}([.][0-9]{0,12})?|[.][0-9]{1,12})"
+_EXACT = "DECIMAL(38, 18)"
+_NUMBER = r"[+-]?([0-9]{1,18}([.][0-9]{0,18})?|[.][0-9]{1,18})"
 
 
 @dataclass(frozen=True)

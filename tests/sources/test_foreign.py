@@ -279,3 +279,15 @@ def test_a_guess_of_every_table_is_read_again(tmp_path):
         columns = ColumnMap.read(tmp_path / "m.toml", name)
         assert {k: v.column for k, v in columns.columns.items()} == {k: k for k in columns.columns}
         assert not columns.standing_in
+
+
+def test_money_that_went_through_a_float_needs_a_rule(tmp_path):
+    path = write(tmp_path / "ads.csv", [{"id": 1, "at": "2026-03-05", "eur": 0.1 + 0.2}])
+    named = {"ad_id": "id", "ts": "at", "category": {"value": "a"}}
+    for rule, expected in (({}, "0.30000000000000004"), ({"round": "nearest"}, "300000")):
+        amount = {"column": "eur", "unit": "units", **rule}
+        import_files(
+            [path], tmp_path / "l", mapped("ad_revenue", {**named, "amount_micros": amount})
+        )
+        [row] = read(tmp_path / "l", "ad_revenue")
+        assert str(row[-1]) == expected
