@@ -71,7 +71,9 @@ def test_every_key_can_be_set(home):
         ' 9\nfolder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n'
         '[payouts]\nname = "P"\naccount = "DE89370400440532013000"\nbank = "COBADEFF"\n'
         'minimum_cents = 5\nclearing_days = 3\n[witness]\nfile = "heads"\n'
-        '[alerts]\ncommand = "mail ops"\n',
+        '[alerts]\ncommand = "mail ops"\n'
+        '[shadow]\npolicy = "next"\ndays = 3\nmost_moved = 0\nmost_loss = 1\nleast_micros = 0\n'
+        'beyond = "warn"\n',
     )
     assert home.settings.model_dump() == {
         **{
@@ -103,6 +105,10 @@ def test_every_key_can_be_set(home):
         },
         **{"witness": {"file": "heads", "command": "", "read": ""}, "second_approver": True},
         "alerts": {"command": "mail ops", "webhook": ""},
+        "shadow": {
+            **{"policy": "next", "days": 3, "most_moved": 0.0, "most_loss": 1.0},
+            **{"least_micros": 0, "beyond": "warn"},
+        },
     }
     assert home.policies.versions[0].name == "printed"
 
