@@ -39,22 +39,24 @@ def print_announced(found: list[Judgement]) -> None:
             OUT.print(line)
 
 
-@click.group(invoke_without_command=True)
+@click.group()
+def shadow() -> None:
+    """A policy that every day is also paid under, beside the books: what it moves, and letting a
+    version pay.
+
+    settings.toml: [shadow] policy = "NAME" (docs/whatif.md).
+    """
+
+
+@shadow.command(cls=Command)
 @option("--days", type=click.IntRange(1), help="Latest days in shadow. Default: all of them.")
 @as_json_option
-@click.pass_context
-def shadow(context: click.Context, days: int | None, as_json: bool) -> None:
-    """What the policy in shadow moves against what was paid; letting a version pay.
-
-    settings.toml: [shadow] policy = "NAME" pays every day under that policy too, beside the books
-    (docs/whatif.md).
-    """
-    if context.invoked_subcommand:
-        return
+@click.pass_obj
+def show(home: Home, days: int | None, as_json: bool) -> None:
+    """What the policy in shadow moves against what was paid, and which version is to begin."""
     from pipelines.ledger.guard import in_words, moved_between
     from pipelines.store.warehouse import Warehouse
 
-    home: Home = context.obj
     house, found, coming = Warehouse(home), None, announced(home)
     if house.exists():
         with house.look() as con:

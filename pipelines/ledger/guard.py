@@ -215,7 +215,7 @@ def guarded(con: Connection, day: date, policy: Policy, home: Home) -> list[Figu
         Figure(
             REFUSED,
             1,
-            warning=f"{said} See who: earnings shadow; let it pay all the same: earnings shadow"
+            warning=f"{said} See who: earnings shadow show; let it pay all the same: earnings shadow"
             f" confirm --day {day} --reason '...'",
         )
     ]

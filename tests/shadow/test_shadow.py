@@ -180,7 +180,9 @@ def test_what_is_to_begin_is_announced_and_days_before_it_are_made_first(
     said = runner.invoke(main, ["--home", str(home.root), "status"])
     assert "a new version begins. From 2026-03-05 on: base" in said.output
     assert "over 3 days in shadow" in said.output
-    told = json.loads(runner.invoke(main, ["--home", str(home.root), "shadow", "--json"]).output)
+    told = json.loads(
+        runner.invoke(main, ["--home", str(home.root), "shadow", "show", "--json"]).output
+    )
     (coming,) = told["coming"]
     assert coming["losers"] or coming["winners"]
     assert told["moved_share"] == coming["moved_share"] > 0
