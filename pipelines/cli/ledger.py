@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,8 +37,11 @@ from pipelines.plain import visible
 from pipelines.settings import Home
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipelines.ledger.closing import Closing
     from pipelines.remake.replay import Replay
+    from pipelines.store.warehouse import Connection
 
 _MOST = 15
 
@@ -211,8 +214,19 @@ def _print_restatement(shown: Any) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="VIDEO|CREATOR")
-@option("--day", type=DAY, required=True, help="Day of the amount.")
+@click.argument("name", metavar="VIDEO|CREATOR", required=False)
+@option("--day", type=DAY, help="Day of the amount.")
+@option(
+    "--month",
+    type=click.DateTime(formats=["%Y-%m"]),
+    help="Or a month, e.g. 2026-04: why it differs from the month before.",
+)
+@option("--all", "everybody", is_flag=True, help="All creators instead of one name; see --out.")
+@option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --all: write the table there (.csv, .parquet, .json, .xlsx).",
+)
 @option(
     "--kind",
     type=click.Choice(["video", "creator"]),
@@ -223,29 +237,106 @@ def _print_restatement(shown: Any) -> None:
 @click.pass_obj
 def explain(
     home: Home,
-    name: str,
-    day: datetime,
+    name: str | None,
+    day: datetime | None,
+    month: datetime | None,
+    everybody: bool,
+    out: Path | None,
     kind: Literal["video", "creator"] | None,
     as_issued: datetime | None,
     as_json: bool,
 ) -> None:
-    """Why a video or a creator got this amount on a day: parts that sum to the paid integer.
+    """Why a video or a creator got this amount on a day: parts that sum to the paid integer. Or why
+    a creator's month differs from the month before.
 
     A video in an ad pool is compared with the typical video of its category, factor by factor; a
-    coin split says which bound or balance decided its shares. docs/formulas.md says how a part is
-    computed.
+    coin split says which bound or balance decided its shares. A month is taken apart into own views
+    and quality, money of the pools, competition, policy, Pulse, coins, bonus and corrections.
+    docs/formulas.md says how a part is computed.
+
+    \b
+    earnings explain c000003 --day 2026-03-02
+    earnings explain c000003 --month 2026-04
+    earnings explain --all --day 2026-03-02 --out parts.parquet
     """
-    from pipelines.ledger.explanation import explain as explain_amount
-    from pipelines.ledger.wording import text
     from pipelines.store.warehouse import Past, Warehouse
 
+    if (day is None) == (month is None):
+        raise click.UsageError("give --day or --month")
+    if everybody == (name is not None):
+        raise click.UsageError("name a video or creator, or say --all")
+    if month and kind == "video":
+        raise click.UsageError("--month is about creators")
     past = Past(issued=as_issued.date()) if as_issued else None
     with Warehouse(home).look(past) as con:
-        explained = explain_amount(con, name, day.date(), kind=kind)
+        if month:
+            _explain_month(home, con, month.date(), name, out, as_json)
+        elif everybody:
+            from pipelines.ledger.explained_day import explained_day
+
+            assert day is not None
+            _table_out(con, explained_day(con, day.date()), out, as_json)
+        else:
+            from pipelines.ledger.explanation import explain as explain_amount
+            from pipelines.ledger.wording import text
+
+            assert day is not None
+            assert name is not None
+            explained = explain_amount(con, name, day.date(), kind=kind)
+            if as_json:
+                print_json(explained.as_dict())
+            else:
+                print_text(text(explained))
+
+
+def _explain_month(
+    home: Home, con: Connection, month: date, name: str | None, out: Path | None, as_json: bool
+) -> None:
+    import pyarrow as pa
+
+    from pipelines.ledger.counterfactual import NothingToExplainError
+    from pipelines.whatif.months import LABELS, PARTS, in_words, month_changes
+
+    found = month_changes(con, home, month)
+    if name is None:
+        words = [in_words(str(who), row, month) for who, row in found.iterrows()]
+        table = pa.Table.from_pandas(found.assign(words=words).reset_index(), preserve_index=False)
+        _table_out(con, table, out, as_json)
+        return
+    if name not in found.index:
+        raise NothingToExplainError(
+            f"{name} earned nothing in {month:%B %Y} and nothing in the month before"
+        )
+    row = {key: int(value) for key, value in found.loc[name].items()}
     if as_json:
-        print_json(explained.as_dict())
-    else:
-        print_text(text(explained))
+        print_json({"creator_id": name, "month": f"{month:%Y-%m}", **row})
+        return
+    OUT.print(in_words(name, row, month))
+    table_of = Table("part", title=f"\n{month:%B %Y} against the month before")
+    table_of.add_column("change", justify="right")
+    for part in PARTS:
+        if row[part]:
+            table_of.add_row(LABELS[part][0 if row[part] > 0 else 1], money(row[part]))
+    table_of.add_row("=", money(row["change"]))
+    OUT.print(table_of)
+
+
+def _table_out(con: Connection, table: pa.Table, out: Path | None, as_json: bool) -> None:
+    """A table as a file, as JSON, or its size in words."""
+    from pipelines.store.results import FORMATS, write_file
+
+    if as_json:
+        print_json(table.to_pylist())
+        return
+    if out is None:
+        raise click.UsageError("--all is a table: say where it goes (--out FILE), or --json")
+    kind = next((one for one in FORMATS if out.suffix.lower() == f".{one}"), None)
+    if kind is None:
+        raise click.UsageError(f"{out}: one of {', '.join(f'.{one}' for one in FORMATS)}")
+    con.register("explained_rows", table)
+    write_file(con.execute("FROM explained_rows"), out, kind)
+    con.unregister("explained_rows")
+    OUT.print(f"{short(out)}: {table.num_rows:,} rows")
 
 
 @click.command(cls=Command)

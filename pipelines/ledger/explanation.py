@@ -168,7 +168,7 @@ class DayBook:
                 f"the ledger owes {creator_id} {total} micros, which is not what the payouts of the"
                 " videos sum to"
             )
-        policy = self._policy(earned[0]["policy_hash"]) if earned else None
+        policy = self.policy(earned[0]["policy_hash"]) if earned else None
         return CreatorDay(
             day=self.day,
             creator_id=creator_id,
@@ -219,7 +219,7 @@ class DayBook:
             notes = self._why_not(row["categories"], missing, seen, is_pulse=video_id in pulse)
             notes += shared.get(video_id, [])
             total = sum(p.paid_micros for p in payouts)
-            policy = self._policy(seen["policy_hash"]) if seen else None
+            policy = self.policy(seen["policy_hash"]) if seen else None
             found.append(
                 VideoDay(
                     day=self.day,
@@ -280,7 +280,7 @@ class DayBook:
             )
 
     def _from_pulse(self, row: dict[str, Any]) -> Payout:
-        policy = self._policy(row["policy_hash"])
+        policy = self.policy(row["policy_hash"])
         revenue, paid = row["revenue_micros"], row["payout_micros"]
         kept = int((1 - exact(policy.pulse.creator_share)) * revenue)
         pulse = (
@@ -306,7 +306,7 @@ class DayBook:
         return Payout("pulse", None, paid, parts, (), facts, words)
 
     def _from_coins(self, row: dict[str, Any]) -> Payout:
-        coins, floor = paid_floor(self.con, self.day, self._policy(row["policy_hash"]).coins)
+        coins, floor = paid_floor(self.con, self.day, self.policy(row["policy_hash"]).coins)
         paid = row["payout_micros"]
         gifted = {name: row[name] for name in ("quality", "normal_coins", "premium_coins")}
         keep = (
@@ -389,7 +389,7 @@ class DayBook:
                    WHERE day = $day AND category = $category""",
                 category=category,
             )
-            policy = self._policy(policy_hash)
+            policy = self.policy(policy_hash)
             sums = pool_sums(self.con, self.day, category, policy.ads)
             if not found or found[0]["videos"] != sums.videos:
                 raise self._stale(
@@ -467,7 +467,7 @@ class DayBook:
             ]
         if not labels:
             return ["It has no category label, so it competes in no ad pool."]
-        if is_pulse and not self._policy(seen["policy_hash"]).pulse.also_in_pools:
+        if is_pulse and not self.policy(seen["policy_hash"]).pulse.also_in_pools:
             return [
                 "It is a Pulse video, and under this policy those do not compete in the ad pools."
             ]
@@ -491,7 +491,8 @@ class DayBook:
         other = "It is not among the videos of the ad pool {}."
         return notes + [because.get(rules.get(label), other).format(label) for label in missing]
 
-    def _policy(self, policy_hash: str) -> Policy:
+    def policy(self, policy_hash: str) -> Policy:
+        """The policy with that hash, as it is kept."""
         if policy_hash not in self._policies:
             found = self._rows(
                 "SELECT content FROM policies WHERE policy_hash = $policy_hash",

@@ -364,7 +364,9 @@ def test_commands_in_the_documents_exist() -> None:
 def _command(words: list[str]) -> list[str]:
     while words and words[0].startswith("--"):
         words = words[2:]
-    return words[:2] if words[0] in ("import", "ledger", "lab", "quarantine") else words[:1]
+    return (
+        words[:2] if words[0] in ("import", "ledger", "lab", "quarantine", "shadow") else words[:1]
+    )
 
 
 def test_money_keeps_every_micro() -> None:
