@@ -61,7 +61,7 @@ def _from_pools(book: DayBook) -> Iterator[pa.Table]:
         [book.day],
     ).to_arrow_table()
     categories = rows["category"].to_numpy(zero_copy_only=False)
-    ends = np.flatnonzero(categories[1:] != categories[:-1]) + 1 if len(categories) else []
+    ends = (np.flatnonzero(categories[1:] != categories[:-1]) + 1).tolist()
     for begin, end in zip([0, *ends], [*ends, len(categories)], strict=True):
         if end > begin:
             yield _from_pool(book, rows.slice(begin, end - begin))
