@@ -15,9 +15,10 @@ from typing import Any
 
 import click
 
-from pipelines.audience.experiment import NORMAL_95, Gain, began, gains, table_2
+from pipelines.audience.experiment import Gain, began, gains, table_2
 from pipelines.console import DAY, Command, as_json_option, option
 from pipelines.errors import ExpectedError
+from pipelines.lab.finding import Side, normal, share
 from pipelines.lab.report import Report, finish, into_folder
 from pipelines.policy import Epochs
 from pipelines.settings import Home
@@ -25,6 +26,8 @@ from pipelines.store.warehouse import Connection, Warehouse
 
 SAID = {"ltr": "+1.13 %", "impressions": "+0.76 % of cold-start content", "topics": "+0.71 %"}
 """What the document reports in total."""
+_NO_CHANCE = 3.0
+"""Standard deviations that chance does not explain."""
 
 
 class NoExperimentError(ExpectedError, LookupError):
@@ -75,8 +78,9 @@ def study(report: Report, home: Home, con: Connection, day: date | None = None) 
     if not found:
         raise NoExperimentError(f"one of the two arms has no viewers from {first} to {last}")
     assert epochs.experiment is not None
+    report.section(f"Two arms, {first} to {last}")
     report.say(
-        f"## Two arms, {first} to {last}\n\nArm {epochs.experiment.treatment} under"
+        f"Arm {epochs.experiment.treatment} under"
         f" {epochs.mechanism.upper()} against arm {epochs.experiment.control},"
         f" {(last - first).days + 1} days. Groups are those of the last day, the one with most"
         " viewers first, in parts of about a quarter of the sessions each. Viewers who were drawn"
@@ -169,39 +173,58 @@ def _claims(report: Report, epochs: Epochs, found: Sequence[Gain]) -> None:
     for measure, g in total.items():
         said = f": there {SAID[measure]}" if measure in SAID else ""
         what = f"{measure} of all viewers" if measure == epochs.utility else f"{measure} a viewer"
-        report.claim(
-            f"arms: {what} rise (5.2.2{said})", bool(g.interval and g.interval[1] > 0), g.text
+        gain = normal(
+            None if g.log_gain is None else 100 * g.log_gain,
+            None if g.error is None else 100 * g.error,
+            g.treated + g.controls,
+            "viewers",
+            "%",
+        )
+        report.judge(
+            f"arms: {what} rise (5.2.2{said})", Side("gain, log", gain, least=0), shown=g.text
         )
     parts = sorted(
         (g for g in found if g.part and g.measure == epochs.utility), key=lambda g: g.part
     )
     largest, smallest = parts[0], parts[-1]
-    if largest is not smallest and None not in (
-        largest.log_gain,
-        largest.error,
-        smallest.log_gain,
-        smallest.error,
-    ):
-        ahead = smallest.log_gain - largest.log_gain  # type: ignore[operator]
-        half = NORMAL_95 * math.hypot(largest.error, smallest.error)  # type: ignore[arg-type]
-        low, high = (100 * math.expm1(ahead + side * half) for side in (-1, 1))
+    if largest is not smallest:
+        known = None not in (largest.log_gain, largest.error, smallest.log_gain, smallest.error)
+        ahead = smallest.log_gain - largest.log_gain if known else None  # type: ignore[operator]
+        error = math.hypot(largest.error, smallest.error) if known else None  # type: ignore[arg-type]
+        viewers = sum(g.treated + g.controls for g in (largest, smallest))
+        difference = normal(ahead, error, viewers, "viewers")
+        low, high = (100 * math.expm1(end) for end in difference.interval)
         text = (
             f"groups {smallest.label} gain {100 * math.expm1(ahead):+.2f} % ({low:+.2f} to"
             f" {high:+.2f}) more than {largest.label}"
+            if ahead is not None
+            else "unknown"
         )
-        report.claim("arms: small groups gain more than large ones (table 2)", low > 0, text)
+        report.judge(
+            "arms: small groups gain more than large ones (table 2)",
+            Side("difference of gains, log", difference, least=0),
+            shown=text,
+        )
     experiment, everybody = epochs.experiment, total[epochs.utility]
     assert experiment is not None
     drawn = everybody.treated + everybody.controls
     off = (everybody.treated - experiment.share * drawn) / math.sqrt(
         drawn * experiment.share * (1 - experiment.share)
     )
-    report.claim(
-        "arms: as many viewers were drawn into treatment as the policy asks for (ours)",
-        abs(off) < 3,
-        f"{everybody.treated} of {drawn}, {experiment.share:.0%} asked for: {off:+.1f} standard"
-        " deviations",
+    asked = experiment.share
+    drawn_share = share(everybody.treated, drawn, "viewers")
+    low, high = drawn_share.interval
+    says = "arms: as many viewers were drawn into treatment as the policy asks for (ours, to 5 %)"
+    shown = (
+        f"{everybody.treated} of {drawn} ({low:.1%} to {high:.1%}), {asked:.0%} asked for:"
+        f" {off:+.1f} standard deviations"
     )
+    if abs(off) >= _NO_CHANCE:  # however small: something else than the hash drew
+        report.counted(says, False, shown)
+    else:
+        report.judge(
+            says, Side("share drawn", drawn_share, 0.95 * asked, 1.05 * asked), shown=shown
+        )
 
 
 def add_if_any(report: Report, home: Home) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import click
 import numpy as np
@@ -37,6 +38,10 @@ from pipelines.settings import Home
 from solvers.arrays import Floats
 
 SHOWN = ("base", "HMT", "coordinated")
+KINDS: dict[Literal["seen", "document"], str] = {
+    "document": "groups of the document",
+    "seen": "groups that the platform sees",
+}
 CROSS = ("centre", "right", "up", "left", "down")
 
 
@@ -54,8 +59,9 @@ def study(report: Report, experiments: Sequence[Experiment], *, workers: int = 1
         [*played] = play(experiment, settings, workers=workers)
         runs = {name: list(of) for name, of in groupby(played, key=lambda r: r.mechanism)}
         game = settings[0].game
+        report.section(experiment.name)
         report.say(
-            f"## {experiment.name}\n\n{experiment.about} {game.users.shape[0]} users,"
+            f"{experiment.about} {game.users.shape[0]} users,"
             f" {game.strategies.shape[0]} creators, {len(np.unique(settings[0].groups))} groups"
             f" with seed 0; {experiment.seeds} seeds, {experiment.steps} steps."
         )
@@ -65,7 +71,7 @@ def study(report: Report, experiments: Sequence[Experiment], *, workers: int = 1
         _figures(report, experiment, runs, game.users)
         claims(report, experiment, runs, gain)
         report.say(in_words(experiment, gain))
-    report.say("## Theorem 2")
+    report.section("Theorem 2")
     theorem_2(report)
 
 
@@ -137,40 +143,41 @@ def _compare(report: Report, experiment: Experiment, runs: dict[str, list[Run]])
 def _figures(
     report: Report, experiment: Experiment, runs: dict[str, list[Run]], users: Floats
 ) -> None:
-    report.table(
-        f"{experiment.name}_groups",
-        ("mechanism", "rank", "size", "weight", "utility", "default utility"),
-        [
-            (name, rank + 1, *figures)
-            for name, of in runs.items()
-            for rank, figures in enumerate(
-                zip(
-                    *(
-                        by_rank(of, f).tolist()
-                        for f in ("size", "weight", "utility", "utility_default")
-                    ),
-                    strict=True,
+    for of, kind in KINDS.items():
+        report.table(
+            f"{experiment.name}_{'groups' if of == 'seen' else 'clusters'}",
+            ("mechanism", "rank", "size", "weight", "utility", "default utility"),
+            [
+                (name, rank + 1, *figures)
+                for name, found in runs.items()
+                for rank, figures in enumerate(
+                    zip(
+                        *(
+                            by_rank(found, f, of=of).tolist()
+                            for f in ("size", "weight", "utility", "utility_default")
+                        ),
+                        strict=True,
+                    )
                 )
-            )
-        ],
-        f"{experiment.name}: groups of users, the largest first, at the end of the run",
-        most=0,
-    )
+            ],
+            f"{experiment.name}: {kind}, the largest first, at the end of the run",
+            most=0,
+        )
     colour = {name: f"C{place}" for place, name in enumerate(runs)}
     with report.plot(
         f"{experiment.name}_curves",
-        f"{experiment.name}: figures 2 and 3 of the document",
-        rows=2,
+        f"{experiment.name}: figures 2(a) and 3(a) of the document, with the same content matched"
+        " as before",
         columns=2,
     ) as axes:
         for axis, figure, title in zip(
-            axes[0],
+            axes,
             ("welfare", "default"),
             ("Welfare, deployed matching", "The same content, default matching"),
             strict=True,
         ):
-            for name, of in runs.items():
-                curves = np.array([getattr(r, figure) for r in of])
+            for name, played in runs.items():
+                curves = np.array([getattr(r, figure) for r in played])
                 # 200 points are enough for the eye
                 mean = np.array(
                     [
@@ -180,7 +187,7 @@ def _figures(
                 )
                 x = np.linspace(0, experiment.steps, mean.size)
                 [line] = axis.plot(x, mean, label=name, linewidth=1.2, color=colour[name])
-                if len(of) > 1 and name in ("base", *ADAPTIVE):
+                if len(played) > 1 and name in ("base", *ADAPTIVE):
                     sd = np.array(
                         [
                             part.mean()
@@ -189,35 +196,49 @@ def _figures(
                     )
                     axis.fill_between(x, mean - sd, mean + sd, color=line.get_color(), alpha=0.1)
             axis.set_title(title + ", one sd over seeds")
-            axis.set_xlabel("step")
-        axes[0, 0].legend(fontsize=7)
-        for axis, figure, names in zip(
-            axes[1], ("weight", "utility"), (ADAPTIVE, ("base", *ADAPTIVE)), strict=True
-        ):
-            for place, name in enumerate(names):
-                values, error = by_rank(runs[name], figure), by_rank(runs[name], figure, np.std)
-                at = np.arange(values.size) + (place - (len(names) - 1) / 2) * 0.18
-                axis.errorbar(
-                    at,
-                    values,
-                    yerr=error,
-                    fmt="o",
-                    markersize=3,
-                    elinewidth=0.8,
-                    label=name,
-                    color=colour[name],
+            axis.set(xlabel="step", ylabel="welfare (mean utility of a user)")
+        axes[0].legend(fontsize=7)
+    rows: list[tuple[Literal["seen", "document"], str]] = [("document", KINDS["document"])]
+    if any(not np.array_equal(r.seen.size, r.document.size) for r in runs["base"]):
+        rows.append(("seen", KINDS["seen"]))
+    with report.plot(
+        f"{experiment.name}_by_group",
+        f"{experiment.name}: figures 2(b, c) and 3(b, c) of the document"
+        + ("; below, the same by the groups that the platform sees" if len(rows) > 1 else ""),
+        rows=len(rows),
+        columns=2,
+    ) as axes:
+        for (of, kind), pair in zip(rows, np.reshape(axes, (len(rows), 2)), strict=True):
+            sizes = by_rank(runs["base"], "size", of=of)
+            for axis, figure, names in zip(
+                pair, ("weight", "utility"), (ADAPTIVE, ("base", *ADAPTIVE)), strict=True
+            ):
+                for place, name in enumerate(names):
+                    values = by_rank(runs[name], figure, of=of)
+                    error = by_rank(runs[name], figure, np.std, of=of)
+                    at = np.arange(values.size) + (place - (len(names) - 1) / 2) * 0.18
+                    axis.errorbar(
+                        at,
+                        values,
+                        yerr=error,
+                        fmt="o",
+                        markersize=3,
+                        elinewidth=0.8,
+                        label=name,
+                        color=colour[name],
+                    )
+                axis.set_xticks(
+                    range(sizes.size),
+                    CROSS if experiment.is_toy else [f"{s:.0f}" for s in sizes],
+                    rotation=60,
+                    fontsize=7,
                 )
-            sizes = by_rank(runs["base"], "size")
-            axis.set_xticks(
-                range(sizes.size),
-                CROSS if experiment.is_toy else [f"{s:.0f}" for s in sizes],
-                rotation=60,
-                fontsize=7,
-            )
-            axis.set_xlabel("user" if experiment.is_toy else "users in the group, mean over seeds")
-            axis.set_title(f"Group {figure} at the end, one sd over seeds")
-            axis.margins(y=0.2)
-            axis.legend(fontsize=7)
+                axis.set(
+                    xlabel="user" if experiment.is_toy else f"{kind}: users in each",
+                    ylabel=f"{figure} at the end (one sd over seeds)",
+                )
+                axis.margins(y=0.2)
+                axis.legend(fontsize=7)
     shown = ("base", HALVED, "HMT") if experiment.is_toy else SHOWN
     with report.plot(
         f"{experiment.name}_movement",
@@ -275,7 +296,10 @@ def _figures(
 @option(
     "--steps",
     type=click.IntRange(10),
-    help="Times that every creator may move, a multiple of 5. Default: 300, with --full 3000.",
+    help=(
+        "Times that every creator may move, a multiple of 5. Default: 300, with --full 3000;"
+        " movielens 1500."
+    ),
 )
 @option(
     "--full",
@@ -310,6 +334,7 @@ def command(
     seed. Then says which claims of the document came out.
     """
     chosen = names or ("toy", "synthetic", *(("movielens",) if movielens else ()))
+    movie_steps = steps or 1500
     seeds, steps = seeds or (10 if full else 3), steps or (3000 if full else 300)
     if steps % 5:
         raise click.UsageError(f"--steps {steps} is not a multiple of 5")
@@ -318,10 +343,24 @@ def command(
             "earnings lab competition needs numba, which is not installed: pip install"
             " 'creator-earnings[lab]'. No other command needs it."
         )
-    report = Report(folder, "Creator competition: what the mechanisms do for users")
+    short = seeds < 10 or steps < 3000
+    report = Report(
+        folder,
+        "Creator competition: what the mechanisms do for users",
+        mark=f"Short run: {seeds} seeds of {steps} steps (movielens: {movie_steps}); the"
+        " document's length is 10 seeds of 3000 steps, 1500 for movielens (--full)."
+        if short
+        else "",
+    )
     try:
         found = experiments(
-            chosen, home, movielens, seeds=seeds, steps=steps, toys=40 if full else 10
+            chosen,
+            home,
+            movielens,
+            seeds=seeds,
+            steps=steps,
+            movie_steps=movie_steps,
+            toys=40 if full else 10,
         )
     except FileNotFoundError as error:
         raise CommandError(str(error)) from error

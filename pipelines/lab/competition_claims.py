@@ -7,13 +7,23 @@ What belongs here: the claims, each a sentence with the figures that decide it. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from pipelines.lab.competition_runs import ADAPTIVE, HALVED, Experiment, Gains, Run, by_rank
+from pipelines.lab.competition_runs import (
+    ADAPTIVE,
+    HALVED,
+    Experiment,
+    Gains,
+    Run,
+    each_by_rank,
+)
+from pipelines.lab.finding import Side, mean, share, spread_ratio
 from pipelines.lab.report import Report
+from solvers.arrays import Floats
 
 
 def shown(gain: Gains, names: Iterable[str], metric: str = "deployed") -> str:
@@ -23,110 +33,188 @@ def shown(gain: Gains, names: Iterable[str], metric: str = "deployed") -> str:
 
 
 def claims(report: Report, experiment: Experiment, runs: dict[str, list[Run]], gain: Gains) -> None:
-    def claim(says: str, holds: bool, shown: str) -> None:
-        report.claim(f"{experiment.name}: {says}", holds, shown)
+    """The document's sentences about this setting, each judged over seeds."""
+
+    def claim(says: str, *sides: Side, shown: str) -> None:
+        report.judge(f"{experiment.name}: {says}", *sides, shown=shown)
 
     if experiment.is_toy:
-        share = {name: float(np.mean([r.served for r in of])) for name, of in runs.items()}
-        claim(
-            "without intervention some users stay unserved (4.1)",
-            share["base"] <= 0.5,
-            f"all five served in {share['base']:.0%} of runs",
-        )
-        claim(
-            "halving the weight of the central user leads creators to all (4.1)",
-            share[HALVED] > 0.5,
-            f"{share[HALVED]:.0%} of runs",
-        )
-        claim(
-            "so do the adaptive mechanisms (4.2, 4.3)",
-            all(share[name] > 0.5 for name in ADAPTIVE),
-            ", ".join(f"{name} {share[name]:.0%}" for name in ADAPTIVE),
-        )
+        _toy_claims(claim, runs)
         return
 
-    deployed = {name: metrics["deployed"] for name, metrics in gain.items()}
-    default = {name: metrics["default"] for name, metrics in gain.items()}
+    base = {d: np.array([r.late(default=d) for r in runs["base"]]) for d in (False, True)}
+
+    def gains(name: str, *, default: bool = False) -> Floats:
+        """By seed, in percent of the baseline's mean."""
+        late = np.array([r.late(default=default) for r in runs[name]])
+        return np.asarray(100 * (late - base[default]) / base[default].mean())
+
+    def ahead(name: str, values: Floats, least: float = 0.0) -> Side:
+        return Side(name, mean(values, unit="%"), least=least)
+
     claim(
         "all three mechanisms outperform the baseline (5.1.4)",
-        all(deployed[name][0] > deployed[name][1] for name in ADAPTIVE),
-        shown(gain, ADAPTIVE),
+        *(ahead(name, gains(name)) for name in ADAPTIVE),
+        shown=shown(gain, ADAPTIVE),
     )
     claim(
         "HMT gains most, SMT moderately, UIR least but something (5.1.4)",
-        deployed["HMT"][0] > deployed["SMT"][0] > deployed["UIR"][0] > 0,
-        shown(gain, ("HMT", "SMT", "UIR")),
+        ahead("HMT over SMT", gains("HMT") - gains("SMT")),
+        ahead("SMT over UIR", gains("SMT") - gains("UIR")),
+        ahead("UIR", gains("UIR")),
+        shown=shown(gain, ("HMT", "SMT", "UIR")),
     )
     claim(
         "the gain is creators serving users better, not a narrower matching (ours): most of it"
         " stays under the default matching",
-        all(default[name][0] > deployed[name][0] / 2 > 0 for name in ("SMT", "HMT")),
-        f"default matching: {shown(gain, ('SMT', 'HMT'), 'default')}; content alone could gain"
-        f" {shown(gain, ('coordinated',))}",
+        *(ahead(f"{name} deployed", gains(name)) for name in ("SMT", "HMT")),
+        *(
+            ahead(f"{name} default over half of it", gains(name, default=True) - gains(name) / 2)
+            for name in ("SMT", "HMT")
+        ),
+        shown=f"default matching: {shown(gain, ('SMT', 'HMT'), 'default')}; a coordinated search"
+        f" gained {shown(gain, ('coordinated',))}, so content alone can gain that at least",
     )
-    best = max(ADAPTIVE, key=lambda name: deployed[name][0])
-    control = max(("static K", "static beta"), key=lambda name: deployed[name][0])
+    best = max(ADAPTIVE, key=lambda name: gain[name]["deployed"][0])
+    controls = ("static K", "static beta")
     claim(
         "adapting weights beats narrowing the matching for everybody (ours)",
-        deployed[best][0] > deployed[control][0],
-        f"{shown(gain, (best, control))}",
+        *(ahead(f"{best} over {name}", gains(best) - gains(name)) for name in controls),
+        shown=shown(gain, (best, *controls)),
     )
-    if experiment.seeds > 1:
-        sd = {name: float(np.std([r.late() for r in runs[name]], ddof=1)) for name in ADAPTIVE}
-        claim(
-            "HMT varies least, SMT most (5.1.4)",
-            sd["HMT"] < sd["UIR"] < sd["SMT"],
-            ", ".join(f"{n} sd {s:.4f}" for n, s in sd.items()),
-        )
+    late = {name: [r.late() for r in runs[name]] for name in ADAPTIVE}
+    claim(
+        "HMT varies least, SMT most (5.1.4)",
+        Side("log of UIR's sd over HMT's", spread_ratio(late["UIR"], late["HMT"]), least=0),
+        Side("log of SMT's sd over UIR's", spread_ratio(late["SMT"], late["UIR"]), least=0),
+        shown=", ".join(
+            f"{n} sd {np.std(x, ddof=1) if len(x) > 1 else float('nan'):.4f}"
+            for n, x in late.items()
+        ),
+    )
 
-    def rise(name: str) -> float:
-        curve = np.mean([r.welfare for r in runs[name]], axis=0)
-        return float(curve[-max(1, curve.size // 10) :].mean() - curve[curve.size // 5])
+    def rise(name: str) -> Floats:
+        curves = np.array([r.welfare for r in runs[name]])
+        size = curves.shape[1]
+        return np.asarray(curves[:, -max(1, size // 10) :].mean(axis=1) - curves[:, size // 5])
 
     claim(
         "the baseline plateaus, the mechanisms rise again (5.1.4), here: after a fifth of the"
-        " steps",
-        all(rise(name) > 2 * max(rise("base"), 0) for name in ADAPTIVE),
-        ", ".join(f"{name} {rise(name):+.4f}" for name in ("base", *ADAPTIVE)),
+        " steps, twice as much as it at least",
+        *(
+            Side(f"{name} over twice base", mean(rise(name) - 2 * np.maximum(rise("base"), 0)), 0)
+            for name in ADAPTIVE
+        ),
+        shown=", ".join(f"{name} {rise(name).mean():+.4f}" for name in ("base", *ADAPTIVE)),
+    )
+    _group_claims(claim, runs)
+
+
+Claiming = Callable[..., None]
+
+
+def _toy_claims(claim: Claiming, runs: dict[str, list[Run]]) -> None:
+    served = {name: sum(r.served for r in of) for name, of in runs.items()}
+    of_runs = {name: share(served[name], len(of)) for name, of in runs.items()}
+    claim(
+        "without intervention some users stay unserved, in more than half of the runs (4.1)",
+        Side("base: all five served", of_runs["base"], most=0.5),
+        shown=f"all five served in {of_runs['base'].value:.0%} of runs",
+    )
+    claim(
+        "halving the weight of the central user leads creators to all, in more than half (4.1)",
+        Side(f"{HALVED}: all five served", of_runs[HALVED], least=0.5),
+        shown=f"{of_runs[HALVED].value:.0%} of runs",
+    )
+    claim(
+        "so do the adaptive mechanisms (4.2, 4.3)",
+        *(Side(f"{name}: all five served", of_runs[name], least=0.5) for name in ADAPTIVE),
+        shown=", ".join(f"{name} {of_runs[name].value:.0%}" for name in ADAPTIVE),
     )
 
-    def with_size(name: str, figure: str) -> float:
-        return float(
-            np.mean([np.corrcoef(np.log(r.size), getattr(r, figure))[0, 1] for r in runs[name]])
-        )
+
+def _group_claims(claim: Claiming, runs: dict[str, list[Run]]) -> None:
+    """Figures b and c, judged on the document's groups; what the platform's own show stands
+    beside.
+    """
+
+    def with_size(name: str, figure: str, of: Literal["seen", "document"] = "document") -> Floats:
+        """By seed, the correlation with the logarithm of the group's size."""
+        found = []
+        for run in runs[name]:
+            groups = getattr(run, of)
+            values = getattr(groups, figure)
+            flat = np.ptp(values) == 0 or np.ptp(groups.size) == 0
+            found.append(0.0 if flat else np.corrcoef(np.log(groups.size), values)[0, 1])
+        return np.array(found)
+
+    def both(words: Callable[[Literal["seen", "document"]], str]) -> str:
+        return f"{words('document')}; by the platform's groups {words('seen')}"
 
     claim(
         "all three give small groups more weight than large ones (figure b)",
-        all(with_size(name, "weight") < 0 for name in ADAPTIVE),
-        "correlation of weight and log size: "
-        + ", ".join(f"{name} {with_size(name, 'weight'):+.2f}" for name in ADAPTIVE),
+        *(
+            Side(f"{name}, correlation", mean(with_size(name, "weight")), most=0)
+            for name in ADAPTIVE
+        ),
+        shown="correlation of weight and log size: "
+        + both(
+            lambda of: ", ".join(
+                f"{name} {with_size(name, 'weight', of).mean():+.2f}" for name in ADAPTIVE
+            )
+        ),
     )
     claim(
         "without intervention larger groups are served better (figure c)",
-        with_size("base", "utility") > 0,
-        f"correlation of utility and log size {with_size('base', 'utility'):+.2f}",
+        Side("base, correlation", mean(with_size("base", "utility")), least=0),
+        shown="correlation of utility and log size "
+        + both(lambda of: f"{with_size('base', 'utility', of).mean():+.2f}"),
     )
-    change = {
-        name: by_rank(runs[name], "utility") - by_rank(runs["base"], "utility") for name in ADAPTIVE
-    }
-    half = change["HMT"].size // 2
+
+    def change(name: str, of: Literal["seen", "document"] = "document") -> Floats:
+        """(seeds, ranks)"""
+        own, base = (each_by_rank(runs[which], "utility", of=of) for which in (name, "base"))
+        ranks = min(own.shape[1], base.shape[1])
+        return np.asarray(own[:, :ranks] - base[:, :ranks])
+
+    def halves(name: str, of: Literal["seen", "document"] = "document") -> tuple[Floats, Floats]:
+        """Mean change by seed of the larger half of the groups, and of the smaller."""
+        found = change(name, of)
+        half = found.shape[1] // 2
+        return found[:, :half].mean(axis=1), found[:, half:].mean(axis=1)
+
+    def in_halves(name: str) -> str:
+        def words(of: Literal["seen", "document"]) -> str:
+            large, small = halves(name, of)
+            return f"larger half {large.mean():+.4f}, smaller half {small.mean():+.4f}"
+
+        return both(words)
+
+    hmt = change("HMT")
     claim(
         "HMT improves every group (figure c)",
-        bool((change["HMT"] > 0).all()),
-        f"{int((change['HMT'] > 0).sum())} of {change['HMT'].size} ranks, from"
-        f" {change['HMT'].min():+.4f} to {change['HMT'].max():+.4f}",
+        *(Side(f"rank {rank}", mean(hmt[:, rank - 1]), 0) for rank in range(1, hmt.shape[1] + 1)),
+        shown=both(
+            lambda of: (
+                f"{int((change('HMT', of).mean(axis=0) > 0).sum())} of"
+                f" {change('HMT', of).shape[1]} ranks, from"
+                f" {change('HMT', of).mean(axis=0).min():+.4f} to"
+                f" {change('HMT', of).mean(axis=0).max():+.4f}"
+            )
+        ),
     )
+    large, small = halves("UIR")
     claim(
         "UIR helps small groups and costs large ones a little (figure c)",
-        change["UIR"][half:].mean() > 0 > change["UIR"][:half].mean(),
-        f"smaller half {change['UIR'][half:].mean():+.4f}, larger half"
-        f" {change['UIR'][:half].mean():+.4f}",
+        Side("smaller half", mean(small), least=0),
+        Side("larger half", mean(large), most=0),
+        shown=in_halves("UIR"),
     )
+    large, small = halves("SMT")
     claim(
         "SMT skews utilities towards large groups (figure c)",
-        change["SMT"][:half].mean() > change["SMT"][half:].mean(),
-        f"larger half {change['SMT'][:half].mean():+.4f}, smaller half"
-        f" {change['SMT'][half:].mean():+.4f}",
+        Side("larger half over smaller half", mean(large - small), least=0),
+        shown=in_halves("SMT"),
     )
 
 
@@ -237,13 +325,13 @@ def theorem_2(report: Report) -> None:
     )
     soft, sharp = [s for s in found if s.soft], [s for s in found if not s.soft]
     error = max(abs(s.slope - s.formula) for s in soft if s.formula is not None)
-    report.claim(
+    report.settled(
         "theorem 2: the step improves welfare, where temperature >= max w / norm of w",
         all(s.improves for s in soft) and error < 1e-8,
         f"{sum(s.improves for s in soft)} of {len(soft)} cases; the formula is the derivative to"
         f" {error:.0e}",
     )
-    report.claim(
+    report.settled(
         "theorem 2: and where the temperature is small, as its proof assumes",
         all(s.improves for s in sharp),
         f"{sum(s.improves for s in sharp)} of {len(sharp)} cases improve; the worst dW/d eta is"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -62,17 +62,31 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class ByGroup:
+    """What groups of users have at the end of a run, the largest group first; `weight` is the mean
+    of its users'.
+    """
+
+    size: npt.NDArray[np.int64]
+    weight: Floats
+    utility: Floats
+    utility_default: Floats
+
+
+@dataclass(frozen=True)
 class Run:
-    """One mechanism in one setting with one seed; by group, the largest first."""
+    """One mechanism in one setting with one seed.
+
+    `seen` are the groups that the platform sees and weighs; `document` those of the document's
+    figures: the clusters the users were drawn from, where there are any, else the same.
+    """
 
     mechanism: str
     seed: int
     welfare: Floats
     default: Floats
-    size: npt.NDArray[np.int64]
-    weight: Floats
-    utility: Floats
-    utility_default: Floats
+    seen: ByGroup
+    document: ByGroup
     accepted: float
     moved: Floats
     spread: float
@@ -124,12 +138,15 @@ def _play(job: _Job) -> Run:
         seed=job.seed,
         keep=keep,
     )
-    size = np.bincount(groups)
-    order = np.argsort(-size, kind="stable")
-    last = replace(run.game, weights=run.group_weight[-2][groups])
+    weight = run.group_weight[-2][groups]
+    last = replace(run.game, weights=weight)
+    utility, default = last.user_utilities(), last.user_utilities(default=True)
 
-    def of_groups(values: Floats) -> Floats:
-        return (np.bincount(groups, weights=values) / size)[order]
+    def by(labels: npt.NDArray[np.int64]) -> ByGroup:
+        size = np.bincount(labels)
+        order = np.argsort(-size, kind="stable")
+        means = ((np.bincount(labels, weights=x) / size)[order] for x in (weight, utility, default))
+        return ByGroup(size[order], *means)
 
     paths = np.array([run.strategies[t] for t in keep])
     return Run(
@@ -137,10 +154,8 @@ def _play(job: _Job) -> Run:
         job.seed,
         run.welfare,
         run.welfare_default,
-        size[order],
-        run.group_weight[-2][order],
-        of_groups(last.user_utilities()),
-        of_groups(last.user_utilities(default=True)),
+        by(groups),
+        by(groups if job.setting.clusters is None else job.setting.clusters),
         float(run.accepted[-max(1, job.steps // 10) :].mean()),
         np.linalg.norm(paths - paths[0], axis=2).mean(axis=1),
         float(np.sqrt(((paths[-1] - paths[-1].mean(axis=0)) ** 2).sum(axis=1).mean())),
@@ -195,9 +210,23 @@ def paired(values: npt.ArrayLike, against: npt.ArrayLike) -> tuple[float, float]
     return float(difference.mean()), half
 
 
-def by_rank(runs: Sequence[Run], figure: str, over: Callable[..., Floats] = np.mean) -> Floats:
+def by_rank(
+    runs: Sequence[Run],
+    figure: str,
+    over: Callable[..., Floats] = np.mean,
+    *,
+    of: Literal["seen", "document"] = "seen",
+) -> Floats:
     """Mean over seeds (or another figure) by rank of the group, the largest first; as many ranks as
     every seed has.
     """
-    shared = min(r.size.size for r in runs)
-    return np.asarray(over([getattr(r, figure)[:shared] for r in runs], axis=0))
+    return np.asarray(over(each_by_rank(runs, figure, of=of), axis=0))
+
+
+def each_by_rank(
+    runs: Sequence[Run], figure: str, *, of: Literal["seen", "document"] = "document"
+) -> Floats:
+    """(seeds, ranks): the figure of each run."""
+    found = [getattr(r, of) for r in runs]
+    shared = min(g.size.size for g in found)
+    return np.array([getattr(g, figure)[:shared] for g in found])

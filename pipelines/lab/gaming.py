@@ -17,12 +17,12 @@ from datetime import date, datetime
 from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import Literal
 
 import click
 import numpy as np
 
 from pipelines.console import DAY, Command, as_json_option, option
+from pipelines.lab.finding import Verdict
 from pipelines.lab.report import Report, finish, into_folder, progress
 from pipelines.lab.trial import Trial, trial
 from pipelines.money import money
@@ -30,9 +30,8 @@ from pipelines.policy import Policy, PolicyBook
 from pipelines.settings import Home
 from pipelines.store.warehouse import Connection
 
-Verdict = Literal["yes", "no", "cannot tell"]
-
 COUNTS = (1, 10, 100, 1000)
+SAMPLE = 20
 
 
 @dataclass(frozen=True)
@@ -193,12 +192,13 @@ def at_most(found: Sequence[float], bound: float, *, share: float = 1.0) -> Verd
     """Whether the `share` quantile of what was found is at most the bound; with too few to say,
     cannot tell. A single case beyond it is a no for share = 1.
 
-    >>> at_most([0.5, 0.8], 1.0), at_most([0.5, 1.2], 1.0), at_most([0.5], 1.0, share=0.99)
-    ('yes', 'no', 'cannot tell')
+    >>> [str(at_most(x, 1.0, share=s)) for x, s in (([0.5, 0.8], 1), ([0.5, 1.2], 1), ([0.5], 0.99))]
+    ['yes', 'no', 'cannot tell']
     """
     if not found or (share < 1 and len(found) * (1 - share) < 1):
-        return "cannot tell"
-    return "yes" if float(np.quantile(found, share, method="higher")) <= bound else "no"
+        return Verdict.CANNOT_TELL
+    reached = float(np.quantile(found, share, method="higher"))
+    return Verdict.YES if reached <= bound else Verdict.NO
 
 
 def no_account_is_worth_more(found: Sequence[Blow], bound: float = 1.0) -> Verdict:
@@ -281,39 +281,43 @@ def study(report: Report, room: Trial, rules: Sequence[Policy], sample: int) -> 
     for rule in dict.fromkeys(b.rule for b in found):
         own = [b for b in found if b.rule == rule]
         paid = money(round(own[0].viewer_day))
-        for says, verdict, shown in (
+        for says, beyond, shown in (
             (
                 "no unverified account is worth more than one viewer-day to anybody",
-                no_account_is_worth_more(own),
+                1.0,
                 [b.each for b in own if b.accounts == 1 and _of(b, verified=False)],
             ),
             (
                 "nor is each of ten, a hundred or a thousand",
-                many_are_worth_no_more(own),
+                1.0,
                 [b.each for b in own if b.accounts > 1 and _of(b, verified=False)],
             ),
             (
                 "no account takes more than a viewer-day from a rival",
-                no_sabotage_beyond(own),
+                1.0,
                 [b.each for b in own if b.attacker.hurts],
             ),
             (
                 "no account earns more than it costs",
-                crime_does_not_pay(own),
+                0.0,
                 [b.profit for b in own if not b.attacker.hurts],
             ),
         ):
             figures = (
                 f"median {median(shown):.3g}, worst {max(shown):.3g}" if shown else "nothing tried"
             )
-            report.claim(
-                f"{rule}: {says}", verdict == "yes", f"{verdict}; {figures}; a viewer-day is {paid}"
+            report.never(
+                f"{rule}: {says}",
+                sum(x > beyond for x in shown),
+                len(shown),
+                "attacks",
+                f"{figures}; a viewer-day is {paid}",
             )
 
 
 @click.command("gaming", cls=Command)
 @option("--day", type=DAY, required=True, help="Day to attack; it must have been run.")
-@option("--sample", default=20, type=click.IntRange(1), help="Creators drawn at random.")
+@option("--sample", default=SAMPLE, type=click.IntRange(1), help="Creators drawn at random.")
 @option(
     "--rule",
     "names",
@@ -333,7 +337,11 @@ def command(
     """
     wanted = names or (home.policies.in_force(day.date()).name,)
     rules = [PolicyBook.read(home.policy_folder, name).in_force(day.date()) for name in wanted]
-    report = Report(folder, f"Gaming {day:%Y-%m-%d}: {', '.join(wanted)}")
+    report = Report(
+        folder,
+        f"Gaming {day:%Y-%m-%d}: {', '.join(wanted)}",
+        mark=f"Short run: {sample} creators drawn, not {SAMPLE}." if sample < SAMPLE else "",
+    )
     reach = max(rule.quality.window_days for rule in rules)
     with trial(home, day.date(), window_days=reach) as room:
         study(report, room, rules, sample)

@@ -141,7 +141,7 @@ def potential(report: Report, seed: int) -> None:
     slope = (integral(x + change) - integral(x - change)) / (2 * step)
     served = everyone * (m.serves @ x.sum(axis=0))
     gain = alpha * float(m.donation.value(m.viewers, served)[0] / served[0])
-    report.claim(
+    report.settled(
         "lemma 1: (14) has the payoffs (7) as its slopes (13)",
         abs(slope / gain - 1) < 1e-3,
         f"the integral's slope is {slope:.4g}, what a creator receives {gain:.4g}:"
@@ -170,7 +170,7 @@ def figure_3(report: Report) -> None:
             axis.plot(m, "^--", label="viewers")
             for alpha, serving in zip(alphas, now.serving, strict=True):
                 axis.plot(serving, label=f"creators serve, alpha = {alpha}")
-            axis.set(xlabel="location", ylabel="creators, viewers")
+            axis.set(xlabel="location (number)", ylabel="creators, viewers (heads)")
         axes[0].legend(fontsize=7)
     rows = [
         (
@@ -192,14 +192,14 @@ def figure_3(report: Report) -> None:
     report.table(
         "figure_3", heads, rows, "Figure 3: participation of 1000 creators, and how well they match"
     )
-    report.claim(
+    report.settled(
         "figure 3(a): with W = 0 creators always match the viewers perfectly; more take part as"
         " alpha grows",
         max(row[2] for row in rows) < 1e-6 and rows[0][1] < rows[1][1] <= rows[2][1] + 1e-6,
         f"creators per viewer differ by at most {max(row[2] for row in rows):.0e};"
         f" {', '.join(f'{row[1]:.0f}' for row in rows)} take part",
     )
-    report.claim(
+    report.settled(
         "figure 3(b): with V = 0 all always take part; the match improves as alpha grows",
         min(row[3] for row in rows) > 1000 * (1 - 1e-6) and rows[0][4] > rows[1][4] > rows[2][4],
         f"creators who are not where viewers are: {', '.join(f'{row[4]:.1f}' for row in rows)}",
@@ -235,10 +235,10 @@ def figures_4_and_5(report: Report) -> None:
             left.plot(n, "v-", label="creators prefer")
             left.plot(found.serving[1], label="creators serve, alpha = .01")
             left.plot(found.serving[-1], label="creators serve, alpha = 1")
-            left.set(xlabel="location", ylabel="creators, viewers")
+            left.set(xlabel="location (number)", ylabel="creators, viewers (heads)")
             left.legend(fontsize=7)
             right.plot(alphas, found.total_donation)
-            right.set(xlabel="alpha", ylabel="total donation")
+            right.set(xlabel="alpha (part that creators keep)", ylabel="total donation (money)")
     report.table(
         "figures_4_and_5",
         ("alpha", "figure 4: total donation", "figure 5: total donation"),
@@ -247,7 +247,7 @@ def figures_4_and_5(report: Report) -> None:
         most=6,
     )
     total = totals[4]
-    report.claim(
+    report.settled(
         "figure 4: creators placed best for donations draw less and less as alpha grows",
         bool((np.diff(total) <= 1e-9 * total[0]).all()) and total[-1] < total[0],
         f"total donation {total[0]:.3f} at 0, {total[-1]:.3f} at 1",
@@ -286,14 +286,14 @@ def figures_4_and_5(report: Report) -> None:
         "Figure 5 for eight preferences; the first, which falls least, is the one plotted",
     )
     growing = [row[-1] for row in rows if row[-1] < _SETTLED]
-    report.claim(
-        "figure 5: creators placed otherwise draw more and more as alpha grows",
-        len(growing) == len(rows),
+    report.settled(
+        "figure 5: creators can be placed so that they draw more and more as alpha grows",
+        len(growing) > 0,
         f"its preferences are not printed; in {len(growing)} of {len(rows)} tried, but for falls of"
         f" up to {max(growing, default=0):.0e}",
     )
     inner = sum(0 < row[-2] < 1 for row in rows)
-    report.claim(
+    report.settled(
         "remark 1: total donation need neither grow nor fall with alpha",
         inner > 0,
         f"grows, then falls in {inner} of {len(rows)} settings",
@@ -422,43 +422,57 @@ def random_markets(report: Report, rounds: Sequence[Round]) -> None:
     everyone, above, participation, deviation, cost, donation, lower, printed, _ = counts["all"]
     wide = counts["K > 1"]
     of = f"of {everyone} markets"
-    report.claim(
+    report.never(
         "proposition 1(1): participation grows with alpha",
-        participation == 0,
+        participation,
+        everyone,
+        "markets",
         f"falls in {participation} {of}",
     )
-    report.claim(
+    report.never(
         "proposition 1(2): total deviation grows with alpha",
-        deviation == 0,
+        deviation,
+        everyone,
+        "markets",
         f"falls in {counts['K = 1'][3]} of {counts['K = 1'][0]} markets with K = 1, {wide[3]} of"
         f" {wide[0]} with K > 1; what does grow is V times participation + W times deviation (falls"
         f" in {cost})",
     )
-    report.claim(
+    report.never(
         "lemma 2: for a power, total donation grows with alpha",
-        donation == 0,
+        donation,
+        everyone,
+        "markets",
         f"falls in {donation} {of}",
     )
-    report.claim(
+    report.never(
         "remark 2: the best alpha is at most 1 - b for any K",
-        above == 0,
+        above,
+        everyone,
+        "markets",
         f"above it in {above} {of}; it is a theorem",
     )
-    report.claim(
+    report.never(
         "proposition 2, corrected (what serves a place; equality only where somebody starts): a"
         " lower bound",
-        lower == 0,
+        lower,
+        everyone,
+        "markets",
         f"broken in {lower} {of} (to the search's .01)",
     )
-    report.claim(
+    report.never(
         "proposition 2 to the letter is a lower bound",
-        printed == 0,
+        printed,
+        everyone,
+        "markets",
         f"above the best alpha in {printed} {of}",
     )
-    report.claim(
+    report.never(
         "proposition 2 with what really serves a place, but equality for all p as in (22b), can"
         " be met",
-        wide[8] == 0,
+        wide[8],
+        wide[0],
+        "markets with K > 1",
         f"for K > 1 it cannot in {wide[8]} of {wide[0]} markets ({wide[8] / max(wide[0], 1):.0%})",
     )
 
@@ -475,7 +489,10 @@ def counterexamples(report: Report) -> None:
         "proposition_1", "Proposition 1(2) fails: L = 5, K = 2, V = .2, W = 2"
     ) as axis:
         axis.plot(alphas, deviation, "o-")
-        axis.set(xlabel="alpha", ylabel="squared deviation per creator")
+        axis.set(
+            xlabel="alpha (part that creators keep)",
+            ylabel="squared deviation per creator (circle = 1)",
+        )
     report.table(
         "proposition_1",
         ("alpha", "deviation per creator"),
@@ -487,7 +504,7 @@ def counterexamples(report: Report) -> None:
         "proposition 1(2) in N = (1, 500, 200, 50, 100), M = (100, 200, 200, 500, 10), K = 2, V ="
         " .2, W = 2"
     )
-    report.claim(
+    report.settled(
         says,
         after >= before,
         f"deviation per creator falls from {before:.6f} at .34 to {after:.6f} at .41",
@@ -500,7 +517,7 @@ def counterexamples(report: Report) -> None:
     payoff = np.where((serve >= 0).all(axis=1), (1 - grid) * total, 0)
     first = grid[((serve >= 0) & (serve <= m.creators)).all(axis=1)].max()
     printed, found = min(float(first), float(grid[np.argmax(payoff)])), m.optimal_split()
-    report.claim(
+    report.settled(
         "proposition 2 as printed for D = M N/(4 N + 8), M = (1000, 10), N = (400, 400), V = 1, W"
         " = .1",
         printed <= found.alpha,
@@ -517,12 +534,12 @@ def counterexamples(report: Report) -> None:
         axis.plot(alphas, payoffs)
         axis.plot(best.peaks[:, 0], best.peaks[:, 1], "o")
         axis.set(
-            xlabel="alpha",
-            ylabel="platform's payoff",
+            xlabel="alpha (part that creators keep)",
+            ylabel="platform's payoff (money)",
             xlim=(0.15, 0.5),
             ylim=(payoffs.max() * 0.93, payoffs.max() * 1.01),
         )
-    report.claim(
+    report.settled(
         "section V-A: the platform's payoff may have several peaks",
         len(best.peaks) > 1,
         "; ".join(f"{payoff:.2f} at alpha = {alpha:.4f}" for alpha, payoff in best.peaks),
@@ -541,7 +558,7 @@ def counterexamples(report: Report) -> None:
         "(27) by enumeration against the market, N = (30, 60, 90), M = (300, 150, 200), V = .1",
     )
     for K, by_27, payoff_27, real, real_payoff in rows:
-        report.claim(
+        report.settled(
             f"proposition 4: where creators never move the best alpha solves (27), K = {K}",
             abs(payoff_27 / real_payoff - 1) < 0.01 and abs(by_27 - real) < 0.01,
             f"(27) gives {by_27:.3f} with {payoff_27:.2f}; W = 1e6 has {real:.3f} with"
@@ -623,7 +640,7 @@ def figure_6(report: Report, detail: Detail) -> None:
         columns=2,
     ) as axes:
         for axis, values, title in zip(
-            axes, (alpha, payoff), ("best alpha", "platform's payoff"), strict=True
+            axes, (alpha, payoff), ("best alpha", "platform's payoff (money)"), strict=True
         ):
             drawn = axis.pcolormesh(sizes, sizes, values.T, shading="nearest")
             axis.figure.colorbar(drawn, ax=axis)
@@ -634,11 +651,11 @@ def figure_6(report: Report, detail: Detail) -> None:
                     [min(800, total - 100), max(100, total - 800)],
                     "b:",
                 )
-            axis.set(xlabel="N1", ylabel="N2", title=title)
+            axis.set(xlabel="N1 (creators)", ylabel="N2 (creators)", title=title)
     inside = (grid >= 400).all(axis=-1)
     still = moved <= 1e-6 * grid.sum(axis=-1)
     uneven = ~inside & (grid[:, :, 0] != grid[:, :, 1])
-    report.claim(
+    report.settled(
         "figure 6: with 400 creators or more at both places nobody deviates under the best alpha",
         bool(still[inside].all()),
         f"nobody deviates at all {inside.sum()} such points; outside, at {still[uneven].sum()} of"
@@ -669,7 +686,7 @@ def figure_6(report: Report, detail: Detail) -> None:
         for total in (600, 1000, 1400):
             kept = np.array([row for row in line_rows if row[0] == total])
             axis.plot(kept[:, 2] - kept[:, 1], kept[:, 3], ".-", label=f"N1 + N2 = {total}")
-        axis.set(xlabel="N2 - N1", ylabel="best alpha")
+        axis.set(xlabel="N2 - N1 (creators)", ylabel="best alpha")
         axis.legend()
     for name, says in {
         "inside": "remark 3: inside the boundary, a worse match gives a smaller alpha",
@@ -677,7 +694,7 @@ def figure_6(report: Report, detail: Detail) -> None:
         "payoff": "remark 3: a worse match always gives a smaller payoff",
     }.items():
         steps = follows[name]
-        report.claim(
+        report.settled(
             says,
             all(steps),
             f"{sum(steps)} of {len(steps)} steps along the three lines go that way",
@@ -716,10 +733,10 @@ def figure_7(report: Report, detail: Detail, each: Each) -> None:
         columns=2,
     ) as axes:
         for axis, values, title in zip(
-            axes, (best, payoff), ("best alpha", "platform's payoff"), strict=True
+            axes, (best, payoff), ("best alpha", "platform's payoff (money)"), strict=True
         ):
             axis.figure.colorbar(axis.pcolormesh(V, W, values.T, shading="nearest"), ax=axis)
-            axis.set(xlabel="V", ylabel="W", title=title)
+            axis.set(xlabel="V (money)", ylabel="W (money for a circle squared)", title=title)
     m = figure_7_market(0.1, 1.0)
     scale, b, everyone = TWITCH_DONATION.scale, TWITCH_DONATION.exponent, float(m.creators.sum())
     threshold = (1 - b) * scale * float((m.viewers / m.creators).max()) ** b
@@ -735,41 +752,45 @@ def figure_7(report: Report, detail: Detail, each: Each) -> None:
     )
     above = np.array(V) >= threshold
     below = figure_7_market(0.98 * threshold, 1.0)
-    report.claim(
+    report.settled(
         "proposition 4, figure 7: V° = 20",
         abs(100 * threshold - 20) < 0.5 and bool((best[above] == 1 - b).all()),
         f"V° = (1-b) a max(M/N)^b = {threshold:.5f}, so the axis is in hundredths; alpha ="
         f" {1 - b:g} at all {above.sum() * len(W)} points above, and creators earn up to"
         f" {below.equilibrium(1 - b).payoff.max():.4f} at .98 V°",
     )
-    report.claim(
+    report.settled(
         "figure 7: V° = 20 follows from (14) as printed, without 1/N",
         abs(everyone * threshold - 20) < 0.5,
         f"it would be {everyone * threshold:.0f}, {everyone:.0f} times as much",
     )
-    report.claim(
-        "proposition 4, figure 7: W° = 4",
+    constant = f"alpha on .01, .02, ... is constant from W = {max(from_w):g} on, at every V"
+    report.settled(
+        "remark 4, figure 7: from W° = 4 on the best alpha remains unchanged",
         max(from_w) <= 4,
-        f"alpha on .01, .02, ... is constant from W = {max(from_w):g} on, at every V",
+        constant,
+    )
+    report.settled(
+        "figure 7: no smaller W° would do", max(from_w) > 4 - (W[1] - W[0]) - 1e-9, constant
     )
     with report.plot("remark_4", "Best alpha against each cost", columns=2) as axes:
         for i in range(0, len(V), max(1, len(V) // 6)):
             axes[0].plot(W, best[i], ".-", label=f"V = {V[i]:.2f}")
             axes[1].plot(V, best[:, i], ".-", label=f"W = {W[i]:.1f}")
         for axis, name in zip(axes, "WV", strict=True):
-            axis.set(xlabel=name, ylabel="best alpha")
+            axis.set(xlabel=f"{name} (money)", ylabel="best alpha")
             axis.legend(fontsize=7)
     turns = [
         sum((np.diff(line) > 0).any() and (np.diff(line) < 0).any() for line in lines)
         for lines in (best, best.T)
     ]
-    report.claim(
+    report.settled(
         "remark 4: the best alpha changes non-monotonically with either cost",
         min(turns) > 0,
         f"with W at {turns[0]} of {len(V)} values of V, with V at {turns[1]} of {len(W)} values"
         " of W",
     )
-    report.claim(
+    report.settled(
         "remark 4: the best payoff falls with both costs",
         bool(
             (np.diff(payoff, axis=0) <= 1e-9 * payoff[1:]).all()
@@ -901,7 +922,7 @@ def tables_2_and_3(
             most=24,
         )
     true = exact.coefficients[2, 1]
-    report.claim(
+    report.settled(
         "section VII-B: preferences can be found from what is observed",
         bool(np.allclose(true, COEFFICIENTS, rtol=1e-3)),
         f"without noise ({true[0]:.2f}, {true[1]:.3f}, {true[2]:.2f}) of (75, 1.8, 250); with 2 %"
@@ -909,7 +930,7 @@ def tables_2_and_3(
     )
     alike = [v for v, row in zip(TABLE_V, noisy.plausible, strict=True) if row.any()]
     low, high = noisy.alpha_range
-    report.claim(
+    report.counted(
         "section VII-C: the least RMSE tells V and W",
         int(noisy.plausible.sum()) == 1,
         f"with 2 % noise {noisy.plausible.sum()} of {len(pairs)} pairs are as plausible, V ="
@@ -946,28 +967,28 @@ def tables_2_and_3(
         for i, v in enumerate(TABLE_V):
             axis.plot(TABLE_W, known[i, :, 0], "o-", color=f"C{i}", label=f"V = {v:g}")
             axis.plot(TABLE_W, TABLE_2[i], "x", color=f"C{i}")
-        axis.set(xscale="log", xlabel="W", ylabel="best alpha")
+        axis.set(xscale="log", xlabel="W (money)", ylabel="best alpha")
         axis.legend(fontsize=7)
     for name, values in (("known", known), ("fitted for each pair", fine)):
         for number, printed, at in (("II", TABLE_2, 0), ("III", TABLE_3, 1)):
             off = abs(values[..., at] - printed)
             same = off < 0.0051
             worst = np.unravel_index(np.argmax(off), off.shape)
-            report.claim(
+            report.settled(
                 f"table {number} to the printed digits, preferences {name}",
                 bool(same.all()),
                 f"{same[:3].sum()} of {same[:3].size} entries the same, and {same[3].sum()} of 6"
                 f" for V = 4; the farthest is {values[..., at][worst]:.2f} for {printed[worst]:.2f}"
                 f" (V = {TABLE_V[worst[0]]:g}, W = {TABLE_W[worst[1]]:g})",
             )
-    report.claim(
+    report.settled(
         "remark 5: every best alpha is far below today's .71",
         float(known[..., 0].max()) < 0.5,
         f"from {known[..., 0].min():.2f} to {known[..., 0].max():.2f}",
     )
     b = TWITCH_DONATION.exponent
     formula = 0.6 / 0.29 * (0.4 / 0.71) ** ((1 - b) / b) - 1
-    report.claim(
+    report.settled(
         "table III: 41 % for V = 4, whatever W",
         bool(np.allclose(known[3, :, 1], formula, atol=5e-5)),
         f"{known[3, :, 1].min():.2%} to {known[3, :, 1].max():.2%}; nobody earns, so G(.4)/G(.71) -"
@@ -998,17 +1019,23 @@ def study(report: Report, detail: Detail, seed: int, each: Each = map) -> None:
         " exp(-1.17) unless it says otherwise."
     )
     progress("figures 3 to 5, counterexamples")
+    report.section("Stage II: what creators do under a split (figures 3 to 5)")
     potential(report, seed)
     figure_3(report)
     figures_4_and_5(report)
+    report.section("Statements with a counterexample (propositions 1, 2 and 4, section V-A)")
     counterexamples(report)
     progress("figure 6")
+    report.section("Best split and mismatch (figure 6, remark 3)")
     figure_6(report, detail)
     progress("figure 7")
+    report.section("Best split and costs (figure 7, proposition 4, remark 4)")
     figure_7(report, detail, each)
     progress(f"propositions 1 and 2, remark 2: {4 * detail.rounds} random markets")
+    report.section("Random markets (propositions 1 and 2, lemma 2, remark 2)")
     random_markets(report, list(rounds))
     progress("tables II and III: the scale")
+    report.section("The case study (section VII: tables II and III, figure 9)")
     tables_2_and_3(report, detail, each, fits)
 
 
@@ -1049,9 +1076,16 @@ def command(full: bool, seed: int, folder: Path, as_json: bool) -> None:
     chooses the share. Figures 3 to 7 and 9, propositions 1, 2 and 4, remarks 2 to 5, tables II and
     III on a synthetic day of 96 quarter hours: what the document says, and whether it came out.
     """
-    report = Report(folder, "Donation markets: what Tang and Huang show, computed again")
+    detail = FULL if full else Detail()
+    mark = (
+        ""
+        if full
+        else f"Short run: coarser grids, and {4 * detail.rounds} random markets of the document's"
+        f" {4 * FULL.rounds}; --full has all of them."
+    )
+    report = Report(folder, "Donation markets: what Tang and Huang show, computed again", mark=mark)
     with _processes() as each:
-        study(report, FULL if full else Detail(), seed, each)
+        study(report, detail, seed, each)
     finish(report, as_json)
 
 

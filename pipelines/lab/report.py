@@ -2,12 +2,15 @@
 claimed and what came out.
 
 What belongs here: writing. What is computed, and what a document claims of it, is in the study's
-own module.
+own module; how a claim is judged is in `finding`.
 """
 
 from __future__ import annotations
 
+import base64
 import csv
+import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,13 +23,16 @@ import click
 from pipelines.console import ERR, OUT, option, print_json, short, styled
 from pipelines.errors import ExpectedError
 from pipelines.files import replacing
-from pipelines.lab.finding import Finding
-from pipelines.plain import Markdown, csv_cell, markdown_table
+from pipelines.lab.finding import Finding, Side, Verdict, counted, judged, never, settled
+from pipelines.plain import csv_cell, visible
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+PAGE = "report.html"
 
 
 class ReportError(ExpectedError, LookupError):
@@ -34,23 +40,63 @@ class ReportError(ExpectedError, LookupError):
 
 
 @dataclass(frozen=True)
+class Block:
+    """One piece of the page: a "section", "text", "claim", "table" or "figure"."""
+
+    kind: str
+    text: str = ""
+    claim: Finding | None = None
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    more: int = 0
+    file: str = ""
+    picture: str = ""
+
+
+@dataclass(frozen=True)
 class Report:
-    """A folder that fills up: `table` and `plot` write files and mention them on the page, `write`
-    writes the page itself.
+    """A folder that fills up: `table` and `plot` write files and show them on the page, a claim
+    stands where it is made and in the list at the top, `write` writes the page itself.
+
+    `mark` is what the page and the command say first of a run that is shorter than it should be.
     """
 
     folder: Path
     title: str
-    lines: list[str] = field(default_factory=list)
-    claims: list[Finding] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    mark: str = ""
+
+    @property
+    def claims(self) -> list[Finding]:
+        """Those that data or chance decide, and those that arithmetic settles, in order."""
+        return [block.claim for block in self.blocks if block.claim is not None]
+
+    def section(self, title: str) -> None:
+        """A heading, which the table of contents lists."""
+        self.blocks.append(Block("section", title))
 
     def say(self, text: str) -> None:
-        """A paragraph of the page."""
-        self.lines.extend([text, ""])
+        """Paragraphs of the page, an empty line between two."""
+        self.blocks.extend(Block("text", part) for part in text.split("\n\n"))
 
-    def claim(self, says: str, holds: bool, shown: str) -> None:
-        """A line of the table of claims."""
-        self.claims.append(Finding(says, holds=bool(holds), shown=shown))
+    def judge(self, says: str, *sides: Side, shown: str = "") -> None:
+        """A claim that measurements decide, by their intervals."""
+        self._claim(judged(says, *sides, shown=shown))
+
+    def never(self, says: str, broken: int, n: int, of: str, shown: str) -> None:
+        """A claim that something never happens, from a sample."""
+        self._claim(never(says, broken, n, of, shown))
+
+    def counted(self, says: str, holds: bool, shown: str) -> None:
+        """A claim about these data, counted without error."""
+        self._claim(counted(says, bool(holds), shown))
+
+    def settled(self, says: str, holds: bool, shown: str) -> None:
+        """A statement that arithmetic settles, in every run alike."""
+        self._claim(settled(says, bool(holds), shown))
+
+    def _claim(self, found: Finding) -> None:
+        self.blocks.append(Block("claim", claim=found))
 
     def table(
         self,
@@ -71,20 +117,28 @@ class Report:
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(columns)
             writer.writerows([csv_cell(value) for value in row] for row in rows)
-        self.lines.extend([f"**{caption}** ([{name}.csv]({name}.csv))", ""])
-        if most:
-            self.lines.extend(markdown_table(columns, rows[:most]))
-            self.lines.extend(
-                [f"and {len(rows) - most} more rows", ""] if len(rows) > most else [""]
+        self.blocks.append(
+            Block(
+                "table",
+                caption,
+                columns=columns,
+                rows=rows[:most],
+                more=len(rows) - len(rows[:most]),
+                file=f"{name}.csv",
             )
+        )
 
     @contextmanager
     def plot(self, name: str, caption: str, *, rows: int = 1, columns: int = 1) -> Iterator[Any]:
-        """Axes (an array of them, if there are several) of a plot that becomes `name`.svg."""
+        """Axes (an array of them, lettered, if there are several) of a plot that becomes
+        `name`.svg.
+        """
         import matplotlib as mpl
+        import numpy as np
         from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
+        file = self.folder / f"{name}.svg"
         with mpl.rc_context(
             {
                 "svg.hashsalt": name,
@@ -96,27 +150,64 @@ class Report:
         ):
             figure = Figure(figsize=(6.4 * columns, 4.0 * rows), layout="constrained")
             FigureCanvasSVG(figure)
-            yield figure.subplots(rows, columns)
-            with replacing(self.folder / f"{name}.svg") as partial:
+            axes = figure.subplots(rows, columns)
+            yield axes
+            if rows * columns > 1:
+                for letter, axis in zip("abcdefghijkl", np.ravel(axes), strict=False):
+                    axis.set_title(f"({letter})", loc="left", fontweight="bold")
+            with replacing(file) as partial:
                 figure.savefig(partial, format="svg", metadata={"Date": None})
-        self.lines.extend([f"![{caption}]({name}.svg)", "", f"*{caption}*", ""])
+        picture = base64.b64encode(file.read_bytes()).decode("ascii")
+        self.blocks.append(Block("figure", caption, file=file.name, picture=picture))
 
     def write(self) -> Path:
-        """`report.md`: the claims first, then everything in the order in which it was said."""
-        head = [f"# {self.title}", ""]
-        if self.claims:
-            head += markdown_table(
-                ("claim", "came out", "figures"),
-                [
-                    (Markdown(c.claim), Markdown("yes" if c.holds else "**no**"), Markdown(c.shown))
-                    for c in self.claims
-                ],
-            )
-            head.append("")
-        path = self.folder / "report.md"
+        """The page: what came out first, then everything in the order in which it was said. It
+        needs nothing else, not even the other files of the folder.
+        """
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+
+        environment = Environment(
+            loader=PackageLoader("pipelines", "lab"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_shown,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.filters |= {
+            "figure": _digits,
+            "emphasised": _emphasised,
+        }
+        numbered = [(n, c) for n, c in enumerate(self.blocks) if c.claim is not None]
+        page = environment.get_template("report.html.j2").render(
+            title=self.title,
+            mark=self.mark,
+            blocks=list(enumerate(self.blocks)),
+            sections=[(n, b.text) for n, b in enumerate(self.blocks) if b.kind == "section"],
+            open_claims=[(n, b.claim) for n, b in numbered if b.claim and not b.claim.settled],
+            settled_claims=[(n, b.claim) for n, b in numbered if b.claim and b.claim.settled],
+            classes={verdict: verdict.name.lower() for verdict in Verdict},
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / PAGE
         with replacing(path) as partial:
-            partial.write_text("\n".join(head + self.lines), encoding="utf-8")
+            partial.write_text(page, encoding="utf-8")
         return path
+
+
+def _shown(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def _digits(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _emphasised(text: str) -> Markup:
+    """Our own text, escaped, with *words* between asterisks emphasised."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"\*([\w ]+)\*", r"<em>\1</em>", str(escape(visible(text)))))
 
 
 def read_tables(folder: str | PathLike[str]) -> dict[str, pd.DataFrame]:
@@ -149,13 +240,53 @@ def finish(report: Report, as_json: bool) -> None:
     """Write the page, and say what came out."""
     page = report.write()
     if as_json:
-        claims = [{"claim": c.claim, "holds": c.holds, "figures": c.shown} for c in report.claims]
-        print_json({"title": report.title, "folder": str(report.folder), "claims": claims})
+        print_json(
+            {
+                "title": report.title,
+                "folder": str(report.folder),
+                "page": str(page),
+                "short_run": report.mark,
+                "claims": [_record(c) for c in report.claims],
+            }
+        )
         return
+    if report.mark:
+        OUT.print(styled(report.mark, "yellow"))
+    colours = {Verdict.YES: "green", Verdict.NO: "yellow", Verdict.CANNOT_TELL: "cyan"}
     for c in report.claims:
-        OUT.print(styled("yes", "green") if c.holds else styled("no ", "yellow"), f" {c.claim}")
-        OUT.print(styled(f"     {c.shown}", "dim"))
+        OUT.print(styled(f"{c.verdict:<11}", colours[c.verdict]), f" {c.claim}")
+        OUT.print(styled(f"             {c.shown}", "dim"))
+        if c.decided_by:
+            OUT.print(styled(f"             would decide it: {c.decided_by}", "dim"))
     OUT.print(f"{short(page)}: the whole study, with tables and plots")
+
+
+def _record(c: Finding) -> dict[str, Any]:
+    return {
+        "claim": c.claim,
+        "verdict": str(c.verdict),
+        "holds": c.holds,
+        "settled": c.settled,
+        "figures": c.shown,
+        "measured": [
+            {
+                "name": side.name,
+                "value": _finite(side.measured.value),
+                "low": _finite(side.measured.interval[0]),
+                "high": _finite(side.measured.interval[1]),
+                "n": side.measured.n,
+                "of": side.measured.of,
+                "unit": side.measured.unit,
+            }
+            for side in c.sides
+        ],
+        "decided_by": c.decided_by,
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no other."""
+    return value if math.isfinite(value) else None
 
 
 def progress(text: str) -> None:

@@ -35,6 +35,9 @@ from solvers.reward_schedule import (
 
 # --------------------------------------------------------------------------------------------------
 
+INSTANCES = 100
+"""Random instances of a whole run."""
+
 
 def types(name: str, levels: int, hardest: float, creators: int | None) -> tuple[Floats, Floats]:
     """Mass and difficulty of the types, the most able last: "uniform", "geometric", or a CSV file
@@ -277,7 +280,7 @@ def _budgets(report: Report, f: Floats, h: Floats, budget: float, cost: PowerCos
     (power, moves), (_, kinks) = (
         (name, np.ptp(table[:, 4:], axis=0)) for name, table in tables.items()
     )
-    report.claim(
+    report.settled(
         f"ours: with a power cost (here {power}) what the schemes buy of the optimum does not"
         " depend on the budget",
         bool((moves < 1e-6).all()),
@@ -326,12 +329,12 @@ def _linear_is_tight(report: Report) -> None:
         "Half is tight for the linear scheme: one creator, slope epsilon up to quality 1, then 1 +"
         " epsilon",
     )
-    report.claim(
+    report.settled(
         "Chen et al., theorem 6: the ratio 1/2 is tight",
         all(abs(row[4] - row[5]) < 1e-9 for row in rows),
         ", ".join(f"{row[4]:.6g} at epsilon {row[0]:g}" for row in rows),
     )
-    report.claim(
+    report.settled(
         "Chen et al., section 6: the ratio of its example is 1/((2 + eps)/(1 + eps))",
         all(abs(row[4] - row[6]) < 1e-9 for row in rows),
         f"the example's own quality 2/(1 + eps) gives (1 + eps)/2: at epsilon .5 {rows[0][4]:.3f},"
@@ -360,7 +363,7 @@ def _pot_is_bad(report: Report) -> None:
         rows,
         "Two creators of difficulty H and 1: the pot's part of the optimum falls without bound",
     )
-    report.claim(
+    report.settled(
         "Chen et al., theorem 8: the proportional scheme can be arbitrarily bad",
         all(abs(row[1] * (1 + row[0]) - 1) < 1e-9 for row in rows),
         f"linear cost, difficulties (H, 1): 1/(1 + H), {', '.join(f'{row[1]:.2g}' for row in rows)}"
@@ -423,19 +426,19 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
         f"{m} types, cost x^2, budget {budget:,.0f} cents",
     )
     near, _, added, kept = (rows[start::4] for start in range(4))
-    report.claim(
+    report.settled(
         "ours: rounding rewards to cents makes hundreds of 3000 types prefer another level (a note"
         " once had 675, of an instance not given)",
         min(row[3] for row in near) >= 100,
         f"{', '.join(f'{row[3]} with {row[1]} levels' for row in near)}",
     )
-    report.claim(
+    report.settled(
         "ours, earlier: a cent more per level, cumulatively, leaves 10 of them",
         max(row[3] for row in added) <= 10,
         f"it leaves {', '.join(str(row[3]) for row in added)}, and overspends by"
         f" {', '.join(f'{row[4] / budget:.1%}' for row in added)}",
     )
-    report.claim(
+    report.settled(
         "ours: rewards rounded down, with thresholds moved to where nobody prefers another, tempt"
         " nobody and stay in the budget",
         all(row[3] == 0 and row[4] <= 0 for row in kept),
@@ -483,7 +486,7 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
 @option(
     "--instances",
     type=click.IntRange(5),
-    default=100,
+    default=INSTANCES,
     help="Random instances on which each theorem is checked.",
 )
 @option("--seed", type=click.IntRange(0), default=1, help="Seed of the random instances.")
@@ -510,7 +513,11 @@ def command(
     """
     mass, difficulty = types(name, levels, hardest, creators)
     report = Report(
-        folder, f"Rewards for quality under a budget of {budget:g}, {Path(name).name} types"
+        folder,
+        f"Rewards for quality under a budget of {budget:g}, {Path(name).name} types",
+        mark=f"Short run: {instances} random instances, not {INSTANCES}."
+        if instances < INSTANCES
+        else "",
     )
     study(
         report, mass, difficulty, budget=budget, exponent=exponent, instances=instances, seed=seed

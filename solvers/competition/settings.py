@@ -25,13 +25,14 @@ CLUSTERS = (1000, 500, 200, 100, 100, 50, 20, 10, 10, 10)
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A game at its start, what creators may do in it, and the groups (m,) that the platform
-    sees.
+    """A game at its start, what creators may do in it, the groups (m,) that the platform sees, and
+    the clusters (m,) that users were drawn from, where they were drawn.
     """
 
     game: Competition
     actions: Actions
     groups: Ints
+    clusters: Ints | None = None
 
     def simulate(
         self,
@@ -129,7 +130,12 @@ def synthetic(
     start = centres[0] + initial_spread * rng.standard_normal((creators, dimension))
     users, start = _into_ball(users) if unit_ball else users, _into_ball(start)
     game = Competition(users, start, temperature=temperature, candidates=candidates)
-    return Setting(game, Ball(project_first=project_first), group_users(users, groups, seed=seed))
+    return Setting(
+        game,
+        Ball(project_first=project_first),
+        group_users(users, groups, seed=seed),
+        np.repeat(np.arange(len(sizes)), sizes),
+    )
 
 
 def group_users(users: Floats, groups: int, *, seed: int = 0, starts: int = 10) -> Ints:

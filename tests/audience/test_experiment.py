@@ -278,7 +278,7 @@ def test_the_study(tried: Home, tmp_path: Path) -> None:
         "arms: small groups gain more than large ones",
         "arms: as many viewers were drawn into treatment as the policy asks for",
     ]
-    page = (tmp_path / "a" / "report.md").read_text()
+    page = (tmp_path / "a" / "report.html").read_text()
     assert f"Two arms, {DAYS[1]} to {DAYS[3]}" in page
     with Warehouse(tried).open(read_only=True) as con:
         found = gains(con, tried.policies.in_force(DAYS[3]).epochs, DAYS[1], DAYS[3])
@@ -296,7 +296,7 @@ def test_the_study(tried: Home, tmp_path: Path) -> None:
 
     earlier = CliRunner().invoke(main, [*words, "--day", str(DAYS[0])], catch_exceptions=False)
     assert earlier.exit_code == 0
-    assert f"Two arms, {DAYS[0]} to {DAYS[0]}" in (tmp_path / "a" / "report.md").read_text()
+    assert f"Two arms, {DAYS[0]} to {DAYS[0]}" in (tmp_path / "a" / "report.html").read_text()
 
 
 def test_a_home_without_an_experiment_or_with_a_day_missing(

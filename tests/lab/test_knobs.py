@@ -138,4 +138,4 @@ def test_the_command_prints_where_it_wrote(
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["folder"] == str(tmp_path / "k")
-    assert "ads.alpha" in (tmp_path / "k" / "report.md").read_text()
+    assert "ads.alpha" in (tmp_path / "k" / "report.html").read_text()

@@ -198,7 +198,7 @@ def test_the_study(made, tmp_path):
     assert "1578 users" in active["claim"]
     assert root["figures"] == square["figures"]
     assert sum(c.startswith("movielens: ") for c in claims) == 4 + 11
-    page = (tmp_path / "report.md").read_text()
+    page = (tmp_path / "report.html").read_text()
     assert "All creators begin with Fa\xe7ade " in page
     assert (tmp_path / "movielens_folds.csv").read_text().count("\n") == 6
     assert (tmp_path / "movielens_curves.svg").exists()

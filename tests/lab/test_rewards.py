@@ -64,7 +64,7 @@ def test_what_comes_out_and_what_does_not(made):
     failed = [
         c["claim"].removeprefix("Chen et al., ").split(":")[0]
         for c in made[1]["claims"]
-        if not c["holds"]
+        if c["verdict"] == "no"
     ]
     assert failed == [
         "before lemma 5",
@@ -137,7 +137,7 @@ def test_whole_money(made):
 
 
 def test_same_seed_same_bytes(made, tmp_path):
-    report = Report(tmp_path, made[1]["title"])
+    report = Report(tmp_path, made[1]["title"], mark=made[1]["short_run"])
     study(report, *types("geometric", 6, 10.0, 30), budget=50.0, instances=20, seed=3)
     report.write()
     names = sorted(path.name for path in tmp_path.iterdir())
