@@ -3,15 +3,16 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo drill test test-slow check spark test-spark lock clean help
+.PHONY: demo docs drill test test-slow check spark test-spark lock clean help
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
 	@echo "make test   set up .venv, lint, check types, run every test that is not slow (marker slow)"
 	@echo "make test-slow   set up .venv, run the others"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
+	@echo "make docs   make a site with search out of docs/, in build/site"
 	@echo "make drill  lose everything on the sample, restore it from a backup, prove it; LAKE=\"host=... dbname=...\" for a lake"
-	@echo "make lock   resolve pyproject.toml anew into requirements.lock and requirements-spark.lock"
+	@echo "make lock   resolve pyproject.toml anew into the files requirements*.lock"
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "creator-earnings needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": run make PYTHON=/path/to/python3.11")'
@@ -39,6 +40,17 @@ test: check
 test-slow: $(VENV)/.ready
 	$(PYTEST) -m slow --durations=15 --durations-min=5
 
+# In an environment of its own: whoever pays creators needs no site generator.
+$(VENV)-docs/.ready: requirements-docs.lock
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	@touch $@
+
+# Strict: a link that leads nowhere, or a docstring that does not fit its function, stops it.
+docs: $(VENV)/.ready $(VENV)-docs/.ready
+	$(BIN)/python docs/reference.py docs/reference
+	$(VENV)-docs/bin/zensical build --clean --strict
+
 # In a lock of its own: 430 MB to load and a Java are much to ask for what the two commands above do without.
 spark: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-spark.lock
@@ -56,9 +68,13 @@ lock:
 	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,deploy]'
 	$(VENV)-lock/bin/python -m pip freeze --exclude creator-earnings | grep -vxFf requirements.lock > deploy/requirements.lock
 	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --disable-pip-version-check zensical 'mkdocstrings[python]'
+	$(VENV)-lock/bin/python -m pip freeze > requirements-docs.lock
+	rm -rf $(VENV)-lock
 
 drill: $(VENV)/.ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" deploy/drill.sh $(if $(LAKE),"$(LAKE)")
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-docs docs/reference build/site

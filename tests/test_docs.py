@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     path.relative_to(PROJECT).as_posix()
     for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"))
-    if path.name != "CHANGELOG.md"
+    if path.name != "CHANGELOG.md" and path.parent.name != "reference"  # printed from the code
 )
 
 

@@ -188,7 +188,8 @@ def as_markdown(table: Table) -> str:
                 else "no, may be empty"
             )
         )
-        lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {c.rule or ''} |")
+        rule = f"`{c.rule}`" if c.rule else ""
+        lines.append(f"| `{c.name}` | {c.type} | {required} | {c.meaning} | {rule} |")
     lines += ["", f"Key within a day: {', '.join(f'`{k}`' for k in table.key)}.", ""]
     return "\n".join(lines)
 

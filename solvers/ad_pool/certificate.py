@@ -313,7 +313,8 @@ def certify_pool(
     Parameters
     ----------
     payout : (n,) money, any finite numbers
-    others : as in `solvers.ad_pool.allocate_pool`
+    pool, share, alpha, lambda_fair, lambda_eff, objective, floor, cap : as in
+        `solvers.ad_pool.allocate_pool`
     rules : `Rule` and `EachAtMost`
 
     Returns

@@ -49,7 +49,7 @@ def certify_chunks(
     ----------
     payout : what the rows of a chunk are paid
     chunks : can be iterated over again and again, and gives the same chunks each time
-    others : as in `solvers.ad_pool.allocate_pool`
+    pool, alpha, lambda_fair, lambda_eff, objective : as in `solvers.ad_pool.allocate_pool`
 
     Returns
     -------

@@ -110,7 +110,7 @@ def allocate_chunks(
     ----------
     pool : money to give out, any unit, at least 0
     chunks : can be iterated over again and again, and gives the same chunks each time
-    others : as in `solvers.ad_pool.allocate_pool`
+    alpha, lambda_fair, lambda_eff, objective : as in `solvers.ad_pool.allocate_pool`
 
     Returns
     -------

@@ -231,7 +231,7 @@ def paid_at(
     own : the row's share now
     shares : (k,) other shares for it, finite and at least 0
     floor, cap : bounds of every row, in money
-    others : as in `solvers.ad_pool.allocate_pool`
+    alpha, lambda_fair, lambda_eff, objective : as in `solvers.ad_pool.allocate_pool`
 
     Returns
     -------

@@ -75,7 +75,9 @@ def certify_coin_split(
     Parameters
     ----------
     normal_share, premium_share : (n,) x_n and x_p of each video
-    others : as in `solvers.coin_split.split_videos`, one number or (n,)
+    normal, premium, quality, theta, normal_max, premium_max, min_gap, max_gap, revenue_floor,
+        lambda_rev, lambda_util, lambda_inc, epsilon, utility :
+        as in `solvers.coin_split.split_videos`, one number or (n,)
 
     Returns
     -------

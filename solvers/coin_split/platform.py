@@ -108,8 +108,6 @@ def split_platform(
     payout_min, payout_max : coins per video; None is no bound
     epsilon : coins, above 0; where the logarithm bends
 
-    Parameters that belong to a video are one number or have shape (n,).
-
     Returns
     -------
     PlatformSplit
@@ -124,6 +122,8 @@ def split_platform(
 
     Notes
     -----
+    Parameters that belong to a video are one number or have shape (n,).
+
     There is no revenue term in this objective, so the total mostly lands on the revenue floor:
     R_min is the real lever.
 

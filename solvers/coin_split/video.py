@@ -89,8 +89,6 @@ def split_videos(
     epsilon : coins, above 0; where the logarithm bends (unused with linear utility)
     utility : "log" or "linear"
 
-    Every parameter but `utility` is one number or has shape (n,).
-
     Returns
     -------
     VideoSplits
@@ -103,6 +101,8 @@ def split_videos(
 
     Notes
     -----
+    Every parameter but `utility` is one number or has shape (n,).
+
     Where the document's normalisation divides by zero, the term is dropped: Delta = delta the
     incentive, N = R_min the revenue, y_max = 0 the utility. U_max is taken at f(1): at f(Q), as
     printed, Q would cancel. Where several shares are equally good (lambda_inc = 0, or coins of one

@@ -431,6 +431,8 @@ def incentive_violations(
     quality, reward, difficulty : (m,) what each type is meant to produce, what that pays, its
         difficulty; in any order
 
+    Notes
+    -----
     Source: Chen et al., problem P1 (its first constraint).
 
     Examples
