@@ -106,6 +106,10 @@ class Rows:
         }
 
     @staticmethod
+    def decision(id: str = "u1", **changes: Any) -> Row:
+        return {"what": "viewer", "id": id, "decided_on": DAY, "reason": "bots", **changes}
+
+    @staticmethod
     def event(event_id: str = "e1", *, day: date = DAY, **changes: Any) -> Row:
         return {
             "event_id": event_id,

@@ -27,6 +27,7 @@ from pipelines.cli.payouts import PAYOUT_COMMANDS, print_money
 from pipelines.cli.quarantine import quarantine as quarantine_commands
 from pipelines.cli.shadow import announced, print_announced
 from pipelines.cli.shadow import shadow as shadow_commands
+from pipelines.cli.revenue import revenue as revenue_commands
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.cli.whatif import whatif
 from pipelines.console import (
@@ -732,6 +733,7 @@ for command in (
     *MARKET_COMMANDS,
     quarantine_commands,
     shadow_commands,
+    revenue_commands,
     lab,
     whatif,
 ):

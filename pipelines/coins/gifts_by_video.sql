@@ -6,6 +6,7 @@ WITH coins AS (
     FROM gifts
     WHERE day = $day
     GROUP BY video_id
+    HAVING sum(coins) > 0 -- not where every gift was refunded
 ),
 known AS (
     SELECT video_id, arg_max(creator_id, day) AS creator_id, arg_max(compliant, day) AS compliant

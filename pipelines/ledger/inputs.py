@@ -20,7 +20,7 @@ from datetime import date
 from typing import Literal
 
 from pipelines.errors import ExpectedError
-from pipelines.schema import DAILY, LANDING, SNAPSHOTS
+from pipelines.schema import DAILY, DECISIONS, LANDING, SNAPSHOTS
 from pipelines.store.contents import EMPTY, contents, rows_of
 from pipelines.store.warehouse import Connection
 
@@ -28,9 +28,10 @@ Kind = Literal["payout", "bonus"]
 RECORDS = {"payout": "inputs", "bonus": "bonus-inputs"}
 """Kind of the transaction that says: other inputs, the same amounts."""
 
-_STREAMS = [table.name for table in DAILY]
+_STREAMS = [table.name for table in (*DECISIONS, *DAILY)]
 _SNAPSHOTS = [table.name for table in SNAPSHOTS]
 _HEALED = {
+    "invalid_traffic": "earnings run --from {day} --to {day}",
     "ad_revenue": "earnings run --from {day} --to {day}",
     "gifts": "earnings run --from {day} --to {day}",
     "group_weights": "earnings recommit --from {day} --reason '...'",

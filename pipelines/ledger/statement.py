@@ -21,6 +21,15 @@ from pipelines.ledger.counterfactual import LABELS, NothingToExplainError, Part
 from pipelines.ledger.entries import REVERSALS
 from pipelines.ledger.explained import BonusMonth, CreatorDay, VideoDay
 from pipelines.ledger.explanation import DayBook, bonus_month
+from pipelines.ledger.revenue import (
+    KINDS,
+    Estimate,
+    TakenOut,
+    VideoCorrection,
+    estimates,
+    taken_out,
+    video_corrections,
+)
 from pipelines.ledger.whereabouts import Transfer, Waiting, transfers, waiting
 from pipelines.ledger.wording import ORDER_FREE, as_lines, phrase, strongest, summed
 from pipelines.money import MICROS_PER_CENT, cents, money
@@ -33,7 +42,8 @@ _TOP_VIDEOS = 10
 @dataclass(frozen=True)
 class Correction:
     """A day that was closed before and came out differently: what it was and is for this creator
-    (micros).
+    (micros). `videos`: what each reason changed for each video; with what parts in videos changed
+    (`shares_micros`) they sum to it, where the version that corrected the day kept them.
     """
 
     day: date
@@ -41,6 +51,8 @@ class Correction:
     reason: str
     before_micros: int
     after_micros: int
+    videos: tuple[VideoCorrection, ...] = ()
+    shares_micros: int = 0
 
     @property
     def micros(self) -> int:
@@ -83,8 +95,9 @@ class CreatorMonth:
     earned. What follows explains the days of the month as they stand now, which differs from what
     was earned by corrections booked elsewhere: `factors` sum to what the ad pools pay, `coins` to
     what is kept of gifts (`own`: coins gifted), with the largest such payout in words. `bonuses`
-    are those that are booked in the month, as they stand now. `transfers` and `waiting` are what
-    became of everything that was ever stated.
+    are those that are booked in the month, as they stand now. `estimates` are days whose pay may
+    change when revenue is final, `taken_out` is what does not count of the month's days.
+    `transfers` and `waiting` are what became of everything that was ever stated.
     """
 
     creator_id: str
@@ -101,6 +114,8 @@ class CreatorMonth:
     corrections: tuple[Correction, ...]
     adjustments: tuple[Adjustment, ...]
     payments: tuple[Payment, ...]
+    estimates: tuple[Estimate, ...]
+    taken_out: tuple[TakenOut, ...]
     transfers: tuple[Transfer, ...]
     waiting: tuple[Waiting, ...]
     sources: dict[str, int]
@@ -115,6 +130,11 @@ class CreatorMonth:
     def pools_micros(self) -> int:
         """What the ad pools pay for the days of the month as they stand now."""
         return sum(part.micros for part in self.factors)
+
+    @property
+    def estimated_micros(self) -> int:
+        """What of the pay of the month's days rests on estimated revenue."""
+        return sum(estimate.micros for estimate in self.estimates)
 
     @property
     def title(self) -> str:
@@ -171,8 +191,10 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         if row.kind != "statement" and row.part != "adjustment" and row.is_earned
     ]
     corrections = _corrections(
-        [row for row in month_rows if row.part != "adjustment" and not row.is_earned]
+        [row for row in month_rows if row.part != "adjustment" and not row.is_earned],
+        video_corrections(con, creator_id, first, last),
     )
+    estimated = estimates(con, creator_id, first, last)
     adjustments = _adjustments([row for row in month_rows if row.part == "adjustment"])
     payments = tuple(
         Payment(row.day, -row.micros // MICROS_PER_CENT)
@@ -214,6 +236,8 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
         corrections=corrections,
         adjustments=adjustments,
         payments=payments,
+        estimates=estimated,
+        taken_out=taken_out(con, creator_id, first, last),
         transfers=transfers(con, creator_id),
         waiting=waiting(con, creator_id),
         sources=dict(sorted(sources.items(), key=lambda item: (-item[1], item[0]))),
@@ -237,6 +261,7 @@ def creator_month(con: Connection, creator_id: str, year: int, month: int) -> Cr
             corrected + adjusted,
             paid,
             closing,
+            estimated,
         ),
     )
 
@@ -273,9 +298,11 @@ def _booked(con: Connection, creator_id: str, last: date) -> list[_Entry]:
     return [_Entry(*row) for row in rows]
 
 
-def _corrections(rows: Sequence[_Entry]) -> tuple[Correction, ...]:
+def _corrections(
+    rows: Sequence[_Entry], videos: Sequence[VideoCorrection] = ()
+) -> tuple[Correction, ...]:
     """Reversals and what replaced them, paired by the payout that both name; those that change
-    nothing for the creator are left out.
+    nothing for the creator are left out. The last of a day has the day's videos.
     """
     pairs: dict[tuple[date, str | None], list[_Entry]] = {}
     for row in rows:
@@ -290,7 +317,15 @@ def _corrections(rows: Sequence[_Entry]) -> tuple[Correction, ...]:
         )
         for (day, _), pair in pairs.items()
     ]
-    return tuple(c for c in found if c.micros)
+    changed = [c for c in found if c.micros]
+    last = {c.day: place for place, c in enumerate(changed)}
+    for day, place in last.items():
+        of_day = tuple(v for v in videos if v.day == day)
+        parts = (row for row in rows if row.day == day and row.part.startswith("share:"))
+        changed[place] = replace(
+            changed[place], videos=of_day, shares_micros=sum(row.micros for row in parts)
+        )
+    return tuple(changed)
 
 
 def _adjustments(rows: Sequence[_Entry]) -> tuple[Adjustment, ...]:
@@ -397,6 +432,7 @@ def _in_words(
     changed: int,
     paid: int,
     closing: int,
+    estimated: Sequence[Estimate] = (),
 ) -> tuple[str, ...]:
     earned = sum(days.values())
     if earned:
@@ -421,6 +457,13 @@ def _in_words(
         if changed
         else []
     )
+    if estimated:
+        total = sum(estimate.micros for estimate in estimated)
+        count = f"{len(estimated)} day{'s' if len(estimated) > 1 else ''}"
+        words.append(
+            f"{money(total)} of {count} rests on estimated ad revenue; it is paid as it is, and"
+            " corrected when the revenue is final."
+        )
     words += [f"{cents(paid)} was paid to you."] if paid else []
     if closing < 0:
         words.append(
@@ -464,6 +507,14 @@ def text(month: CreatorMonth) -> str:
     words = [line for sentence in month.words for line in wrap(sentence, 120)]
     lines = [f"creator {month.creator_id}, {month.title}", "", *words, "", "the account:"]
     lines += summed(account, month.closing_micros)
+    videos = [video for correction in month.corrections for video in correction.videos]
+    if videos:
+        lines += ["", "corrections, video by video:"]
+        lines += [f"  {money(video.micros)}  {video.words}" for video in videos]
+        shares = sum(correction.shares_micros for correction in month.corrections)
+        lines += [f"  {money(shares)}  parts in videos"] if shares else []
+    if month.taken_out:
+        lines += ["", "what does not count:", *(f"  {of.words}" for of in month.taken_out)]
     if month.transfers or month.waiting:
         lines += ["", "what became of everything that was stated, as it is now:"]
         stated: list[Transfer | Waiting] = [*month.transfers, *month.waiting]
@@ -526,6 +577,7 @@ def html(month: CreatorMonth) -> str:
     environment.filters |= {"amount": _amount, "cents": cents}
     return environment.get_template("statement.html.j2").render(
         month=month,
+        kinds=KINDS,
         changed=month.corrected_micros + month.adjusted_micros,
         later=month.pools_micros
         - sum(micros for name, micros in month.sources.items() if name.startswith("ad pool")),

@@ -37,7 +37,7 @@ from pipelines.ledger.inputs import RECORDS, Inputs, Kind, Posted
 from pipelines.money import MICROS_PER_CENT
 from pipelines.periods import MONTH
 from pipelines.policy import policy_hash
-from pipelines.schema import DAILY, LANDING, LEDGER_TRANSACTIONS, SNAPSHOTS, TABLES
+from pipelines.schema import DAILY, DECISIONS, LANDING, LEDGER_TRANSACTIONS, SNAPSHOTS, TABLES
 from pipelines.schema.invariants import ASTRAY, STATED, of_table
 from pipelines.sql import query
 from pipelines.status.reach import half_made_days
@@ -143,6 +143,7 @@ def contradictions(
     yield from _entries(con, transactions)
     yield from _statements(con)
     yield from _payments(con, transactions)
+    yield from _corrections(con)
 
 
 _Row = dict[str, Any]
@@ -369,6 +370,32 @@ def _payments(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]
     )
 
 
+def _corrections(con: Connection) -> list[str]:
+    """What was noted video by video of a restatement is, creator by creator, what the payout that
+    was issued changed. One that changed no creator's amount was not issued anew.
+    """
+    return _rows(
+        con,
+        "{}: its videos' corrections for {} come to {} micros, the ledger changed {}",
+        """WITH noted AS (
+              SELECT txn_id, creator_id, sum(after_micros - before_micros)::BIGINT AS micros
+              FROM video_corrections GROUP BY ALL HAVING micros <> 0),
+            booked AS (
+              SELECT t.txn_id, owner_of(account) AS creator_id,
+                sum(CASE WHEN e.txn_id = t.txn_id THEN amount_micros ELSE -amount_micros END)
+                  ::BIGINT AS micros
+              FROM ledger_transactions AS t JOIN ledger_entries AS e
+                ON e.txn_id = t.txn_id OR e.txn_id = t.link
+              WHERE t.txn_id IN (SELECT txn_id FROM noted) AND starts_with(account, 'creator:')
+                AND (part IN ('pulse', 'coins') OR starts_with(part, 'ads:')
+                  OR starts_with(part, 'carry:'))
+              GROUP BY ALL HAVING micros <> 0)
+           SELECT txn_id, creator_id, coalesce(noted.micros, 0), coalesce(booked.micros, 0)
+           FROM noted FULL JOIN booked USING (txn_id, creator_id)
+           WHERE coalesce(noted.micros, 0) <> coalesce(booked.micros, 0) ORDER BY ALL""",
+    )
+
+
 def _policies(con: Connection, transactions: list[tuple[Any, ...]]) -> list[str]:
     """Every policy that was paid under is kept as it was, in all that decides an amount."""
     kept = {}
@@ -530,7 +557,7 @@ def _inputs(con: Connection, transactions: list[tuple[Any, ...]]) -> tuple[list[
         },
     ).fetchall()
     posted_at = {day: made for table, day, _, made in changes if table == "ledger_entries"}
-    of_day = {t.name for t in DAILY} | {"landing_files", "group_weights"}
+    of_day = {t.name for t in (*DECISIONS, *DAILY)} | {"landing_files", "group_weights"}
     reaching = {t.name for t in SNAPSHOTS} | {"landing_files", "market_commits"}
     wrong, unbooked = [], []
     for posted in off:

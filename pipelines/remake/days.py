@@ -20,13 +20,15 @@ import duckdb
 
 from pipelines.assets import ASSETS
 from pipelines.errors import ExpectedError
+from pipelines.ledger.assets import creator_earnings, ledger_entries
 from pipelines.ledger.entries import latest_revision
 from pipelines.periods import MONTH
 from pipelines.policy import PolicyBook
+from pipelines.remake.corrections import Changes, Decisions, Step, decisions_on, steps
 from pipelines.rewards.assets import creator_bonuses
-from pipelines.runs.daily import Day, Metadata
+from pipelines.runs.daily import DailyAsset, Day, Metadata
 from pipelines.runs.periodic import Period
-from pipelines.schema import LANDING, TABLES
+from pipelines.schema import DAILY, INVALID_TRAFFIC, LANDING, TABLES
 from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home
 from pipelines.sql import query
@@ -101,6 +103,11 @@ class Restatement:
         totals = [{**asdict(c), "gain": c.gain} for c in self.changes]
         return {**asdict(self), "booked_day": str(self.booked_day), "days": days, "changes": totals}
 
+
+_STREAMS = [asset for asset in ASSETS if asset.name in {table.name for table in DAILY}]
+_LOADED_FIRST = [a for a in ASSETS if a.name in LANDING and a not in _STREAMS]
+_BOOKED = (ledger_entries, creator_earnings)
+_PAYING = [a for a in ASSETS if a.name not in LANDING and a not in _BOOKED]
 
 Made = tuple[str, date, Metadata]  # an asset, a day it made again, and what it has to say of it
 
@@ -210,22 +217,55 @@ class _Restating:
         """Make all tables of a day again; files of a day that was not asked for are loaded only if
         a snapshot changed what becomes of them.
         """
-        asked = day in self.asked
+        asked, closed = day in self.asked, day <= self.closed
         before = _balances(self.con, day)
+        changes = Changes(self.con, day)
         why = self.reason if asked else self._follows(self.first)
         run = Day(self.con, day, self.house, self.policies.in_force(day), why)
-        posting: Metadata = {}
-        for asset in ASSETS:
-            if asset.name in LANDING and not asked and _is_as_loaded(run, asset.name):
-                continue
-            posts = asset.name == "ledger_entries"
-            if posts and day <= self.closed and (self.neutral or asked):
-                _adjust(self.con, day, neutral=self.neutral)
-            metadata = asset.make(run)
-            self.made.append((asset.name, day, metadata))
-            posting = metadata if posts else posting
+        loaded = self._load(run, _LOADED_FIRST, asked=asked)
+        made: list[Made] = []
+        on_the_way = self._steps(run, changes.before.decisions, asked=asked)
+        for step in on_the_way:
+            if len(on_the_way) > 1:
+                with run.write() as writer:
+                    writer.write(INVALID_TRAFFIC.name, step.decisions)
+            made = self._load(run, _STREAMS, asked=asked)
+            made += [(asset.name, day, asset.make(run)) for asset in _PAYING]
+            changes.note(step)
+        self.made += [*loaded, *made]
+        if closed and (self.neutral or asked):
+            _adjust(self.con, day, neutral=self.neutral)
+        posting = ledger_entries.make(run)
+        if closed:
+            self._keep(run, changes, posting["transaction"])
+        self.made += [
+            (ledger_entries.name, day, posting),
+            (creator_earnings.name, day, creator_earnings.make(run)),
+        ]
         after = _balances(self.con, day)
         return _difference(day, "day", day <= self.closed, posting, before, after)
+
+    def _load(self, run: Day, assets: Sequence[DailyAsset], *, asked: bool) -> list[Made]:
+        return [
+            (asset.name, run.day, asset.make(run))
+            for asset in assets
+            if asked or not _is_as_loaded(run, asset.name)
+        ]
+
+    def _steps(self, run: Day, before: Decisions, *, asked: bool) -> list[Step]:
+        """Reason by reason where somebody is to read them: of a closed day that was asked for."""
+        now = decisions_on(self.con, run.day)
+        if not asked:
+            return [Step(now, "follows", run.restating or "")]
+        if run.day > self.closed:
+            return [Step(now, "restated", self.reason)]
+        return list(steps(before, now, self.reason))
+
+    def _keep(self, run: Day, changes: Changes, txn_id: str) -> None:
+        with run.write() as writer:
+            if changes.keep(txn_id, self.closed + timedelta(days=1)):
+                rows = row_count(self.con, "ledger_entries", run.day)
+                writer.mark("ledger_entries", rows=rows, changed=False)
 
     def reaches(self, day: date, clock: int, carries: bool, complete: Sequence[date]) -> date:
         """The last day that what making this one wrote, since `clock`, can touch: by a changed

@@ -73,6 +73,7 @@ from pipelines.schema.platform import (
     VIEWER_EVENTS,
     VIEWERS,
 )
+from pipelines.schema.revenue import DEDUCTIONS, INVALID_TRAFFIC, VIDEO_CORRECTIONS
 from pipelines.schema.rewards import (
     CREATOR_BONUSES,
     CREATOR_TYPES,
@@ -90,6 +91,9 @@ from pipelines.schema.shares import SHARES
 SNAPSHOTS = (VIEWERS, CREATORS, VIDEOS, SHARES)
 
 DAILY = (VIEWER_EVENTS, GIFTS, AD_REVENUE)
+
+# About days that were delivered, and perhaps long after them: none makes a day landed.
+DECISIONS = (INVALID_TRAFFIC,)
 
 HOLDING = (*SNAPSHOTS, VIEWER_GROUPS)
 """Tables whose row of an id holds until a later day has another one of the id."""
@@ -123,6 +127,7 @@ DERIVED = (
 BOOK = (
     POLICIES,
     ADJUSTMENTS,
+    VIDEO_CORRECTIONS,
     LEDGER_TRANSACTIONS,
     LEDGER_ENTRIES,
     STATEMENTS,
@@ -135,6 +140,7 @@ LOGS = (
     QUARANTINE,
     LANDING_FILES,
     ID_COPIES,
+    DEDUCTIONS,
     FIGURES,
     QUARANTINE_ACCEPTANCES,
     POLICY_CONFIRMATIONS,
@@ -149,10 +155,12 @@ LOGS = (
 # Snapshots that no day is made from: `earnings pay` loads them.
 PAYING = (PAYEES,)
 
-TABLES: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY, *PAYING, *DERIVED, *LOGS)}
+TABLES: dict[str, Table] = {
+    t.name: t for t in (*SNAPSHOTS, *DECISIONS, *DAILY, *PAYING, *DERIVED, *LOGS)
+}
 
 # What the run of a day reads, and all that may lie in the landing folder.
-LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DAILY)}
+LANDING: dict[str, Table] = {t.name: t for t in (*SNAPSHOTS, *DECISIONS, *DAILY)}
 DELIVERED: dict[str, Table] = {**LANDING, **{t.name: t for t in PAYING}}
 
 
@@ -215,6 +223,8 @@ __all__ = [
     "CREATOR_EARNINGS",
     "CREATOR_TYPES",
     "DAILY",
+    "DECISIONS",
+    "DEDUCTIONS",
     "DELIVERED",
     "DERIVED",
     "DONATION_MARKET",
@@ -228,6 +238,7 @@ __all__ = [
     "GROUP_WEIGHTS",
     "HOLDING",
     "ID_COPIES",
+    "INVALID_TRAFFIC",
     "LANDING",
     "LANDING_FILES",
     "LEDGER_ENTRIES",
@@ -259,6 +270,7 @@ __all__ = [
     "STATEMENTS",
     "TABLES",
     "VIDEOS",
+    "VIDEO_CORRECTIONS",
     "VIDEO_QUALITY",
     "VIEWERS",
     "VIEWER_EVENTS",

@@ -21,6 +21,7 @@ class Column:
     `rule` is SQL that must hold for a landing row; the row is quarantined with `name: complaint` if
     it does not. `computed` is SQL over the rows of the day that are loaded; such a column is not
     read from a file. One that `identifies` something holds no placeholder and nothing invisible.
+    How often the default of a `counted` one stood in is a figure of the day.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Column:
     complaint: str | None = None
     computed: str | None = None
     identifies: bool = False
+    counted: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Table:
     rows that one transaction deletes and inserts again. A lake has none, so each is an invariant
     too, held with those of the table `written_with` it. `ahead`: the run of a day makes the rows of
     so many days later. `once`: an id counts once over all days, not only within its own
-    (`sources/copies.py`). `optional`: a snapshot that a platform may not have at all. `span`: what
+    (`sources/copies.py`). `optional`: a table that a platform may not have at all. `span`: what
     a run makes at a time; rows of a week or month have its last day.
 
     A table of kind `advice` says what could be paid. It is made after its days are over, so closing

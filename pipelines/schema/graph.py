@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from pipelines.schema import LANDING, TABLES
+from pipelines.schema import DAILY, DECISIONS, LANDING, TABLES
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,10 @@ class Sources:
 # `quality/assets.py`), and days are paid by the market of an earlier week (`market/floor.py`).
 MADE_FROM: dict[str, Sources] = {
     **{
-        table.name: Sources(needs=tuple(sorted({target for _, target in table.references})))
+        table.name: Sources(
+            needs=tuple(sorted({target for _, target in table.references}))
+            + tuple(of.name for of in DECISIONS if table in DAILY)
+        )
         for table in LANDING.values()
     },
     "viewer_groups": Sources(needs=("viewers",), policy=("epochs",)),

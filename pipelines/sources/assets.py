@@ -10,7 +10,7 @@ import dagster as dg
 
 from pipelines.runs.daily import DailyAsset, Day, Metadata, daily_asset
 from pipelines.runs.figures import as_metadata
-from pipelines.schema import DAILY, SNAPSHOTS, Table
+from pipelines.schema import DAILY, DECISIONS, SNAPSHOTS, Table
 from pipelines.sources.copies import days_with_moved_ids
 from pipelines.sources.errors import SourceError
 from pipelines.sources.landing import LoadReport, load_day, waiting_files
@@ -23,6 +23,7 @@ def _metadata(report: LoadReport) -> Metadata:
         "loaded": report.loaded,
         "duplicates": report.duplicates,
         "quarantined": report.quarantined,
+        "taken_out": report.taken_out,
         "quarantine_share": report.quarantined / report.rows if report.rows else 0.0,
         "files": report.files,
         "quarantine_reasons": dg.MetadataValue.json(report.reasons),
@@ -93,5 +94,6 @@ def _to_load(run: Day, table: Table, earlier: list[date]) -> list[date]:
 # Those that are made in order come first: several workers then wait for each other but once.
 RAW = [
     *(_snapshot(t) for t in SNAPSHOTS),
+    *(_stream(t) for t in DECISIONS),
     *(_stream(t) for t in sorted(DAILY, key=lambda table: not table.once)),
 ]

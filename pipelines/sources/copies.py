@@ -18,15 +18,17 @@ were known is called stale until it is loaded again.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import date
 
 from pipelines.schema import Table
+from pipelines.sources.decisions import MONEY
 from pipelines.store.warehouse import Connection, closed_through
 
 
 def conflict_on_a_day(table: Table) -> str:
-    """The reason for refusing rows of one day with one id that differ."""
-    return f"{table.key[0]}: duplicate with different content"
+    """The reason for refusing rows of one day with one key that differ."""
+    return f"{', '.join(table.key)}: duplicate with different content"
 
 
 def judge_copies(con: Connection, table: Table, day: date) -> None:
@@ -35,12 +37,13 @@ def judge_copies(con: Connection, table: Table, day: date) -> None:
     One pass over the ids that other days hold: DuckDB probes them against those of the stage.
     """
     key, content = table.key[0], _content(table)
+    delivered = _content(table, stored=True)
     con.execute(f"""CREATE OR REPLACE TEMP TABLE mine AS
             SELECT {key} AS id FROM stage
             WHERE verdict IS NULL OR verdict = '{conflict_on_a_day(table)}'""")
     con.execute(
         f"""CREATE OR REPLACE TEMP TABLE elsewhere AS
-            SELECT t.day, {key} AS id, {content} AS content, true AS taken
+            SELECT t.day, {key} AS id, {delivered} AS content, true AS taken
             FROM {table.name} AS t WHERE t.day <> $day AND {key} IN (SELECT id FROM mine)
             UNION ALL
             SELECT c.day, c.id, c.content, false FROM id_copies AS c
@@ -134,7 +137,20 @@ def days_with_moved_ids(con: Connection, table: str | None = None) -> dict[date,
     return notes
 
 
-def _content(table: Table) -> str:
-    """SQL of what a row says but for its time, which a copy that comes again may have anew."""
-    columns = ", ".join(c.name for c in table.landing_columns if c.name != "ts")
-    return f"to_json(struct_pack({columns}))::VARCHAR"
+def _content(table: Table, *, stored: bool = False) -> str:
+    """SQL of what a row says but for its time, which a copy that comes again may have anew; of one
+    that is `stored`, what it said when it was delivered. What a default says is left out, so that
+    a column may come later.
+    """
+    said = {c.name: c.name for c in table.landing_columns if c.name != "ts"}
+    if stored:
+        money = MONEY[table.name]
+        said[money.amount] = f"{money.amount} + {money.deducted}"
+    by_default = {c.name: c.default for c in table.landing_columns if c.counted}
+
+    def text(without: Container[str]) -> str:
+        pairs = (f"{name} := {sql}" for name, sql in said.items() if name not in without)
+        return f"to_json(struct_pack({', '.join(pairs)}))::VARCHAR"
+
+    plain = " AND ".join(f"{name} = {default}" for name, default in by_default.items())
+    return f"CASE WHEN {plain} THEN {text(by_default)} ELSE {text(())} END" if plain else text(())

@@ -13,13 +13,13 @@ from datetime import date
 from pipelines.money import money
 from pipelines.runs.figures import Figure
 from pipelines.schema import Table
+from pipelines.sources.decisions import MONEY, TAKEN_OUT
 from pipelines.store.warehouse import Connection
 
 NEAR_DAYS = 7  # events are compared with those of so many days before and after
 DAY_MS = 86_400_000
 TOO_MUCH, TOO_MANY = 0.2, 20  # one viewer: share of a day's events, and how many
 ACCOUNTS = 5  # one identity: accounts, and the same share of all
-AMOUNT = {"gifts": "coins", "ad_revenue": "amount_micros"}
 
 IN_THE_BOOK = "%: in the book already (%"
 """Reasons (LIKE) of rows whose money counts on another day: refusing them loses nothing."""
@@ -27,7 +27,7 @@ IN_THE_BOOK = "%: in the book already (%"
 
 def inspect(con: Connection, table: Table, day: date) -> list[Figure]:
     """Figures of the stage and of the loaded day."""
-    figures = [*_emptied(con, table), *_lost_creators(con, table, day)]
+    figures = [*_emptied(con, table), *_assumed(con, table), *_lost_creators(con, table, day)]
     match table.name:
         case "gifts" | "ad_revenue":
             figures += _refused_money(con, table)
@@ -52,6 +52,17 @@ def _emptied(con: Connection, table: Table) -> list[Figure]:
     return [Figure("placeholders_as_empty", count, total, warning or None)]
 
 
+def _assumed(con: Connection, table: Table) -> list[Figure]:
+    """How often the default of a column stood in that decides something."""
+    names = [c.name for c in table.landing_columns if c.counted]
+    if not names:
+        return []
+    assumed, total = con.execute(
+        "SELECT count(*) FILTER (assumed), count(*) FROM stage WHERE verdict IS NULL"
+    ).fetchall()[0]
+    return [Figure(f"{'_'.join(names)}_by_default", assumed, total)]
+
+
 def _may_be_emptied(name: str, table: Table) -> bool:
     column = next(c for c in table.columns if c.name == name)
     return (column.identifies and not column.required) or column.type == "VARCHAR[]"
@@ -68,7 +79,10 @@ def _lost_creators(con: Connection, table: Table, day: date) -> list[Figure]:
                   WHERE day <= $day GROUP BY video_id) AS v USING (video_id)"""
     else:
         return []
-    refused = f"verdict IS NOT NULL AND verdict <> 'duplicate' AND verdict NOT LIKE '{IN_THE_BOOK}'"
+    refused = (
+        f"verdict IS NOT NULL AND verdict NOT IN ('duplicate', '{TAKEN_OUT}')"
+        f" AND verdict NOT LIKE '{IN_THE_BOOK}'"
+    )
     if not con.execute(f"SELECT count(*) FROM stage WHERE {refused}").fetchall()[0][0]:
         return []
     lost, total, example = con.execute(
@@ -85,7 +99,7 @@ def _lost_creators(con: Connection, table: Table, day: date) -> list[Figure]:
 
 
 def _refused_money(con: Connection, table: Table) -> list[Figure]:
-    amount = AMOUNT[table.name]
+    amount = MONEY[table.name].amount
     refused = f"verdict <> 'duplicate' AND verdict NOT LIKE '{IN_THE_BOOK}'"
     known, unknown, example, back, taken_back, loaded, copies = con.execute(
         f"""SELECT coalesce(sum({amount}) FILTER ({refused} AND {amount} > 0), 0)::HUGEINT,
@@ -124,8 +138,8 @@ def _refused_money(con: Connection, table: Table) -> list[Figure]:
             "taken_back_rows",
             back,
             None,
-            f"{back} row{'s' * (back > 1)} with {say(-taken_back)} less than nothing: money taken back"
-            f" is not paid from yet. {held}"
+            f"{back} row{'s' * (back > 1)} with {say(-taken_back)} less than nothing: money is taken"
+            f" back by a decision about its booking (invalid_traffic, docs/data.md). {held}"
             if back
             else None,
         ),

@@ -5,10 +5,10 @@ What belongs here: which files a table's day has, casting, the verdict on each r
 duplicates, quarantine. How a file becomes records is in `records.py`; what a row must keep is
 declared in `schema.py`.
 
-A row ends in exactly one of three places: the table, the count of exact duplicates, or `quarantine`
-with a reason. Nothing here depends on the order of rows or files: of rows that share an id and
-differ, all go to quarantine, and a row that is bad in itself neither is a duplicate nor makes a
-conflict.
+A row ends in exactly one of four places: the table, the count of exact duplicates, `deductions`
+where a decision takes it out (`decisions.py`), or `quarantine` with a reason. Nothing here depends
+on the order of rows or files: of rows that share an id and differ, all go to quarantine, and a row
+that is bad in itself neither is a duplicate nor makes a conflict.
 
 One rule for all formats: column names count without case and surrounding blanks, values without
 surrounding blanks. Text formats hand over every value as the text that stands in the file, so `1e3`
@@ -28,6 +28,7 @@ import pyarrow as pa
 from pipelines.runs.figures import Figure, record_figures
 from pipelines.schema import LANDING, Column, Table
 from pipelines.sources.copies import conflict_on_a_day, judge_copies, record_copies
+from pipelines.sources.decisions import MONEY, TAKEN_OUT, take_out
 from pipelines.sources.errors import SourceError
 from pipelines.sources.inspection import inspect
 from pipelines.sources.manifest import check_totals
@@ -78,7 +79,7 @@ _DUPLICATE = "duplicate"
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of a table's day. rows = loaded + duplicates + quarantined."""
+    """What became of a table's day. rows = loaded + duplicates + quarantined + taken_out."""
 
     table: str
     day: date
@@ -90,6 +91,7 @@ class LoadReport:
     reasons: dict[str, int]
     ignored_columns: tuple[str, ...]
     figures: tuple[Figure, ...] = ()
+    taken_out: int = 0
 
 
 def landing_files(landing: Path, table: str, day: date) -> list[Path]:
@@ -237,9 +239,8 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
     _fetch_records(con, table, deliveries)
     for delivery in deliveries:
         delivery.check_unchanged()
-    columns = ", ".join(
-        f"{c.computed or c.name} AS {c.name}" for c in table.columns if c.name != "day"
-    )
+    taken_out = take_out(con, table, day)
+    columns = ", ".join(f"{_kept(table, c)} AS {c.name}" for c in table.columns if c.name != "day")
     order = ", ".join([*table.stored_by, *table.key])
     loaded = writer.replace(
         table.name,
@@ -247,7 +248,15 @@ def load_day(writer: DayWriter, landing: Path, table: Table) -> LoadReport:
     )
     if table.once:
         record_copies(con, table, day)
-    return _record(con, table, day, deliveries, loaded)
+    return _record(con, table, day, deliveries, loaded, taken_out)
+
+
+def _kept(table: Table, column: Column) -> str:
+    """SQL of a column's value in the table: of an amount, what decisions leave of it."""
+    money = MONEY.get(table.name)
+    if money and column.name == money.amount:
+        return f"{column.name} - deducted"
+    return column.computed or column.name
 
 
 def _expect_files(
@@ -266,7 +275,7 @@ def _expect_files(
             f"{folder}: no files, but {gone} was loaded before. Bring it back, or put a corrected"
             " file in its place."
         )
-    if table.kind == "daily" and folder.parent.is_dir():
+    if table.kind == "daily" and not table.optional and folder.parent.is_dir():
         raise SourceError(
             f"{folder}: no files for {table.name} on {day}. Deliver them; if nothing happened that"
             " day, put a CSV file there that has only the header line."
@@ -281,7 +290,7 @@ def _create_stage(con: Connection, table: Table, day: date) -> None:
     columns = ", ".join(f"{c.name} {c.type}" for c in table.landing_columns)
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE stage ({columns}, file VARCHAR, line BIGINT, verdict"
-        " VARCHAR, emptied VARCHAR, raw VARCHAR)"
+        " VARCHAR, emptied VARCHAR, assumed BOOLEAN, deducted BIGINT, raw VARCHAR)"
     )
     for column, target in table.references:
         con.execute(
@@ -384,13 +393,14 @@ def _judged(table: Table, day: date, scan: Scan) -> str:
 
     values = ", ".join(map(value, table.landing_columns))
     blank = " || ".join(emptied) or "''"
+    assumed = " OR ".join(f"no_{c.name}" for c in table.landing_columns if c.counted) or "false"
     kept = (
         "record" if scan.raw == "record" else f"CASE WHEN verdict IS NOT NULL THEN {scan.raw} END"
     )
     return f"""
         WITH typed AS (SELECT {", ".join(typed)}, s.* FROM {scan.relation} AS s),
              judged AS (SELECT *, coalesce({", ".join(verdicts)}) AS verdict FROM typed{joins})
-        SELECT {values}, $file, line, verdict, {blank}, {kept} FROM judged"""
+        SELECT {values}, $file, line, verdict, {blank}, {assumed}, 0, {kept} FROM judged"""
 
 
 def _kept_labels(column: str) -> str:
@@ -505,24 +515,24 @@ def _cast_list(found: str, value: str, text: str) -> str:
 
 
 def _judge_repeats(con: Connection, table: Table) -> None:
-    """Good rows with one id: all are conflicts if any two differ; otherwise the first by file and
+    """Good rows with one key: all are conflicts if any two differ; otherwise the first by file and
     line stays, the others are duplicates.
     """
-    key = table.key[0]
+    key = ", ".join(table.key)
     content = ", ".join(c.name for c in table.landing_columns)
     con.execute(f"""CREATE OR REPLACE TEMP TABLE repeated AS
             WITH again AS (SELECT hash({key}) FROM stage WHERE verdict IS NULL
             GROUP BY ALL HAVING count(*) > 1),
-                 copies AS (SELECT rowid AS id, {key}, file, line,
+                 copies AS (SELECT rowid AS place, {key}, file, line,
                  to_json(struct_pack({content}))::VARCHAR AS content
                             FROM stage WHERE verdict IS NULL AND hash({key}) IN (FROM again))
-            SELECT id, CASE WHEN min(content) OVER same <> max(content) OVER same
+            SELECT place, CASE WHEN min(content) OVER same <> max(content) OVER same
                                  THEN '{conflict_on_a_day(table)}'
                             WHEN row_number() OVER (same ORDER BY file, line) > 1
                             THEN '{_DUPLICATE}' END AS verdict
             FROM copies WINDOW same AS (PARTITION BY {key})""")
     con.execute(
-        "UPDATE stage SET verdict = repeated.verdict FROM repeated WHERE stage.rowid = repeated.id"
+        "UPDATE stage SET verdict = repeated.verdict FROM repeated WHERE stage.rowid = repeated.place"
     )
 
 
@@ -553,7 +563,12 @@ def _fetch_records(con: Connection, table: Table, deliveries: Sequence[Delivery]
 
 
 def _record(
-    con: Connection, table: Table, day: date, deliveries: Sequence[Delivery], loaded: int
+    con: Connection,
+    table: Table,
+    day: date,
+    deliveries: Sequence[Delivery],
+    loaded: int,
+    taken_out: Sequence[Figure],
 ) -> LoadReport:
     """Write `quarantine` and `landing_files` from the stage, and drop it."""
     which = [table.name, day]
@@ -562,7 +577,7 @@ def _record(
     con.execute(
         f"""INSERT INTO quarantine BY NAME SELECT ? AS table_name, ?::DATE AS day, file, line,
             verdict AS reason, raw
-            FROM stage WHERE verdict <> '{_DUPLICATE}' ORDER BY file, line""",
+            FROM stage WHERE verdict NOT IN ('{_DUPLICATE}', '{TAKEN_OUT}') ORDER BY file, line""",
         which,
     )
     files = [
@@ -583,15 +598,17 @@ def _record(
             SELECT ? AS table_name, ?::DATE AS day, d.*, coalesce(n.rows, 0) AS rows,
             coalesce(n.loaded, 0) AS loaded,
                    coalesce(n.duplicates, 0) AS duplicates,
-                   coalesce(n.rows - n.loaded - n.duplicates, 0) AS quarantined
+                   coalesce(n.rows - n.loaded - n.duplicates - n.taken_out, 0) AS quarantined,
+                   coalesce(n.taken_out, 0) AS taken_out
             FROM delivered d LEFT JOIN (SELECT file, count(*) AS rows,
             count(*) FILTER (verdict IS NULL) AS loaded,
-            count(*) FILTER (verdict = '{_DUPLICATE}') AS duplicates FROM stage GROUP BY file) n
+            count(*) FILTER (verdict = '{_DUPLICATE}') AS duplicates,
+            count(*) FILTER (verdict = '{TAKEN_OUT}') AS taken_out FROM stage GROUP BY file) n
             USING (file) ORDER BY file""",
         which,
     )
     con.unregister("delivered")
-    figures = inspect(con, table, day)
+    figures = [*inspect(con, table, day), *taken_out]
     record_figures(con, table.name, day, figures)
     reasons = con.execute(
         "SELECT reason, count(*) FROM quarantine WHERE table_name = ? AND day = ? GROUP BY reason"
@@ -599,17 +616,18 @@ def _record(
         which,
     ).fetchall()
     totals = con.execute(
-        "SELECT sum(rows), sum(loaded), sum(duplicates), sum(quarantined) FROM landing_files WHERE"
-        " table_name = ? AND day = ?",
+        "SELECT sum(rows), sum(loaded), sum(duplicates), sum(quarantined), sum(taken_out) FROM"
+        " landing_files WHERE table_name = ? AND day = ?",
         which,
     ).fetchone()
-    rows, judged_good, duplicates, quarantined = (int(n or 0) for n in totals or ())
-    if (loaded, rows) != (judged_good, loaded + duplicates + quarantined) or quarantined != sum(
-        n for _, n in reasons
-    ):
+    rows, judged_good, duplicates, quarantined, out = (int(n or 0) for n in totals or ())
+    if (loaded, rows) != (
+        judged_good,
+        loaded + duplicates + quarantined + out,
+    ) or quarantined != sum(n for _, n in reasons):
         raise AssertionError(
             f"{table.name} {day}: {rows} rows became {loaded} loaded, {duplicates} duplicates,"
-            f" {reasons} quarantined"
+            f" {out} taken out, {reasons} quarantined"
         )
     for temporary in ("stage", "repeated", *(f"known_{column}" for column, _ in table.references)):
         con.execute(f"DROP TABLE {temporary}")
@@ -625,4 +643,5 @@ def _record(
         {str(r): int(n) for r, n in reasons},
         tuple(ignored),
         tuple(figures),
+        out,
     )

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from pipelines.errors import ExpectedError
-from pipelines.schema import LANDING
+from pipelines.schema import DECISIONS, LANDING
 from pipelines.settings import Home
 from pipelines.sources.inspection import IN_THE_BOOK
 from pipelines.store.warehouse import Connection, Warehouse
 
-MONEY = tuple(name for name, table in LANDING.items() if table.once)
+MONEY = tuple(name for name, table in LANDING.items() if table.once or table in DECISIONS)
 
 
 class QuarantineError(ExpectedError, ValueError):

@@ -21,11 +21,16 @@ from datetime import date
 
 import duckdb
 
-from pipelines.schema import LANDING, TABLES, Column, Table
+from pipelines.schema import DAILY, LANDING, TABLES, Column, Table
 
 # Columns that came to a table after its contents were first noted and are never empty: the SQL of
 # the value that earlier rows got. A row that has it reads as if the column were not there.
-LATER: Mapping[str, str] = {}
+LATER: Mapping[str, str] = {
+    "ad_revenue.status": "'final'",
+    "ad_revenue.deducted_micros": "0",
+    "gifts.deducted_coins": "0",
+    "landing_files.taken_out": "0",
+}
 
 # Say when something was done, or where a file lies; nothing follows from them.
 CLOCKS = frozenset({"made_at", "committed_at", "stamp"})
@@ -38,6 +43,8 @@ LOGGED_WITH: Mapping[str, frozenset[str]] = {
     "weight_commits": frozenset({"group_weights"}),
     "market_commits": frozenset({"donation_market"}),
     "adjustments": frozenset({"ledger_entries"}),
+    "video_corrections": frozenset({"ledger_entries"}),
+    "deductions": frozenset(table.name for table in DAILY),
     "id_copies": frozenset(LANDING),
 }
 OVER_DAYS = frozenset({"id_copies"})

@@ -83,6 +83,14 @@ MIGRATIONS: tuple[Migration, ...] = (
         " creator and closing",
         {"written_days": {"content": "NULL"}, "ledger_transactions": {}, "statements": {}},
     ),
+    Migration(
+        "estimated and final revenue, and what was taken out of it",
+        {
+            "ad_revenue": {"status": "'final'", "deducted_micros": "CAST(0 AS BIGINT)"},
+            "gifts": {"deducted_coins": "CAST(0 AS BIGINT)"},
+            "landing_files": {"taken_out": "CAST(0 AS BIGINT)"},
+        },
+    ),
 )
 
 

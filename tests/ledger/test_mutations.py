@@ -156,6 +156,16 @@ def everything(home: Home) -> None:
     make_period(home, "creator_bonuses", date(2026, 4, 1))
     close(home, DAYS[1])
     deliver_late(home, DAYS[:1])
+    events = home.landing / "viewer_events" / str(DAYS[0]) / "*"
+    decisions = home.landing / "invalid_traffic" / str(DAYS[0]) / "decisions.csv"
+    decisions.parent.mkdir(parents=True)
+    with duckdb.connect() as con:
+        [(first, last)] = con.execute(
+            f"SELECT min(viewer_id), max(viewer_id) FROM '{events}'"
+        ).fetchall()
+    decisions.write_text(
+        f"what,id,decided_on,reason\nviewer,{first},2026-03-20,bots\nviewer,{last},2026-03-21,farm\n"
+    )
     shown, _ = restate(home, DAYS[0], DAYS[0], reason="late", budget_neutral=True)
     restate(home, DAYS[0], DAYS[0], reason="late", budget_neutral=True, expected=shown.digest)
 

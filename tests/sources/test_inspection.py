@@ -51,6 +51,7 @@ def good(rows, table, key, **changes):
         "gifts": rows.gift,
         "ad_revenue": rows.ad,
         "shares": rows.share,
+        "invalid_traffic": rows.decision,
     }[table]
     return {**build(key), **changes}
 

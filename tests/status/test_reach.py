@@ -62,11 +62,16 @@ def _anothers(row: Row) -> Row:
     return row | {"party_id": "c000002"}
 
 
+def _counts_again(row: Row) -> Row:
+    return row | {"outcome": "restored"}
+
+
 CORRECTIONS: dict[str, Callable[[Row], Row]] = {
     "viewers": _unverified,
     "creators": _one_identity,
     "videos": _refused,
     "shares": _anothers,
+    "invalid_traffic": _counts_again,
     "viewer_events": _unliked,
     "gifts": _dearer,
     "ad_revenue": _nobodys,  # carried from day to day
@@ -87,6 +92,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [videos] = (root / "landing" / "videos" / str(FIRST)).iterdir()
     with gzip.open(videos, "rt") as stream:
         ids = [row["video_id"] for row in csv.DictReader(stream)]
+    [events] = (root / "landing" / "viewer_events" / str(FIRST)).iterdir()
+    with gzip.open(events, "rt") as stream:
+        viewers = sorted({row["viewer_id"] for row in csv.DictReader(stream)})[::2]
+    (root / "landing" / "invalid_traffic" / str(FIRST)).mkdir(parents=True)
+    decisions = root / "landing" / "invalid_traffic" / str(FIRST) / "decisions.csv.gz"
+    with gzip.open(decisions, "wt") as stream:
+        stream.write("what,id,decided_on,outcome,reason\n")
+        stream.writelines(f"viewer,{name},{FIRST},deducted,bots\n" for name in viewers)
     (root / "landing" / "shares" / str(FIRST)).mkdir(parents=True)
     with gzip.open(root / "landing" / "shares" / str(FIRST) / "shares.csv.gz", "wt") as stream:
         stream.write("share_id,video_id,party_id,part,role\n")
