@@ -25,9 +25,9 @@ from pipelines.cli.ledger import LEDGER_COMMANDS
 from pipelines.cli.market import MARKET_COMMANDS
 from pipelines.cli.payouts import PAYOUT_COMMANDS, print_money
 from pipelines.cli.quarantine import quarantine as quarantine_commands
+from pipelines.cli.revenue import revenue as revenue_commands
 from pipelines.cli.shadow import announced, print_announced
 from pipelines.cli.shadow import shadow as shadow_commands
-from pipelines.cli.revenue import revenue as revenue_commands
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.cli.whatif import whatif
 from pipelines.console import (

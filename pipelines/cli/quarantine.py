@@ -19,7 +19,7 @@ from pipelines.console import (
     print_json,
 )
 from pipelines.settings import Home
-from pipelines.sources.quarantine import MONEY, OpenRow
+from pipelines.sources.quarantine import DECIDING, OpenRow
 
 
 @click.group()
@@ -56,7 +56,7 @@ def list_(home: Home, as_json: bool) -> None:
 @quarantine.command(cls=Command)
 @click.argument("rows", nargs=-1)
 @option("--day", type=DAY, help="All rows that wait on this day, instead of naming them.")
-@option("--table", type=click.Choice(MONEY), help="All rows of this table that wait.")
+@option("--table", type=click.Choice(DECIDING), help="All rows of this table that wait.")
 @option("--reason", required=True, help="Why this money may be left out; it is kept for ever.")
 @option("--by", "actor", help="Who says so. Default: the user's login name.")
 @as_json_option
