@@ -235,6 +235,8 @@ def month_of(**changes: object) -> CreatorMonth:
         ),
         "coin_words": "The most came for v1.",
         "bonuses": (),
+        "estimates": (),
+        "taken_out": (),
         "transfers": (),
         "waiting": (),
         "videos": (),
