@@ -348,27 +348,6 @@ def test_docs_data_holds_what_schema_prints() -> None:
     assert (PROJECT / "docs" / "data.md").read_text().rstrip("\n").endswith(printed.rstrip("\n"))
 
 
-def test_commands_in_the_documents_exist() -> None:
-    """Every `earnings ...` line in README and docs names a command and options that are there."""
-    for page in (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))):
-        for line in re.findall(r"^    earnings (.+)$", page.read_text(), re.MULTILINE):
-            words = line.split("#")[0].split()
-            help_text = CliRunner().invoke(main, [*_command(words), "--help"])
-            assert help_text.exit_code == 0, (page, line)
-            for option in (
-                w for w in words if w.startswith("--") and w not in ("--home", "--policy")
-            ):
-                assert option in help_text.output, (page, line, option)
-
-
-def _command(words: list[str]) -> list[str]:
-    while words and words[0].startswith("--"):
-        words = words[2:]
-    return (
-        words[:2] if words[0] in ("import", "ledger", "lab", "quarantine", "shadow") else words[:1]
-    )
-
-
 def test_money_keeps_every_micro() -> None:
     assert [money(0), money(1), money(-1), money(10**15)] == [
         "0.000000",
