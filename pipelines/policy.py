@@ -64,6 +64,7 @@ LATER: dict[str, Any] = {
     "quality.reference.viewers": 20.0,
     "pulse.ranked_by": "quality",
     "ads.account_limit": math.inf,
+    "ads.account_bound": math.inf,
     "coins.epsilon_of": "coin",
     "coins.quality": "value",
     "quality.confidence": 1.0,
@@ -322,6 +323,11 @@ class Ads(_Section):
         math.inf,
         description="viewer-days that one unverified account may at most move for a video; a check"
         " warns where it is more",
+    )
+    account_bound: Annotated[float, Field(gt=0)] = Field(
+        math.inf,
+        description="viewer-days that an unverified account may bring a video in the category pools:"
+        " where it would be more, views of verified viewers stand in for them; inf as printed",
     )
     floor_micros: Micros = Field(0, description="least pay of a unit of fairness in a pool")
     cap_micros: Micros | None = Field(None, description="most pay of a unit of fairness in a pool")
@@ -676,6 +682,15 @@ class Policy(_Section):
     market: Market = Market()
     epochs: Epochs = Epochs()
     bonus: Bonus = Bonus()
+
+    @model_validator(mode="after")
+    def _accounts_are_told_apart(self) -> Policy:
+        if math.isfinite(self.ads.account_bound) and self.quality.prior != "evidence":
+            raise ValueError(
+                f"[ads] account_bound = {self.ads.account_bound:g} needs what verified and"
+                ' unverified viewers did apart: [quality] prior = "evidence"'
+            )
+        return self
 
     @model_validator(mode="after")
     def _market_leaves_room(self) -> Policy:

@@ -21,6 +21,7 @@ from pipelines.quality.evidence import Priors, evidence_scores, fit, gather, sum
 from pipelines.quality.scoring import score_videos
 from pipelines.schema import TABLES
 from solvers.ad_pool import allocate_pool
+from solvers.influence import bounded_views
 
 EVIDENCE = read_policy(ROOT / "assets_data/policies/evidence.toml")
 
@@ -614,10 +615,27 @@ def five_events() -> Finding:
         actions=np.array([[True, False, False, False], *[[False] * 4] * 4]),
     )
     facts, scores, priors = known(crowd, EVIDENCE)
-    share = scores["effective_views"] / scores["effective_views"].sum()
-    ads = EVIDENCE.ads
+    ads, pool, q = EVIDENCE.ads, 450_000.0, EVIDENCE.quality
+    verified = np.array([2.0, 1.0])
+    worth = ads.account_bound * pool / len(crowd.video)
+    bounded = bounded_views(
+        [pool],
+        [0, 1],
+        [0, 1],
+        [0, 0],
+        verified,
+        scores["qualified_views"] - verified,
+        scores["quality"],
+        account=q.trust_unverified,
+        worth=worth,
+        alpha=ads.alpha,
+        lambda_fair=ads.lambda_fair,
+        lambda_eff=ads.lambda_eff,
+    )
+    effective = bounded.views * scores["quality"]
+    share = effective / effective.sum()
     paid = allocate_pool(
-        450_000.0,
+        pool,
         share,
         alpha=ads.alpha,
         lambda_fair=ads.lambda_fair,
@@ -626,7 +644,11 @@ def five_events() -> Finding:
     ).payout
     prior = priors.of
     steps: list[tuple[str, str, Any]] = [
-        ("stayed, viewers' worth", "verified + 0.5 of the others (trust .8 each)", facts["stayed"]),
+        (
+            "stayed, viewers' worth",
+            f"verified + {q.unverified_evidence:g} of the others (trust {q.trust_unverified:g} each)",
+            facts["stayed"],
+        ),
         ("left at once", "likewise", facts["passed"]),
         ("watched of it", "sum of min(1, t/L)", facts["watched"] + facts["glanced"]),
         (
@@ -640,9 +662,13 @@ def five_events() -> Finding:
         ("prior of likes: viewers' worth", "", prior["like"].strength),
         ("E", "sum of beta times shrunken rates", scores["engagement"]),
         ("R", "", scores["rewatch"]),
-        ("Q", "(W^.55 E^.2 R^.1 S^.15)^2.2", scores["quality"]),
+        ("Q", f"(W^.55 E^.2 R^.1 S^.15)^{q.contrast:g}", scores["quality"]),
         ("views", "trust that stayed, after the cap", scores["qualified_views"]),
-        ("M = views Q", "", scores["effective_views"]),
+        ("an account may bring", f"{ads.account_bound:g} of the pool over 5 viewers", worth),
+        ("an unverified view counts", "the most by which it does not bring more", bounded.weight),
+        ("a verified view counts", "1 + rho (1 - that)", bounded.speaks_for),
+        ("views that count", "", bounded.views),
+        ("M = views Q", "", effective),
         ("share of the pool", "M over the sum of M", share),
         ("micros of 450,000", "half by share, half by its root", paid),
     ]

@@ -19,6 +19,7 @@ from pipelines.ads.carried import figures_of_pools
 from pipelines.ads.large_pools import split_large_pool
 from pipelines.ads.manipulation import moved_by_accounts
 from pipelines.ads.rules import PoolRule, UnitBounds, pool_rules, that_fit
+from pipelines.ads.views import bounded_rows
 from pipelines.errors import ExpectedError
 from pipelines.plain import markdown_table
 from pipelines.policy import Ads, exact
@@ -153,12 +154,12 @@ def spread_empty(pools: list[Pool]) -> list[Pool]:
     ]
 
 
-@daily_asset(group="ads", in_order=True)
+@daily_asset(group="ads", in_order=True, extra_tables=["ad_views"])
 def ad_pools(run: Day) -> Metadata:
     """Money of each ad category: what came in, what the platform keeps, what is paid, what is
     carried to the next day.
     """
-    _candidates(run)
+    _candidates(run, bounded=False)
     sizes = run.con.execute(
         query("ads/pool_sizes"), {"day": run.day, "day_before": run.home.day_before(run.day)}
     ).fetchall()
@@ -168,12 +169,15 @@ def ad_pools(run: Day) -> Metadata:
             "SELECT category, count(DISTINCT unit_id) FROM ad_candidates GROUP BY category"
         ).fetchall()
     )
+    paying = [(p.category, p.pool) for p in pools if p.rule == "split"]
+    views = bounded_rows(run.con, run.day, run.policy, paying)
     with run.write() as writer:
         rows = writer.write(
             "ad_pools",
             [pool.as_row() | {"units": units.get(pool.category, 0)} for pool in pools],
             policy_hash=run.policy.hash,
         )
+        writer.write("ad_views", views, policy_hash=run.policy.hash)
         figures = figures_of_pools(run.con, run.day)
         record_figures(run.con, "ad_pools", run.day, figures)
     return {
@@ -183,6 +187,7 @@ def ad_pools(run: Day) -> Metadata:
         "pool_micros": sum(p.pool for p in pools),
         "carry_in_micros": sum(p.carry_in for p in pools),
         "carry_out_micros": sum(p.carry_out for p in pools),
+        "videos_with_bounded_accounts": views.num_rows,
         **as_metadata(figures),
     }
 
@@ -192,7 +197,7 @@ def ad_payouts(run: Day) -> Metadata:
     """What each video is paid from each pool: the optimum of the policy's objective, in integers
     that sum to the pool.
     """
-    _candidates(run)
+    _candidates(run, bounded=True)
     columns = arrow_columns("ad_payouts")
     tables: list[pa.Table] = [columns.empty_table()]
     files: list[Path] = []
@@ -446,12 +451,13 @@ def _certificates(solved: list[dict[str, Any]]) -> str:
     return "\n".join(markdown_table(("pool", "solver", *figures, "gap"), rows))
 
 
-def _candidates(run: Day) -> None:
+def _candidates(run: Day, *, bounded: bool) -> None:
     run.con.execute(
         f"CREATE OR REPLACE TEMP TABLE ad_candidates AS {query('ads/ad_candidates')}",
         {
             "day": run.day,
             "fairness_unit": run.policy.ads.fairness_unit,
             "pulse_in_pools": run.policy.pulse.also_in_pools,
+            "bounded": bounded,
         },
     )

@@ -8,9 +8,11 @@ not find again. Attackers on a day that is really paid again are in `lab/gaming.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -121,6 +123,7 @@ class Evidence:
 
     @property
     def effective(self) -> Floats:
+        """Effective views as they were counted, before accounts are bounded."""
         return np.add(*self.views) * self.quality
 
 
@@ -147,16 +150,20 @@ def moved_by_accounts(con: Connection, day: date, policy: Policy) -> Manipulatio
             f"{videos[at]} has {scored[at]!r} effective views on {day}, and its evidence gives"
             f" {again[at]!r}"
         )
-    pools = _Pools.of(con, day, policy, len(videos))
-    one, ten = (
-        pools.gain(scored, evidence.with_accounts(n, stays=True).effective) for n in (1, 10)
-    )
-    taken = -pools.gain(scored, evidence.with_accounts(1, stays=False).effective)
-    verified, others = evidence.views
     (viewers,) = con.execute(
         "SELECT count(DISTINCT viewer_id) FROM viewer_events WHERE day = ?", [day]
     ).fetchall()[0]
+    pools = _Pools.of(con, day, policy, len(videos))
     viewer_day = pools.money / viewers if viewers else 0.0
+    bound = _Bound.of(con, day, videos, pools, viewer_day, evidence)
+    bound.judge()
+    before = bound.recorded
+    one, ten = (
+        pools.gain(before, bound.after(evidence.with_accounts(n, stays=True))) for n in (1, 10)
+    )
+    taken = -pools.gain(before, bound.after(evidence.with_accounts(1, stays=False)))
+    verified, others = evidence.views
+    verified, others = verified * bound.speaks_for, others * bound.weight
     paid = np.unique(pools.video)
     columns = {
         "video_id": videos[paid],
@@ -172,7 +179,7 @@ def moved_by_accounts(con: Connection, day: date, policy: Policy) -> Manipulatio
     if not paid.size or not viewer_day:
         return Manipulation(rows, {})
     by_views = (verified + others) * (scored > 0)
-    moved = np.abs(pools.pay(scored) - pools.pay(by_views)).sum() / 2
+    moved = np.abs(pools.pay(before) - pools.pay(by_views)).sum() / 2
     return Manipulation(
         rows,
         {
@@ -220,7 +227,7 @@ class _Pools:
     def money(self) -> float:
         return float(self.micros.sum())
 
-    def _shares(self, views: Floats) -> tuple[Floats, Floats, Floats]:
+    def shares(self, views: Floats) -> tuple[Floats, Floats, Floats]:
         """Of each row's unit its views, of its category the sums of views and of their powers."""
         of_unit: Floats = np.bincount(self.unit, views[self.video]).astype(np.float64)
         _, first = np.unique(self.unit, return_index=True)
@@ -229,7 +236,7 @@ class _Pools:
         powers: Floats = np.bincount(pools, of_unit**self.policy.ads.alpha).astype(np.float64)
         return of_unit[self.unit], total[self.category], powers[self.category]
 
-    def _paid(self, own: Floats, total: Floats, powers: Floats) -> Floats:
+    def paid(self, own: Floats, total: Floats, powers: Floats) -> Floats:
         ads = self.policy.ads
         fair = own**ads.alpha / np.where(powers > 0, powers, 1.0)
         efficient = own / np.where(total > 0, total, 1.0)
@@ -242,20 +249,128 @@ class _Pools:
         """Of every row, by its video's part of its unit."""
         if not len(self.video):
             return np.zeros(0)
-        own, total, powers = self._shares(views)
+        own, total, powers = self.shares(views)
         inside = views[self.video] / np.where(own > 0, own, 1.0)
-        return np.asarray(self._paid(own, total, powers) * inside)
+        return np.asarray(self.paid(own, total, powers) * inside)
 
     def gain(self, before: Floats, after: Floats) -> Floats:
         """Of each video's unit, over its pools, if that video alone had `after`."""
         if not len(self.video):
             return np.zeros(len(self.creators))
-        own, total, powers = self._shares(before)
+        own, total, powers = self.shares(before)
         alpha, more = self.policy.ads.alpha, (after - before)[self.video]
         then = np.maximum(own + more, 0.0)
-        moved = self._paid(then, total + more, powers - own**alpha + then**alpha)
-        more_paid = moved - self._paid(own, total, powers)
+        moved = self.paid(then, total + more, powers - own**alpha + then**alpha)
+        more_paid = moved - self.paid(own, total, powers)
         return np.asarray(np.bincount(self.video, more_paid, minlength=len(self.creators)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Bound:
+    """The weights of views that the day was paid with, and what they answer to more accounts."""
+
+    weight: Floats
+    speaks_for: Floats
+    ratio: float
+    worth: float
+    videos: npt.NDArray[np.object_]
+    pools: _Pools
+    evidence: Evidence
+
+    @classmethod
+    def of(
+        cls,
+        con: Connection,
+        day: date,
+        videos: npt.NDArray[np.object_],
+        pools: _Pools,
+        viewer_day: float,
+        evidence: Evidence,
+    ) -> _Bound:
+        weight = np.ones(len(videos))
+        rows = con.execute(
+            """SELECT n, unverified_weight, speaks_for, verified_views, unverified_views
+               FROM ad_views JOIN (SELECT video_id, row_number() OVER (ORDER BY video_id) - 1 AS n
+                                   FROM known) USING (video_id)
+               WHERE day = ? ORDER BY n""",
+            [day],
+        ).fetchnumpy()
+        weight[rows["n"].astype(np.intp)] = rows["unverified_weight"]
+        (ratio,) = con.execute(
+            """SELECT coalesce(sum(k * u_counted) / nullif(sum(v_counted), 0), 0) FROM known
+               WHERE video_id IN (SELECT video_id FROM ad_candidates)"""
+        ).fetchall()[0]
+        worth = pools.policy.ads.account_bound * viewer_day
+        return cls(weight, 1 + ratio * (1 - weight), ratio, worth, videos, pools, evidence)
+
+    def views(self, evidence: Evidence, weight: Floats) -> Floats:
+        verified, others = evidence.views
+        return np.asarray(verified * (1 + self.ratio * (1 - weight)) + weight * others)
+
+    @cached_property
+    def recorded(self) -> Floats:
+        """Effective views at the weights that were paid by."""
+        return self.views(self.evidence, self.weight) * self.evidence.quality
+
+    @cached_property
+    def _sums(self) -> tuple[Floats, Floats, Floats]:
+        """Of every row, at those: what the unit has besides, the pool's sums."""
+        own, total, powers = self.pools.shares(self.recorded)
+        return np.maximum(own - self.recorded[self.pools.video], 0), total, powers
+
+    def judge(self) -> None:
+        """Unverified viewers bring no video much more than they may, except where no view can count
+        for less. Sums over a pool answer to the weights, and these to the sums; in pools where
+        most views count for the least, single videos are some percent beyond.
+        """
+        brings, may = self._brings(self.evidence, self.weight), self._may(self.evidence)
+        least = self.weight.min(initial=1.0)
+        wrong = (brings > 1.25 * may) & (self.weight > least) & (self.weight < 1)
+        if math.isfinite(self.worth) and wrong.any():
+            at = int(np.argmax(np.where(wrong, brings / may, 0)))
+            raise ManipulationError(
+                f"{self.videos[at]}: at a weight of {self.weight[at]:g} its unverified viewers"
+                f" bring it {brings[at]:.0f} micros, and may bring {may[at]:.0f}"
+            )
+
+    def after(self, after: Evidence) -> Floats:
+        """Effective views of each video if it alone had changed, its weight answering to that."""
+        before = self.evidence
+        was = self.views(before, self._answer(before)) * before.quality
+        now = self.views(after, self._answer(after)) * after.quality
+        return np.asarray(self.recorded * now / np.where(was > 0, was, 1.0))
+
+    def _answer(self, evidence: Evidence) -> Floats:
+        """The weight that each video would have, the sums over its pools as they are."""
+        if not math.isfinite(self.worth) or not self.ratio:
+            return np.ones_like(self.weight)
+        may = self._may(evidence)
+        low = np.full_like(self.weight, self.weight.min(initial=1.0))
+        high = np.ones_like(low)
+        fits = self._brings(evidence, high) <= may
+        for _ in range(16):
+            middle = np.sqrt(low * high)
+            over = self._brings(evidence, middle) > may
+            low, high = np.where(over, low, middle), np.where(over, middle, high)
+        return np.where(fits, 1.0, low)
+
+    @property
+    def _account(self) -> float:
+        policy = self.pools.policy
+        return policy.quality.trust_unverified if policy.views.count == "trust" else 1.0
+
+    def _may(self, evidence: Evidence) -> Floats:
+        return np.asarray(self.worth * (evidence.views[1] / self._account + 1))
+
+    def _brings(self, evidence: Evidence, weight: Floats) -> Floats:
+        """What the unverified viewers of a video and one more bring it, by the pools' prices."""
+        pools, quality = self.pools, evidence.quality
+        rest, total, powers = self._sums
+        verified = evidence.views[0] * (1 + self.ratio * (1 - weight)) * quality
+        everybody = (verified + weight * (evidence.views[1] + self._account) * quality)[pools.video]
+        less, more = rest + verified[pools.video], rest + everybody
+        brings = pools.paid(more, total, powers) - pools.paid(less, total, powers)
+        return np.bincount(pools.video, brings, minlength=weight.size).astype(np.float64)
 
 
 def _evidence(

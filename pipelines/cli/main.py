@@ -446,6 +446,13 @@ def _money(home: Home) -> MoneyState | None:
     help="Share of accounts and sessions that are bots'.",
 )
 @option(
+    "--actions",
+    type=click.Choice(["kuairand", "lively"]),
+    default="kuairand",
+    help="How viewers watch and act: at the rates of a real platform, or 7 to 60 times as often, so"
+    " that a thin day shows something of everything.",
+)
+@option(
     "--niche",
     default=0.0,
     type=click.FloatRange(0, 0.5),
@@ -517,6 +524,7 @@ def simulate(
         late_share=options["late_share"],
         late_days={d.date() for d in options["late_days"]} or None,
         rotten_share=options["rotten"],
+        rates=options["actions"],
         niche=Niche(options["niche"]) if options["niche"] else None,
         live=LiveMarket() if options["market"] else None,
         format=options["file_format"],

@@ -37,7 +37,7 @@ from pipelines.ledger.counterfactual import (
     whole_next_to,
 )
 from pipelines.ledger.explained import SOURCES, BonusMonth, CreatorDay, Payout, VideoDay
-from pipelines.ledger.pool_sums import FACTORS_SQL, pool_sums, views_of_units
+from pipelines.ledger.pool_sums import COMPETING, FACTORS_SQL, pool_sums, views_of_units
 from pipelines.ledger.wording import (
     bonus_in_words,
     creator_in_words,
@@ -193,7 +193,7 @@ class DayBook:
         ads: dict[str, list[Payout]] = {}
         paid = self._rows(
             f"""SELECT p.*, effective_views, {FACTORS_SQL} FROM ad_payouts AS p LEFT
-                JOIN video_quality USING (day, video_id)
+                JOIN {COMPETING} USING (day, video_id)
                 {mine} ORDER BY category, video_id""",
             ids=ids,
         )
@@ -471,9 +471,9 @@ class DayBook:
             return [
                 "It is a Pulse video, and under this policy those do not compete in the ad pools."
             ]
-        notes = []
+        notes = self._evidence_notes(seen)
         if seen["unverified_scale"] < 1:
-            notes = [
+            notes += [
                 "It has so many unverified viewers that each of them counts for only"
                 f" {seen['unverified_scale']:.3g} of their trust."
             ]
@@ -490,6 +490,34 @@ class DayBook:
         }
         other = "It is not among the videos of the ad pool {}."
         return notes + [because.get(rules.get(label), other).format(label) for label in missing]
+
+    def _evidence_notes(self, seen: dict[str, Any]) -> list[str]:
+        """How much of a score by evidence is the video's own, and what its views count for."""
+        if self.policy(seen["policy_hash"]).quality.prior != "evidence":
+            return []
+        notes = []
+        prior = self._rows(
+            "SELECT strength, history_days FROM quality_priors WHERE day = $day AND component ="
+            " 'watch'"
+        )
+        if prior:
+            own, usual = seen["trust_mass"], prior[0]["strength"]
+            notes.append(
+                f"Its score rests on what {own:,.3g} viewers' worth did on the day and in the"
+                f" {prior[0]['history_days']} days before; {usual:,.3g} more are counted who watch"
+                " as viewers of the platform do on average, so that a few people cannot decide it:"
+                f" {own / (own + usual):.0%} of its watch time is its own."
+            )
+        bounded = self._rows(
+            "FROM ad_views WHERE day = $day AND video_id = $video_id", video_id=seen["video_id"]
+        )
+        return notes + [
+            "In its ad pools one more view would bring more than an account may"
+            f" ({money(row['worth_micros'])}), so an unverified viewer's view counts for"
+            f" {row['unverified_weight']:.3g} there, and a verified one's for"
+            f" {row['speaks_for']:.3g}: they stand in for the others."
+            for row in bounded
+        ]
 
     def policy(self, policy_hash: str) -> Policy:
         """The policy with that hash, as it is kept."""

@@ -32,8 +32,14 @@ FACTORS_SQL = (
     "viewers::DOUBLE AS viewers, qualified_views / (viewers * group_weight) AS trust,"
     f" group_weight, {', '.join(COMPONENTS)}"
 )
+COMPETING = """(
+    SELECT q.* REPLACE (coalesce(w.views, q.qualified_views) AS qualified_views,
+                        coalesce(w.effective_views, q.effective_views) AS effective_views)
+    FROM video_quality AS q LEFT JOIN ad_views AS w USING (day, video_id)
+)"""
+"""`video_quality` with views as they count in the pools; see `ads/views.py`."""
 _OF_POOL = (
-    "FROM ad_payouts JOIN video_quality USING (day, video_id) WHERE day = $day AND category ="
+    f"FROM ad_payouts JOIN {COMPETING} USING (day, video_id) WHERE day = $day AND category ="
     " $category"
 )
 

@@ -59,6 +59,27 @@ AD_POOLS = Table(
     key=("category",),
 )
 
+AD_VIEWS = Table(
+    "ad_views",
+    "derived",
+    "What views count for in the category pools where one account would otherwise move more than"
+    " the policy's `account_bound`; a video that is not here competes with the effective views of"
+    " `video_quality`.",
+    (
+        _day(),
+        _id("video_id", "video"),
+        _real("verified_views", "V, qualified views of verified viewers"),
+        _real("unverified_views", "U, qualified views of unverified viewers, after the cap"),
+        _real("unverified_weight", "lambda, what a view of U counts for"),
+        _real("speaks_for", "1 + rho (1 - lambda), what a view of V counts for"),
+        _real("views", "all of them at these weights"),
+        _real("effective_views", "times Q: what it competes with"),
+        _micros("worth_micros", "what an account may bring the video"),
+        _POLICY_HASH,
+    ),
+    key=("video_id",),
+)
+
 AD_PAYOUTS = Table(
     "ad_payouts",
     "derived",

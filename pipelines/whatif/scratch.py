@@ -57,6 +57,7 @@ _OF_MONTHS = (
     "ad_payouts",
     "ad_solutions",
     "ad_rules",
+    "ad_views",
     "manipulation",
     "donation_splits",
     "coin_solutions",

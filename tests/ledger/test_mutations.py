@@ -87,6 +87,7 @@ NOT_IN_THE_STORY = {
     "evidence_history",
     "quality_priors",
     "shares",
+    "ad_views",
     "manipulation",
     "shadow_earnings",
     "shadow_ad_pools",

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from pipelines.policy import (
     Ads,
@@ -399,6 +400,7 @@ OTHER: dict[str, Callable[[Any], Any]] = {
     "prior": lambda _: "evidence",
     "passing_cap": lambda _: 2.0,
     "account_limit": lambda _: 2.0,
+    "account_bound": lambda _: 2.0,
     "reference": lambda _: {"watch": 0.4},
     "ranked_by": lambda _: "assured",
     "epsilon_of": lambda _: "video",
@@ -430,6 +432,8 @@ def changed(name: str, value: Any) -> Any:
     )
 
 
+# sections that a parameter needs to make sense
+BESIDE: dict[str, Any] = {"account_bound": {"quality": {"prior": "evidence"}}}
 PARAMETERS = [
     (name, key, value)
     for name, found in Policy(name="x", effective_from=date(2026, 1, 1)).model_dump().items()
@@ -443,11 +447,15 @@ PARAMETERS = [
     ("name", "key", "value"), PARAMETERS, ids=[f"{name}.{key}" for name, key, _ in PARAMETERS]
 )
 def test_the_hash_sees_every_parameter(name, key, value):
-    base = Policy(name="x", effective_from=date(2026, 1, 1))
-    other = Policy.model_validate(
-        {"name": "x", "effective_from": date(2026, 1, 1), name: {key: changed(key, value)}}
-    )
+    x = {"name": "x", "effective_from": date(2026, 1, 1), **BESIDE.get(key, {})}
+    base = Policy.model_validate(x)
+    other = Policy.model_validate(x | {name: {key: changed(key, value)}})
     assert other.hash != base.hash
+
+
+def test_accounts_are_bounded_only_where_it_is_known_who_is_verified():
+    with pytest.raises(ValidationError, match=r"account_bound = 1 needs .* prior = .evidence"):
+        Policy(name="x", effective_from=date(2026, 1, 1), ads={"account_bound": 1.0})  # type: ignore[arg-type]
 
 
 EPOCHS: dict[str, Any] = {

@@ -26,7 +26,7 @@ from pipelines.schema import LANDING
 from pipelines.sources.simulator.defects import CONFLICT, spoil
 from pipelines.sources.simulator.market import LiveMarket, Truth
 from pipelines.sources.simulator.niche import Niche
-from pipelines.sources.simulator.platform import Array, Platform, Stream, generator, ids
+from pipelines.sources.simulator.platform import Array, Platform, Rates, Stream, generator, ids
 
 Format = Literal["parquet", "csv.gz"]
 
@@ -63,7 +63,7 @@ class TableCounts:
 @dataclass(frozen=True)
 class Simulation:
     """What `simulate` wrote, and what only the simulator knows: bots and the videos they push, the
-    niche's creators, the market.
+    niche's creators, the market, the true quality of every video.
     """
 
     first_day: date
@@ -76,6 +76,7 @@ class Simulation:
     bytes: int
     niche_creators: tuple[str, ...] = ()
     market: Truth | None = None
+    quality: Mapping[str, float] = field(default_factory=dict)
 
 
 def simulate(
@@ -98,6 +99,7 @@ def simulate(
     late_days: Collection[date] | None = None,
     niche: Niche | None = None,
     live: LiveMarket | None = None,
+    rates: Rates = "lively",
     pay: Callable[[date], Mapping[str, int]] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> Simulation:
@@ -136,6 +138,9 @@ def simulate(
     live
         A donation market that decides when creators are live, who watches and what is given;
         `events_per_day` then counts for nothing. None for none.
+    rates
+        How often viewers act and how deep they watch: `kuairand`, as on a real platform, or
+        `lively`, 7 to 60 times as often.
     pay
         Called with each day that is written, before the next one is: what the day paid each creator
         (micros). The niche's creators respond.
@@ -183,6 +188,7 @@ def simulate(
         bot_share=bot_share,
         niche=niche,
         live=live,
+        rates=rates,
     )
     output = _Output(landing, late or landing.parent / "late", format)
     bot_events = 0
@@ -222,6 +228,13 @@ def simulate(
         output.bytes,
         tuple(ids("c", platform.specialists, 6).to_pylist()),
         platform.schedule.truth if platform.schedule else None,
+        dict(
+            zip(
+                ids("v", np.arange(len(platform.videos["quality"])), 7).to_pylist(),
+                platform.videos["quality"].tolist(),
+                strict=True,
+            )
+        ),
     )
 
 
