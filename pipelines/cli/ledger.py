@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from pipelines.cli.completion import ids
 from pipelines.console import (
     DAY,
     ERR,
@@ -214,7 +215,12 @@ def _print_restatement(shown: Any) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("name", metavar="VIDEO|CREATOR", required=False)
+@click.argument(
+    "name",
+    metavar="VIDEO|CREATOR",
+    required=False,
+    shell_complete=ids(("videos", "video_id"), ("creators", "creator_id")),
+)
 @option("--day", type=DAY, help="Day of the amount.")
 @option(
     "--month",
@@ -340,7 +346,7 @@ def _table_out(con: Connection, table: pa.Table, out: Path | None, as_json: bool
 
 
 @click.command(cls=Command)
-@click.argument("creator")
+@click.argument("creator", shell_complete=ids(("creators", "creator_id")))
 @option(
     "--month", type=click.DateTime(formats=["%Y-%m"]), required=True, help="Month, e.g. 2026-03."
 )

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipelines.cli.completion import policies
 from pipelines.cli.inputs import INPUT_COMMANDS
 from pipelines.cli.lab import lab
 from pipelines.cli.ledger import LEDGER_COMMANDS
@@ -108,6 +109,7 @@ class _Group(click.Group):
 )
 @option(
     "--policy",
+    shell_complete=policies,
     help=(
         "Name of the policy that pays, e.g. printed. Default: what settings.toml says, or evidence."
     ),

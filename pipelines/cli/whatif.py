@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from pipelines.cli.completion import policies
 from pipelines.console import (
     DAY,
     ERR,
@@ -65,6 +66,7 @@ def _micros(context: click.Context, parameter: click.Parameter, value: str | Non
     "others",
     multiple=True,
     metavar="NAME|FILE",
+    shell_complete=policies,
     help="The policy to try: a name, or a TOML file. May be given more than once.",
 )
 @option(

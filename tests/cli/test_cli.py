@@ -355,3 +355,20 @@ def test_money_keeps_every_micro() -> None:
         "-0.000001",
         "1,000,000,000.000000",
     ]
+
+
+def test_tab_completes_ids_and_policies(finished: Home) -> None:
+    """As a shell asks: the words of the line, and which of them Tab was pressed on."""
+    home = str(finished.root)
+    creators = rows(finished, "SELECT creator_id FROM creators ORDER BY 1")[0]
+
+    def offered(*words: str) -> set[str]:
+        line = " ".join(["earnings", "--home", home, *words])
+        environment = {"_EARNINGS_COMPLETE": "bash_complete", "COMP_WORDS": line}
+        environment["COMP_CWORD"] = str(len(line.split(" ")) - 1)
+        found = CliRunner().invoke(main, [], prog_name="earnings", env=environment)
+        return {word.split(",")[1] for word in found.stdout.split()}
+
+    assert offered("statement", creators[0][:-1]) >= {creators[0]}
+    assert offered("whatif", "--policy", "ev") == {"evidence"}
+    assert offered("statement", "nobody") == set()
