@@ -69,15 +69,17 @@ def copied(home: Home, root: Path, days: int) -> Home:
     """The home with copies of its block before it, so that there are so many days."""
     shutil.copytree(home.root, root)
     longer = Home.at(root)
+    first = LAST - timedelta(days=days - 1)
     with Warehouse(longer).open() as con:
-        for back in range(1, -(-days // BLOCK)):
-            _link(longer.landing, back)
+        blocks = 1
+        while blocks * BLOCK < days:  # twice as many each time
+            _link(longer.landing, blocks)
             con.begin()
             for table in TABLES:
                 if any(c.name == "day" for c in TABLES[table].columns):
-                    con.execute(_moved(table, back))
+                    con.execute(_moved(table, blocks))
             con.commit()
-        first = LAST - timedelta(days=days - 1)
+            blocks *= 2
         for table in TABLES:
             if any(c.name == "day" for c in TABLES[table].columns):
                 con.execute(f"DELETE FROM {table} WHERE day < ?", [first])
@@ -94,17 +96,17 @@ def copied(home: Home, root: Path, days: int) -> Home:
     return longer
 
 
-def _moved(table: str, back: int) -> str:
-    days = back * BLOCK
+def _moved(table: str, blocks: int) -> str:
+    days = blocks * BLOCK
     changed = []
     for column in TABLES[table].columns:
         name = column.name
         if column.type == "DATE" and name not in ("month", "effective_from"):
             changed.append(f"{name} - {days} AS {name}")
         elif name in MOVED and table not in ("settlements", "payments"):
-            changed.append(f"{name} || '~{back}' AS {name}")
+            changed.append(f"{name} || '~{blocks}' AS {name}")
         elif (table, name) in NUMBERS:
-            changed.append(f"{name} - {back * NUMBERS[table, name]} AS {name}")
+            changed.append(f"{name} - {blocks * NUMBERS[table, name]} AS {name}")
         elif name == "file":
             # <table>/<day>/<name>
             moved = f"(split_part({name}, '/', 2)::DATE - {days})::VARCHAR"
@@ -112,21 +114,18 @@ def _moved(table: str, back: int) -> str:
                 f"split_part({name}, '/', 1) || '/' || {moved} || '/' || split_part({name}, '/', 3)"
                 f" AS {name}"
             )
-    first = LAST - timedelta(days=BLOCK - 1)
     return (
         f"INSERT INTO {table} BY NAME SELECT * REPLACE ({', '.join(changed)}) FROM {table}"
-        f" WHERE day >= DATE '{first}' AND day <= DATE '{LAST}'"
+        f" WHERE day <= DATE '{LAST}'"
     )
 
 
-def _link(landing: Path, back: int) -> None:
+def _link(landing: Path, blocks: int) -> None:
     for table in LANDING:
-        for n in range(BLOCK):
-            day = LAST - timedelta(days=n)
-            source, target = (
-                landing / table / str(d) for d in (day, day - timedelta(back * BLOCK))
-            )
-            if source.is_dir():
+        for source in sorted((landing / table).glob("*-*")):
+            day = date.fromisoformat(source.name)
+            if day <= LAST:
+                target = source.with_name(str(day - timedelta(days=blocks * BLOCK)))
                 target.mkdir()
                 for file in source.iterdir():
                     os.link(file, target / file.name)
@@ -175,7 +174,7 @@ def measured(home: Home, days: int) -> dict[str, Any]:
 
 def results(lengths: list[int]) -> Iterator[dict[str, Any]]:
     """A row for each length of history."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="history-") as folder:
         home = made(Path(folder, "block"))
         for days in lengths:
             root = Path(folder, str(days))

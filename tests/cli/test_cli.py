@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +24,10 @@ from pipelines.money import money
 from pipelines.schema import TABLES, as_markdown
 from pipelines.settings import Home
 from pipelines.store.warehouse import Warehouse
+from tests import processes
 from tests.cases.three_days import FIRST, LAST, contents, rows
 
 PROJECT = Path(__file__).parents[2]
-EARNINGS = str(Path(sys.executable).parent / "earnings")
 
 ONE_MARKET = """
 name = "evidence"
@@ -42,19 +41,20 @@ deviation_costs = [10.0]
 """
 
 
-def earnings(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
+def earnings(home: Home, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, on a home: what it needs and does not import itself is
     missing there.
     """
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith(("EARNINGS_", "DAGSTER_"))
     }
-    return subprocess.run(
-        [EARNINGS, "--home", str(home.root), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
+    return processes.run(
+        processes.COMMAND,
+        "--home",
+        str(home.root),
+        *arguments,
+        environment=environment,
+        said=said,
     )
 
 
@@ -268,10 +268,7 @@ def test_days_are_closed_corrected_proven_and_explained(
     refused = earnings(home, "run", "--from", str(FIRST), "--to", str(FIRST))
     assert refused.returncode == 1
     assert f"restate --day {FIRST}" in refused.stderr
-    asked = subprocess.run(
-        [EARNINGS, "--home", str(home.root), "restate", "--day", str(FIRST), "--reason", "late"],
-        input="n\n", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    asked = earnings(home, "restate", "--day", str(FIRST), "--reason", "late", said="n\n")
     assert asked.returncode == 1
     assert "gain" in asked.stdout
     assert "Aborted" in asked.stderr

@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from sqlalchemy import Engine, event
 
 from pipelines.records import SHARDS, EventRecords, KeptRecords
 from pipelines.settings import PROJECT
+from tests.processes import start
 
 KEY = dg.AssetKey("creator_earnings")
 
@@ -131,13 +130,7 @@ with dg.DagsterInstance.get() as instance:
     print("noted", flush=True)
     sys.stdin.readline()
 """
-        process = subprocess.Popen(
-            [sys.executable, "-c", body],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT,
-            env={**os.environ, "DAGSTER_HOME": str(at)},
-        )  # fmt: skip
-        assert process.stdin
-        assert process.stdout
+        process = start(body, environment={**os.environ, "DAGSTER_HOME": str(at)})
         assert process.stdout.readline() == "noted\n"
         note(instance, run_id, "2026-03-02")
         process.stdin.write("\n")

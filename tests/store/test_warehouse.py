@@ -5,8 +5,6 @@ copy that is always consistent.
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,6 +27,7 @@ from pipelines.store.warehouse import (
     in_batches,
     require_days,
 )
+from tests.processes import Process, start
 
 DAY = date(2026, 3, 5)
 
@@ -67,7 +66,7 @@ def warehouse(platform) -> Warehouse:
     return platform.warehouse
 
 
-def in_another_process(home: Path, body: str) -> subprocess.Popen[str]:
+def in_another_process(home: Path, body: str) -> Process:
     """Run code in a second process, with `warehouse` open as `con`; returns when it printed its
     first line.
     """
@@ -81,8 +80,7 @@ warehouse = Warehouse(Home.at({str(home)!r}))
 with warehouse.open() as con:
 {body}
 """
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
+    process = start(code)
     assert process.stdout.readline()
     return process
 
