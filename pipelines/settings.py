@@ -414,11 +414,11 @@ class Home:
     def landing_days(self, table: str) -> list[date]:
         """Days for which a table has a landing folder, in order."""
         folder = self.landing / table
-        if not folder.is_dir():
+        try:
+            with os.scandir(folder) as entries:  # years of days: nothing is asked of each
+                return sorted(day for e in entries if (day := _as_day(e.name)) and e.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(
-            day for path in folder.iterdir() if path.is_dir() and (day := _as_day(path.name))
-        )
 
     def unread(self) -> list[Path]:
         """What lies in `landing/` and belongs to no table: a misspelt folder would otherwise be

@@ -13,11 +13,13 @@ about.
 
 from __future__ import annotations
 
+import atexit
 import csv
 import gzip
 import io
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,6 +31,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from hypothesis import settings
 from sqlalchemy import Engine, event
 
@@ -40,6 +44,7 @@ from pipelines.store.warehouse import Connection, Warehouse
 # Partitions are read from the process's home when the assets are imported, so it must have a
 # calendar that fits every test.
 _CALENDAR = Path(tempfile.mkdtemp(prefix="earnings-calendar-"))
+atexit.register(shutil.rmtree, _CALENDAR, ignore_errors=True)
 (_CALENDAR / "settings.toml").write_text("first_day = 2026-02-01\nlast_day = 2026-12-31\n")
 os.environ["EARNINGS_HOME"] = str(_CALENDAR)
 
@@ -282,6 +287,21 @@ def _without_waiting_for_the_disk(connection: object, _: object) -> None:
     """
     if isinstance(connection, sqlite3.Connection):
         connection.execute("PRAGMA synchronous = OFF")
+
+
+_SCRIPTS: dict[str | None, ScriptDirectory] = {}
+_scripts_of = ScriptDirectory.from_config
+
+
+def _read_once(config: Config) -> ScriptDirectory:
+    """Dagster's migrations are files that it reads six times for each new home."""
+    place = config.get_main_option("script_location")
+    if place not in _SCRIPTS:
+        _SCRIPTS[place] = _scripts_of(config)
+    return _SCRIPTS[place]
+
+
+ScriptDirectory.from_config = staticmethod(_read_once)  # type: ignore[method-assign,assignment]
 
 
 # The same examples every time, so that a build never fails by luck; HYPOTHESIS_PROFILE=explore

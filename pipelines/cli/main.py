@@ -240,8 +240,11 @@ def _run(
 ) -> None:
     from pipelines.operation.plan import steps
     from pipelines.operation.running import make
-    from pipelines.status import day_statuses, period_statuses, warnings_and_carried
+    from pipelines.status import overview, warnings_and_carried
+    from pipelines.store.warehouse import Warehouse
 
+    # to the end of the command: what is printed is what this run left
+    click.get_current_context().with_resource(Warehouse(home).kept_open())
     runs: list[RunOutcome] = []
     console = ERR if as_json else OUT
     stopped = False
@@ -269,10 +272,9 @@ def _run(
     ]
     for found in warnings:
         print_error(_warning(found), "warning", "yellow")
-    days = [s for s in day_statuses(home) if any(first <= s.day <= last for first, last in ranges)]
-    periods = [
-        s for s in period_statuses(home) if any(first <= s.last <= last for first, last in ranges)
-    ]
+    all_days, all_periods = overview(home)
+    days = [s for s in all_days if any(first <= s.day <= last for first, last in ranges)]
+    periods = [s for s in all_periods if any(first <= s.last <= last for first, last in ranges)]
     coming = announced(home)
     if as_json:
         print_json(
@@ -345,25 +347,24 @@ def _what_was_done(
 
 @main.command()
 @option("--quarantine", "details", is_flag=True, help="Every reason, with the first file and line.")
+@option("--all", "every_day", is_flag=True, help="Every day, also old ones that are in order.")
 @as_json_option
 @click.pass_obj
-def status(home: Home, details: bool, as_json: bool) -> None:
+def status(home: Home, details: bool, every_day: bool, as_json: bool) -> None:
     """Which days, weeks and months exist, are missing or stale; what they paid; what is in
     quarantine and why.
+
+    Of days that are complete or closed the newest are listed; those before are one line.
     """
-    from pipelines.status import (
-        day_statuses,
-        period_statuses,
-        quarantine,
-        warnings_and_carried,
-    )
+    from pipelines.status import overview, quarantine, warnings_and_carried
     from pipelines.store.warehouse import Warehouse
 
+    click.get_current_context().with_resource(Warehouse(home).kept_open())
     if Warehouse(home).exists() and Warehouse(home).being_written():
         ERR.print(
             styled("a run writes now: this is how things stood when the last one ended", "yellow")
         )
-    days, periods, bad = day_statuses(home), period_statuses(home), quarantine(home)
+    (days, periods), bad = overview(home), quarantine(home)
     state = _money(home)
     warnings, carried = warnings_and_carried(home)
     if as_json:
@@ -397,8 +398,9 @@ def status(home: Home, details: bool, as_json: bool) -> None:
             " import kuairand DIR"
         )
         return
-    _print_days(days)
-    _print_periods(periods)
+    since = date.min if every_day else days[-_LISTED:][0].day
+    _print_days(days, since)
+    _print_periods([p for p in periods if p.last >= since or p.state != "made"])
     if state:
         print_money(state, home.settings.currency)
     _print_quarantine(bad, by_day=details)
@@ -410,7 +412,10 @@ def status(home: Home, details: bool, as_json: bool) -> None:
             table.add_row(pool.category, money(pool.micros), pool.since, pool.days, label)
         OUT.print(table)
     for found in warnings:
-        OUT.print(styled("warning:", "yellow"), _warning(found), soft_wrap=True)
+        if found["day"] >= str(since):
+            OUT.print(styled("warning:", "yellow"), _warning(found), soft_wrap=True)
+    if earlier := sum(found["day"] < str(since) for found in warnings):
+        OUT.print(f"{earlier} warnings of days before {since}: earnings status --all")
     print_announced(announced(home))
 
 
@@ -765,7 +770,11 @@ def _missing_in_one(days: Sequence[DayStatus]) -> list[tuple[DayStatus, date]]:
     return shown
 
 
-def _print_days(days: Sequence[DayStatus]) -> None:
+_LISTED = 35  # days
+
+
+def _print_days(days: Sequence[DayStatus], since: date = date.min) -> None:
+    """A line a day; one for all before `since` that nobody need look at."""
     table = Table(title="Days (currency units, to the micro)")
     table.add_column("day")
     table.add_column("state")
@@ -782,7 +791,20 @@ def _print_days(days: Sequence[DayStatus]) -> None:
     ):
         table.add_column(name, justify="right")
     table.add_column("note")
-    for d, until in _missing_in_one(days):
+    old = [d for d in days if d.day < since and d.state in ("complete", "closed") and not d.note]
+    if old:
+        sums = (
+            sum(getattr(d, f"{n}_micros") for d in old)
+            for n in ("gross", "creators", "platform", "carry")
+        )
+        table.add_row(
+            f"{old[0].day} to {old[-1].day}", styled("in order", "dim"),
+            f"{sum(d.events for d in old):,}", str(sum(d.duplicates for d in old)),
+            str(sum(d.quarantined for d in old)), *map(money, sums), "", "",
+            f"{len(old)} days, complete or closed; --all lists them",
+        )  # fmt: skip
+    listed = set(old)
+    for d, until in _missing_in_one([d for d in days if d not in listed]):
         colour = {
             "complete": "green", "stale": "yellow", "partial": "yellow", "missing": "bold red",
         }.get(d.state, "dim")  # fmt: skip

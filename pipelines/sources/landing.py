@@ -169,17 +169,18 @@ def _delivered(
         if not (landing / table).is_dir():
             continue
         with os.scandir(landing / table) as folders:
-            names = [folder.name for folder in folders if _is_day(folder.name)]
-        for day in names:
-            if only is not None and date.fromisoformat(day) not in only:
+            days = [(folder.name, folder.path) for folder in folders if _is_day(folder.name)]
+        for name, path in days:
+            day = date.fromisoformat(name)
+            if only is not None and day not in only:
                 continue
             try:
-                with os.scandir(landing / table / day) as entries:
+                with os.scandir(path) as entries:
                     found = [entry for entry in entries if not entry.name.startswith((".", "_"))]
             except NotADirectoryError:
                 continue
             for entry in found:
-                yield date.fromisoformat(day), f"{table}/{day}/{entry.name}", entry
+                yield day, f"{table}/{name}/{entry.name}", entry
 
 
 def _is_as_loaded(

@@ -4,8 +4,9 @@ only.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, Literal
 
@@ -46,7 +47,7 @@ class DayStatus:
     policy_hash: str
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "day": self.day.isoformat()}
+        return {**vars(self), "day": self.day.isoformat()}
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class PeriodStatus:
     note: str
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "first": self.first.isoformat(), "last": self.last.isoformat()}
+        return {**vars(self), "first": self.first.isoformat(), "last": self.last.isoformat()}
 
 
 _CLOSED = "; it is closed: "
@@ -71,6 +72,16 @@ _CLOSED = "; it is closed: "
 def is_closed(status: DayStatus) -> bool:
     """Whether a statement was issued for the day, in whatever state it is."""
     return status.state == "closed" or _CLOSED in status.note
+
+
+def overview(home: Home) -> tuple[list[DayStatus], list[PeriodStatus]]:
+    """`day_statuses` and `period_statuses`, of one look at the folder and at the warehouse."""
+    if not Warehouse(home).exists():
+        return day_statuses(home), []
+    landed = home.landed()
+    with Warehouse(home).look() as con:
+        writes = Writes(con)
+        return _days_of(con, home, landed, writes), _periods_of(home, landed, writes)
 
 
 def day_statuses(home: Home) -> list[DayStatus]:
@@ -88,9 +99,11 @@ def day_statuses(home: Home) -> list[DayStatus]:
 
 def days_of(con: Connection, home: Home) -> list[DayStatus]:
     """`day_statuses` on a connection that is open already."""
-    landed = home.landed()
+    return _days_of(con, home, home.landed(), Writes(con))
+
+
+def _days_of(con: Connection, home: Home, landed: list[date], writes: Writes) -> list[DayStatus]:
     there = set(landed)
-    writes = Writes(con)
     loads = _by_day(
         con,
         """SELECT day, sum(duplicates)::BIGINT AS duplicates,
@@ -154,19 +167,21 @@ def period_statuses(home: Home) -> list[PeriodStatus]:
     """Every whole week and month of the calendar of which a day has landed, asset by asset."""
     if not Warehouse(home).exists():
         return []
-    landed, policies = home.landed(), home.policies
-    calendar, missing = home.calendar(landed), home.missing(landed)
     with Warehouse(home).look() as con:
-        writes = Writes(con)
+        return _periods_of(home, home.landed(), Writes(con))
+
+
+def _periods_of(home: Home, landed: list[date], writes: Writes) -> list[PeriodStatus]:
+    policies, calendar, missing = home.policies, home.calendar(landed), home.missing(landed)
     found = []
     for asset in periodic():
         span = SPANS[TABLES[asset].span]
         for first in span.within(*calendar):
             last = span.last(first)
-            days = [day for day in landed if first <= day <= last]
+            days = _between(landed, first, last)
             if not days:
                 continue
-            lacking = [day for day in missing if first <= day <= last and day > landed[0]]
+            lacking = [day for day in _between(missing, first, last) if day > landed[0]]
             state, note = _period(asset, first, last, days, writes, policies)
             if lacking:
                 state, note = "waiting", f"no files for {in_words(lacking)}"
@@ -196,6 +211,11 @@ def _period(
     return "made", ""
 
 
+def _between(days: list[date], first: date, last: date) -> list[date]:
+    """Those of days in order that lie in a period."""
+    return days[bisect_left(days, first) : bisect_right(days, last)]
+
+
 def _in_force(policies: PolicyBook, day: date) -> Policy | None:
     try:
         return policies.in_force(day)
@@ -215,10 +235,10 @@ def ready_periods(home: Home, span: Span, first: date, last: date) -> list[tuple
     missing = home.missing(landed)
     runs: list[tuple[date, date]] = []
     for begin in span.within(*home.calendar(landed)):
-        days = [day for day in landed if begin <= day <= span.last(begin)]
+        days = _between(landed, begin, span.last(begin))
         if not days or not first <= days[-1] <= last or not made.issuperset(days):
             continue
-        if any(begin <= day <= span.last(begin) and day > landed[0] for day in missing):
+        if any(day > landed[0] for day in _between(missing, begin, span.last(begin))):
             continue
         if runs and span.last(runs[-1][1]) + DAY == begin:
             runs[-1] = (runs[-1][0], begin)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import NamedTuple
 
 from pipelines.policy import Policy, PolicyBook, PolicyError
 from pipelines.schema import DAILY, HOLDING, LANDING, TABLES
@@ -35,8 +35,7 @@ STAGES = (*(table.name for table in DAILY), *OF_A_DAY)
 _HOLDING = {table.name for table in HOLDING}
 
 
-@dataclass(frozen=True)
-class Write:
+class Write(NamedTuple):
     """A table's day as it was written last: numbers of writes, and the policy it was made under."""
 
     changed: int
@@ -54,6 +53,7 @@ class Writes:
         ).fetchall():
             self.of[table, day] = Write(*found)
         self.days = sorted({day for _, day in self.of})
+        self._seen: tuple[Policy | None, list[tuple[str, list[tuple[str, int]]]]] | None = None
         changes: dict[str, list[tuple[date, int, date | None]]] = {name: [] for name in _HOLDING}
         for table, day, changed, through in con.execute(
             "SELECT table_name, day, changed, through FROM snapshot_changes ORDER BY day"
@@ -69,26 +69,39 @@ class Writes:
         """The last change of what `day` sees of a table: of the day itself, of a window of so many
         days that ends on it, or of rows that still hold on it.
         """
-        found = [
-            (write.changed, on)
-            for on in (day - timedelta(days=n) for n in range(days_back))
-            if (write := self.of.get((source, on)))
-        ]
+        write = self.of.get((source, day))
+        found = (write.changed, day) if write else None
+        for n in range(1, days_back):
+            on = day - timedelta(days=n)
+            if (write := self.of.get((source, on))) and (not found or write.changed > found[0]):
+                found = write.changed, on
         if source in _HOLDING and (reaching := self._holding[source].get(day)):
-            found.append(reaching)
-        return max(found, default=None)
+            return max(found, reaching) if found else reaching
+        return found
 
     def newer(self, day: date, policy: Policy | None) -> list[str]:
         """What changed since something of the day was made from it, in words; each change once."""
         words: dict[Change, str] = {}
-        for target in (*LANDING, *OF_A_DAY):
-            write, made = self.of.get((target, day)), MADE_FROM[target]
-            for source in (*made.needs, *made.looks_at, *made.beside) if write else ():
-                change = self.latest(source, day, days_back(made, source, policy))
+        if not self._seen or self._seen[0] is not policy:
+            self._seen = policy, _seen(policy)
+        for target, sources in self._seen[1]:
+            write = self.of.get((target, day))
+            for source, back in sources if write else ():
+                change = self.latest(source, day, back)
                 if write and change and change[0] >= write.made and change not in words:
                     of = "" if change[1] == day else f" of {change[1]}"
                     words[change] = f"{source}{of} since {target} was made"
         return list(words.values())
+
+
+def _seen(policy: Policy | None) -> list[tuple[str, list[tuple[str, int]]]]:
+    """What each table of a day is made from, and how many days of it."""
+    found = []
+    for target in (*LANDING, *OF_A_DAY):
+        made = MADE_FROM[target]
+        sources = (*made.needs, *made.looks_at, *made.beside)
+        found.append((target, [(source, days_back(made, source, policy)) for source in sources]))
+    return found
 
 
 def half_made_days(con: Connection) -> set[date]:
@@ -147,7 +160,9 @@ def stale_days(
         if newer := writes.newer(day, policy):
             notes[day] = f"changed: {', '.join(newer)}"
             continue
-        now = hashes.setdefault(id(policy), policy.hash)
+        if id(policy) not in hashes:
+            hashes[id(policy)] = policy.hash
+        now = hashes[id(policy)]
         under = {
             write.policy_hash
             for target in OF_A_DAY
@@ -192,6 +207,7 @@ def _broken_carries(con: Connection, landed: Sequence[date]) -> dict[date, str]:
     left: dict[date, dict[str, int]] = {}
     for day, category, carry_in, carry_out in con.execute(
         "SELECT day, category, carry_in_micros, carry_out_micros FROM ad_pools"
+        " WHERE carry_in_micros <> 0 OR carry_out_micros <> 0"
     ).fetchall():
         for side, micros in ((taken, carry_in), (left, carry_out)):
             pools = side.setdefault(day, {})

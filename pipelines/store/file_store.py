@@ -136,12 +136,24 @@ class _Kept:
 
     users: int = 0
     instance: Connection | None = None
+    read_only: bool = False
     known: bool = False
 
     def forget(self) -> None:
         if self.instance is not None:
             self.instance.close()
         self.instance, self.known = None, False
+
+    def cursor(self, read_only: bool) -> Connection | None:
+        """Another connection to it; None if it is not open, not to be written, or broken."""
+        if self.instance is not None and (read_only or not self.read_only):
+            con = self.instance.cursor()
+            with suppress(duckdb.Error):  # a fatal error ends it for all its connections
+                con.execute("BEGIN TRANSACTION READ ONLY" if read_only else "SELECT 1")
+                return con
+            con.close()
+        self.forget()
+        return None
 
 
 _KEPT: dict[Path, _Kept] = {}  # in this process
@@ -169,7 +181,8 @@ class FileStore:
     @contextmanager
     def kept_open(self) -> Iterator[None]:
         """Opening the file, and closing it, takes longer than a small day of most assets. Nobody
-        else gets at it from the first connection to the end.
+        else writes to it from the first connection to the end, or reads it once this process
+        writes.
         """
         kept = _KEPT.setdefault(self.home.warehouse, _Kept())
         kept.users += 1
@@ -186,17 +199,12 @@ class FileStore:
         kept = _KEPT.get(self.home.warehouse)
         if kept is None:
             return self._opened(read_only)
-        if kept.instance is not None:
-            con = kept.instance.cursor()
-            with suppress(duckdb.Error):  # a fatal error ends an instance for all its connections
-                con.execute("BEGIN TRANSACTION READ ONLY" if read_only else "SELECT 1")
-                return con
-            con.close()
-            kept.forget()
-        if read_only:
-            return self._opened(read_only)
-        kept.instance = self._opened(read_only)
-        return kept.instance.cursor()
+        if con := kept.cursor(read_only):
+            return con
+        kept.instance, kept.read_only = self._opened(read_only), read_only
+        con = kept.cursor(read_only)
+        assert con
+        return con
 
     def disconnect(self, con: Connection) -> None:
         kept = _KEPT.get(self.home.warehouse)

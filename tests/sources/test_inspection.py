@@ -39,7 +39,8 @@ def prepared(tmp_path_factory, platform_at):
 @pytest.fixture
 def ready(platform, prepared):
     shutil.copytree(prepared, platform.home.root, dirs_exist_ok=True)
-    return platform
+    with platform.warehouse.kept_open():  # opening it takes longer than most of what is asked
+        yield platform
 
 
 def good(rows, table, key, **changes):

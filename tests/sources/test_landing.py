@@ -48,7 +48,7 @@ GOOD = "2026-03-05 12:00:00,u1,v1,12000,1,0,0,0"
 def prepared(tmp_path_factory, platform_at):
     """A folder to copy: making it takes longer than most tests."""
     platform = platform_at(tmp_path_factory.mktemp("prepared"))
-    platform.settings(quarantine_limit=1.0)
+    platform.settings(quarantine_limit=1.0, publish=False)
     platform.load_known()
     return platform.home.root
 
@@ -57,7 +57,8 @@ def prepared(tmp_path_factory, platform_at):
 def ready(platform, prepared):
     """A platform with videos v1, v2 known on DAY; a day may be all bad but one row."""
     shutil.copytree(prepared, platform.home.root, dirs_exist_ok=True)
-    return platform
+    with platform.warehouse.kept_open():  # opening it takes longer than most of what is asked
+        yield platform
 
 
 def bad_rows(platform, table=EVENTS) -> list[tuple[int, str]]:
