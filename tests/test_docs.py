@@ -21,7 +21,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted(
     path.relative_to(PROJECT).as_posix()
     for path in (*PROJECT.glob("*.md"), *PROJECT.glob("docs/**/*.md"))
-    if path.name != "CHANGELOG.md" and path.parent.name != "reference"  # printed from the code
+    if path.parent.name != "reference"  # printed from the code
 )
 
 
@@ -97,9 +97,8 @@ def test_every_command_of_a_document_exists(document: str) -> None:
 
 
 def test_the_documents_have_commands_to_check() -> None:
-    assert {document: bool(_commands(document)) for document in DOCUMENTS} == dict.fromkeys(
-        DOCUMENTS, True
-    )
+    without = {document for document in DOCUMENTS if not _commands(document)}
+    assert without <= {"CHANGELOG.md", "docs/evidence.md"}
 
 
 def test_the_map_names_every_room() -> None:
