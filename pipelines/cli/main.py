@@ -29,6 +29,7 @@ from pipelines.cli.quarantine import quarantine as quarantine_commands
 from pipelines.cli.revenue import revenue as revenue_commands
 from pipelines.cli.shadow import announced, print_announced
 from pipelines.cli.shadow import shadow as shadow_commands
+from pipelines.cli.studio import studio
 from pipelines.cli.weights import EPOCH_COMMANDS
 from pipelines.cli.whatif import whatif
 from pipelines.console import (
@@ -749,6 +750,7 @@ for command in (
     quarantine_commands,
     shadow_commands,
     revenue_commands,
+    studio,
     lab,
     whatif,
 ):

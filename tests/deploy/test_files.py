@@ -99,6 +99,8 @@ def test_each_service_gets_the_passwords_it_needs_and_no_other(services: dict[st
     }
     assert given["workers"] == given["setup"] == {"DAGSTER_PG_PASSWORD", "PGPASSWORD"}
     assert given["daemon"] == given["webserver"] == {"DAGSTER_PG_PASSWORD"}
+    assert given["studio"] == {"PGPASSWORD"}
+    assert services["studio"]["environment"]["EARNINGS_PG_USER"] == "earnings_reader"
     assert given["proxy"] == {"EARNINGS_UI_PASSWORD_HASH"}
     owner = "${EARNINGS_OWNER_PASSWORD:?see deploy/.env.example}"
     assert [name for name, s in services.items() if owner in s.get("environment", {}).values()] == [
@@ -131,8 +133,15 @@ def test_only_the_proxy_can_be_reached(services: dict[str, Any]) -> None:
 
 def test_the_proxy_asks_for_a_login_before_the_web_ui() -> None:
     site = re.sub(r"^\s*#.*$", "", _text("Caddyfile"), flags=re.MULTILINE)
-    assert site.count("reverse_proxy") == 1
-    assert "basic_auth {\n" in site
+    blocks = re.findall(r"^(\S+) \{\n(.*?)^\}", site, re.MULTILINE | re.DOTALL)
+    (door,) = (inner for name, inner in blocks if name == "(door)")
+    assert "basic_auth {\n" in door
+    assert "reverse_proxy" not in door
+    sites = {name: inner for name, inner in blocks if name != "(door)"}
+    assert sorted(sites) == ["{$EARNINGS_SITE:localhost}", "{$EARNINGS_SITE:localhost}:8443"]
+    for inner in sites.values():
+        assert inner.split()[:2] == ["import", "door"]
+        assert inner.count("reverse_proxy") == 1
     assert not re.search(r"handle|route|@", site), "a matcher could let a path past the login"
     assert "http://" not in site
 
