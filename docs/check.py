@@ -23,7 +23,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 COMMANDS = ("earnings", "python", "cp", "deploy/", "make")
 LEFT_OUT = re.compile(
-    r"^make |earnings .*\bui\b|import kuairand|python -m"
+    r"^make |earnings .*\b(ui|studio|shadow confirm)\b|import kuairand|python -m"
     r" benchmarks|/tmp/million|my_landing|/srv/|deploy/\.env|deploy/tls"
     r"|--refresh|--movielens"
 )
