@@ -196,7 +196,11 @@ def simulated(folder: Path, days: int, events: int, policy: Policy | None = None
             platform.snapshots() | platform.daily(day, platform.sessions(day, events))
         ).items():
             con.register("rows", rows)
-            extra = ", FALSE AS repeated" if name == "viewer_events" else ""
+            extra = {
+                "viewer_events": ", FALSE AS repeated",
+                "gifts": ", 0 AS deducted_coins",
+                "ad_revenue": ", 0 AS deducted_micros",
+            }.get(name, "")
             con.execute(
                 f"INSERT INTO {name} BY NAME SELECT *, DATE '{day}' AS day{extra} FROM rows"
             )

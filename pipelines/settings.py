@@ -231,6 +231,11 @@ class Settings(BaseModel):
             " by the workers of a run"
         ),
     )
+    gaming_prices: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        {},
+        description="what a thousand accounts of an attacker of `earnings lab gaming` cost, in"
+        ' currency units, e.g. `"mimic" = 12.0`; left out: street prices',
+    )
     chunked_from: Annotated[int, Field(ge=0)] = Field(
         5_000_000, description="ad pools with more videos are split in chunks, from disk"
     )

@@ -129,7 +129,7 @@ def engagement(rows: list[Row]) -> None:
 def safety(rows: list[Row]) -> None:
     assert [row["S"] for row in rows] == pytest.approx([1, 0.7, 0.3, 0, 0.7, 0.3])
     assert [row["Q"] == 0 for row in rows] == [False, False, False, True, False, False]
-    assert [row["safety_source"] for row in rows] == ["given"] * 4 + ["neutral"] * 2
+    assert [row["safety_source"] for row in rows] == [*["given"] * 4, "neutral", "only s_tox"]
 
 
 @claim

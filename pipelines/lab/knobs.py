@@ -52,6 +52,19 @@ class Knob:
         return policy.with_fields({self.name: value, **others})
 
 
+EXPONENTS = tuple(
+    dict(zip(("watch", "engagement", "diversity", "rewatch", "safety"), values, strict=True))
+    for values in (
+        (0.35, 0.25, 0.15, 0.1, 0.15),
+        (0.55, 0.2, 0.0, 0.1, 0.15),
+        (0.75, 0.0, 0.0, 0.1, 0.15),
+        (0.35, 0.4, 0.0, 0.1, 0.15),
+    )
+)
+BETAS = tuple(
+    dict(zip(("like", "comment", "share", "follow"), values, strict=True))
+    for values in ((0.1, 0.2, 0.4, 0.3), (0.25, 0.25, 0.25, 0.25), (1.0, 0.0, 0.0, 0.0))
+)
 KNOBS = (
     Knob("ads.lambda_eff", _UNITS, lambda value: {"lambda_fair": 1 - value}),
     Knob("ads.alpha", (0.1, 0.25, 0.5, 0.75, 1.0)),
@@ -59,6 +72,7 @@ KNOBS = (
     Knob("ads.floor_micros", (0, 10, 100, 1_000, 10_000, 100_000)),
     Knob("ads.cap_fraction", (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)),
     Knob("ads.fairness_unit", ("creator", "video")),
+    Knob("ads.account_bound", (0.25, 0.5, 0.85, 1.5, 3.0, float("inf"))),
     Knob("pulse.top_fraction", (0.0, 0.02, 0.04, 0.1, 0.25, 0.5)),
     Knob("pulse.creator_share", _UNITS),
     Knob("coins.theta", (0.0, 0.25, 0.5, 1.0, 2.0)),
@@ -73,6 +87,12 @@ KNOBS = (
     Knob("quality.prior_mass", (0.0, 5.0, 20.0, 80.0)),
     Knob("quality.trust_unverified", (0.2, 0.4, 0.6, 0.8, 1.0)),
     Knob("quality.unverified_cap", (0.5, 1.0, 1.5, 3.0, float("inf"))),
+    Knob("quality.history_days", (0, 7, 28)),
+    Knob("quality.prior_actions", (3.0, 10.0, 30.0)),
+    Knob("quality.contrast", (1.0, 2.0, 2.7, 4.0)),
+    Knob("quality.unverified_evidence", (0.0, 0.1, 0.5, 1.0)),
+    Knob("quality.exponents", EXPONENTS),
+    Knob("quality.action_weights", BETAS),
     Knob("quality.toxicity_penalty", (0.0, 0.25, 0.5, 1.0)),
     Knob("views.min_watch_fraction", (0.0, 0.1, 0.3, 0.6)),
 )

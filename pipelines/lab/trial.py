@@ -93,9 +93,15 @@ class Trial:
         return self._outcome()
 
     def attacked(
-        self, policy: Policy, attack: Callable[[Connection], None] | None = None
+        self,
+        policy: Policy,
+        attack: Callable[[Connection], None] | None = None,
+        *,
+        coins: bool = False,
     ) -> dict[str, int]:
-        """What ads pay each creator (micros) after `attack` changed what the day is made from."""
+        """What ads, or coins, pay each creator (micros) after `attack` changed what the day is
+        made from.
+        """
         self.con.begin()
         try:
             if attack:
@@ -103,11 +109,16 @@ class Trial:
             self._make(policy, "quality")
             rows = self.con.execute(
                 """SELECT creator_id, sum(payout_micros)::BIGINT FROM (
-                       SELECT creator_id, payout_micros FROM pulse_payouts WHERE day = $day
+                       SELECT creator_id, payout_micros FROM pulse_payouts
+                       WHERE day = $day AND NOT $coins
                        UNION ALL
-                       SELECT creator_id, payout_micros FROM ad_payouts WHERE day = $day)
+                       SELECT creator_id, payout_micros FROM ad_payouts
+                       WHERE day = $day AND NOT $coins
+                       UNION ALL
+                       SELECT creator_id, payout_micros FROM donation_splits
+                       WHERE day = $day AND $coins)
                    GROUP BY creator_id ORDER BY creator_id""",
-                {"day": self.day},
+                {"day": self.day, "coins": coins},
             ).fetchall()
         finally:
             self.con.rollback()

@@ -17,7 +17,10 @@ video AS (
             )
         ) AS safety,
         CASE
-            WHEN v.s_plus IS NULL OR v.s_tox IS NULL THEN 'neutral' ELSE 'given'
+            WHEN v.s_plus IS NULL AND v.s_tox IS NULL THEN 'neutral'
+            WHEN v.s_tox IS NULL THEN 'only s_plus'
+            WHEN v.s_plus IS NULL THEN 'only s_tox'
+            ELSE 'given'
         END AS safety_source,
         -- least watch time of a qualified view; decimal, because 0.1 * 30 is not 3 in binary
         greatest(

@@ -226,7 +226,8 @@ VIDEO_QUALITY = Table(
         Column(
             "safety_source",
             "VARCHAR",
-            "`given`, or `neutral` where the policy's neutral value was used",
+            "`given`; `only s_plus` or `only s_tox` where the policy's neutral value stands in for the other one;"
+            " `neutral` where it does for both",
         ),
         _POLICY_HASH,
     ),

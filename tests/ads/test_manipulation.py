@@ -11,17 +11,20 @@ from pathlib import Path
 import pytest
 
 from pipelines.ads.manipulation import ManipulationError, moved_by_accounts
+from pipelines.lab.attackers import ATTACKERS, Attacker, Target, accounts, attack
 from pipelines.lab.gaming import (
-    ATTACKERS,
-    Attacker,
     Blow,
-    Target,
-    accounts,
+    PricesError,
     at_most,
+    blows,
     crime_does_not_pay,
+    labels_bring_nothing,
     many_are_worth_no_more,
     no_account_is_worth_more,
+    no_profit_from_splitting,
     no_sabotage_beyond,
+    own_gifts_cost,
+    priced,
 )
 from pipelines.lab.trial import Trial, trial
 from pipelines.operation.running import run_days
@@ -110,3 +113,48 @@ def test_the_axioms_judge_what_was_found() -> None:
     assert crime_does_not_pay(worth) == "yes"
     assert crime_does_not_pay([blow("mimic", 20_000.0)]) == "no"
     assert at_most([0.1] * 50, 1.0, share=0.99) == "cannot tell"
+
+
+def test_whoever_cuts_stuffs_or_gives_to_themselves_is_seen(room: Trial) -> None:
+    """The tricks of creators do what they say to the rows of the day: money is whole, and names of
+    the pieces are paid.
+    """
+    policy = Home.at(room.warehouse.home.root).policies.in_force(DAY)
+    (creator, video), *_ = room.con.execute(
+        """SELECT creator_id, arg_max(video_id, payout_micros) FROM ad_payouts
+           GROUP BY creator_id HAVING count(DISTINCT video_id) > 1 ORDER BY count(*) DESC, 1"""
+    ).fetchall()
+    before, target = room.attacked(policy), Target(creator, video, 0)
+    for kind, pieces in (("split account", 2), ("split video", 3), ("label stuffing", 1)):
+        after = room.attacked(policy, attack(KINDS[kind], [target], pieces, DAY))
+        assert abs(sum(after.values()) - sum(before.values())) <= 0.02 * sum(before.values())
+        assert (f"{creator}~1" in after) == (kind == "split account")
+        if kind == "label stuffing":
+            assert after[creator] > before[creator]
+    gave = room.attacked(policy, attack(KINDS["gift washing"], [target], 2, DAY), coins=True)
+    kept = gave[creator] - room.attacked(policy, coins=True).get(creator, 0)
+    assert 0 < kept < 2 * 1000 * policy.coins.coin_micros
+
+
+def test_a_ring_is_judged_by_what_all_of_it_gains(room: Trial) -> None:
+    policy = Home.at(room.warehouse.home.root).policies.in_force(DAY)
+    ring = next(a for a in ATTACKERS if a.kind == "ring")
+    few = Attacker(**{**ring.__dict__, "counts": (3,)})
+    found = list(blows(room, [policy], sample=4, attackers=[few]))
+    assert {b.accounts for b in found} == {3}
+    assert all(0 < b.each < 20 for b in found)
+
+
+def test_axioms_of_tricks_and_prices() -> None:
+    def trick(kind: str, micros: int) -> Blow:
+        return Blow("any", KINDS[kind], 2, Target("c", "v", 1), micros, 1000.0, before=10_000)
+
+    assert no_profit_from_splitting([trick("split account", 90), trick("split video", 0)]) == "yes"
+    assert no_profit_from_splitting([trick("split account", 90), trick("split video", 200)]) == "no"
+    assert no_profit_from_splitting([trick("mimic", 9000)]) == "cannot tell"
+    assert labels_bring_nothing([trick("label stuffing", 5000)]) == "no"
+    assert own_gifts_cost([trick("gift washing", -5)]) == "yes"
+    assert own_gifts_cost([trick("gift washing", 5)]) == "no"
+    assert {a.name: a.price for a in priced({"mimic": 3.0})}["mimic"] == 3.0
+    with pytest.raises(PricesError, match="no attacker 'mimik'"):
+        priced({"mimik": 3.0})

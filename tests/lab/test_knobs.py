@@ -18,7 +18,7 @@ from pipelines.lab.knobs import KNOBS, MEASURES, Knob, study, turns
 from pipelines.lab.report import Report
 from pipelines.lab.trial import TrialError, trial
 from pipelines.operation.running import run_days
-from pipelines.policy import Policy
+from pipelines.policy import Policy, Quality
 from pipelines.settings import Home
 from pipelines.store.warehouse import WarehouseError
 from tests.cases.three_days import FIRST, LAST, rows
@@ -101,7 +101,7 @@ def test_the_study_lists_every_value_also_the_impossible_ones(
 
 
 def test_every_knob_names_a_field_of_the_policy_and_can_be_turned() -> None:
-    policy = Policy(name="p", effective_from=DAY)
+    policy = Policy(name="p", effective_from=DAY, quality=Quality(prior="evidence"))
     for each in KNOBS:
         section, field = each.name.split(".")
         assert field in type(getattr(policy, section)).model_fields

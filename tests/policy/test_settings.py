@@ -47,6 +47,7 @@ def test_without_a_file_there_are_defaults(home):
         **{"warehouse": "duckdb:warehouse.duckdb", "snapshot_days": 90},
         **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
         **{"currency": None, "payouts": Payouts().model_dump()},
+        "gaming_prices": {},
         "alerts": {"command": "", "webhook": ""},
         "shadow": {
             "policy": "",
@@ -66,7 +67,7 @@ def test_every_key_can_be_set(home):
         'second_approver = true\ncurrency = "EUR"\npolicy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit ='
         ' 1\nlock_timeout_seconds = 0\nthreads = 2\nmemory_limit = "4GB"\npublish ='
         ' false\nscore_engine = "auto"\nwarehouse = "duckdb:w.duckdb"\nsnapshot_days ='
-        " 30\nchunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\n[spark]\nfrom_events = 0\ndays ="
+        " 30\nchunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\ngaming_prices = {mimic = 3}\n[spark]\nfrom_events = 0\ndays ="
         ' [2026-01-02]\nmaster = "spark://there:7077"\ndriver_memory = "2g"\nshuffle_partitions ='
         ' 9\nfolder = "/shared"\noptions = { "spark.executor.memory" = "8g" }\n'
         '[payouts]\nname = "P"\naccount = "DE89370400440532013000"\nbank = "COBADEFF"\n'
@@ -84,7 +85,7 @@ def test_every_key_can_be_set(home):
             "lock_timeout_seconds": 0.0,
         },
         **{"threads": 2, "memory_limit": "4GB", "publish": False, "score_engine": "auto"},
-        **{"chunked_from": 10, "chunk_rows": 5, "ruled_up_to": 7},
+        **{"chunked_from": 10, "chunk_rows": 5, "ruled_up_to": 7, "gaming_prices": {"mimic": 3.0}},
         "spark": {
             **{
                 "from_events": 0,

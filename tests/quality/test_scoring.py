@@ -297,7 +297,12 @@ def reference(
             **part,
             "quality": quality,
             "effective_views": float(both["views"]) * quality,
-            "safety_source": "neutral" if None in (v.s_plus, v.s_tox) else "given",
+            "safety_source": {
+                (False, False): "given",
+                (False, True): "only s_plus",
+                (True, False): "only s_tox",
+                (True, True): "neutral",
+            }[v.s_plus is None, v.s_tox is None],
             "policy_hash": how.hash,
         }
     return result
@@ -425,8 +430,8 @@ def test_neutral_safety(con: duckdb.DuckDBPyConnection) -> None:
     )
     assert {v: (r["safety"], r["safety_source"]) for v, r in got.items()} == {
         "both": (0.7, "given"),
-        "plus": (0.6, "neutral"),
-        "tox": (0.5, "neutral"),
+        "plus": (0.6, "only s_plus"),
+        "tox": (0.5, "only s_tox"),
         "none": (0.4, "neutral"),
     }
 
