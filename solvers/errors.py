@@ -1,4 +1,4 @@
-"""The one error that every solver raises when no solution exists."""
+"""What solvers raise: no solution exists, or a row of the input has no meaning."""
 
 
 class InfeasibleError(ValueError):
@@ -13,4 +13,21 @@ class InfeasibleError(ValueError):
     Traceback (most recent call last):
         ...
     solvers.errors.InfeasibleError: the floors add up to 1.5, more than the pool of 1.0
+
+    Attributes
+    ----------
+    row : the row that alone contradicts itself, if one does; whoever knows what it stands for can
+        name that instead
     """
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+class RowError(ValueError):
+    """A value that has no meaning, in the row `row` of an argument."""
+
+    def __init__(self, message: str, *, row: int) -> None:
+        super().__init__(message)
+        self.row = row

@@ -17,9 +17,11 @@ from pipelines.market.floor import floor_on
 from pipelines.policy import Coins, exact
 from pipelines.runs.daily import Day, Metadata, daily_asset
 from pipelines.sql import query
+from solvers import InfeasibleError
 from solvers.apportion import apportion
 from solvers.coin_split import certify_coin_split, certify_platform_split, split_videos
 from solvers.coin_split.video import split_platform
+from solvers.errors import RowError
 
 Floats = NDArray[np.float64]
 Micros = NDArray[np.int64]
@@ -34,7 +36,12 @@ def donation_splits(run: Day) -> Metadata:
     gifts = run.con.execute(
         query("coins/gifts_by_video"), {"day": run.day, "rank": run.policy.coins.quality == "rank"}
     ).to_arrow_table()
-    split = split_coins(gifts, run.policy.coins.at_floor(floor.revenue_floor))
+    try:
+        split = split_coins(gifts, run.policy.coins.at_floor(floor.revenue_floor))
+    except InfeasibleError as error:
+        raise InfeasibleError(
+            f"coins on {run.day} under policy {run.policy.name}: {error}"
+        ) from error
     solution = split.solution | asdict(floor)
     with run.write() as writer:
         rows = writer.write("donation_splits", split.rows, policy_hash=run.policy.hash)
@@ -65,7 +72,7 @@ class CoinSplits:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
+class _RealSplit:
     """The real-valued split of the videos that comply, and the columns of `coin_solutions` that
     only its scope knows.
     """
@@ -87,7 +94,8 @@ def split_coins(gifts: pa.Table, coins: Coins) -> CoinSplits:
     ------
     InfeasibleError
         With platform scope: the bounds of a video contradict each other, or all together ask for
-        more than the floor leaves.
+        more than the floor leaves; or a video's coins cannot be told from rounding. Names the
+        video.
     """
     compliant = gifts["compliant"].to_numpy(zero_copy_only=False).astype(bool)
     normal, premium, quality = (
@@ -97,16 +105,19 @@ def split_coins(gifts: pa.Table, coins: Coins) -> CoinSplits:
     revenue = (gifts["normal_coins"].to_numpy() + gifts["premium_coins"].to_numpy()) * np.int64(
         coins.coin_micros
     )
-    found = (_each_video if coins.scope == "video" else _whole_platform)(
-        normal, premium, quality, coins
-    )
-    whole = _whole_micros(
-        found.payout, revenue[compliant], gifts["video_id"].filter(pa.array(compliant)), coins
-    )
+    videos = gifts["video_id"].filter(pa.array(compliant))
+    try:
+        real = (_each_video if coins.scope == "video" else _whole_platform)(
+            normal, premium, quality, coins
+        )
+        whole = _whole_micros(real.payout, revenue[compliant], videos, coins)
+    except (InfeasibleError, RowError) as error:
+        of = "" if error.row is None else f"video {videos[error.row].as_py()!r}: "
+        raise InfeasibleError(f"{of}{error}") from error
     table = gifts
     for name, of_compliant, dtype in (
-        ("normal_share", found.normal_share, np.float64),
-        ("premium_share", found.premium_share, np.float64),
+        ("normal_share", real.normal_share, np.float64),
+        ("premium_share", real.premium_share, np.float64),
         ("payout_micros", whole, np.int64),
     ):
         column = np.zeros(gifts.num_rows, dtype=dtype)
@@ -116,14 +127,14 @@ def split_coins(gifts: pa.Table, coins: Coins) -> CoinSplits:
         "scope": coins.scope,
         "videos": int(compliant.sum()),
         "coins": float((normal + premium).sum()),
-        "total": float(found.payout.sum()),
-        "rounding_micros": float(np.abs(whole - found.payout * coins.coin_micros).max(initial=0.0)),
-        **found.solution,
+        "total": float(real.payout.sum()),
+        "rounding_micros": float(np.abs(whole - real.payout * coins.coin_micros).max(initial=0.0)),
+        **real.solution,
     }
     return CoinSplits(table.append_column("revenue_micros", pa.array(revenue)), solution)
 
 
-def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) -> _Found:
+def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) -> _RealSplit:
     knobs: dict[str, Any] = {
         "theta": coins.theta,
         "normal_max": coins.normal_max,
@@ -137,10 +148,10 @@ def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) 
         "epsilon": coins.epsilon_for(normal + premium),
         "utility": coins.utility,
     }
-    found = split_videos(normal, premium, quality, **knobs)
-    assert found.feasible.all(), "policy.Coins admits no bounds that a video cannot keep"
+    split = split_videos(normal, premium, quality, **knobs)
+    assert split.feasible.all(), "policy.Coins admits no bounds that a video cannot keep"
     judged = certify_coin_split(
-        found.normal_share, found.premium_share, normal, premium, quality, **knobs
+        split.normal_share, split.premium_share, normal, premium, quality, **knobs
     )
     solution = {
         "multiplier": 0.0,
@@ -150,10 +161,10 @@ def _each_video(normal: Floats, premium: Floats, quality: Floats, coins: Coins) 
         "value": math.fsum(judged.value),
         "upper_bound": math.fsum(judged.upper_bound),
     }
-    return _Found(found.normal_share, found.premium_share, found.payout, solution)
+    return _RealSplit(split.normal_share, split.premium_share, split.payout, solution)
 
 
-def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coins) -> _Found:
+def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coins) -> _RealSplit:
     """The donation document, section 5: w and omega sum to 1, s is each video's part of the
     quality-weighted coins.
     """
@@ -177,19 +188,19 @@ def _whole_platform(normal: Floats, premium: Floats, quality: Floats, coins: Coi
         "payout_max": coins.payout_max * gifted,
         "epsilon": float(coins.epsilon_for(np.array(everything / max(len(gifted), 1)))),
     }
-    found = split_platform(normal, premium, **knobs)
+    split = split_platform(normal, premium, **knobs)
     judged = certify_platform_split(
-        found.normal_share, found.premium_share, normal, premium, **knobs
+        split.normal_share, split.premium_share, normal, premium, **knobs
     )
     solution = {
-        "multiplier": found.multiplier,
-        "local_maxima": len(found.local_maxima),
+        "multiplier": split.multiplier,
+        "local_maxima": len(split.local_maxima),
         "primal_residual": judged.primal_residual,
         "gap": judged.gap,
         "value": judged.value,
         "upper_bound": judged.upper_bound,
     }
-    return _Found(found.normal_share, found.premium_share, found.payout, solution)
+    return _RealSplit(split.normal_share, split.premium_share, split.payout, solution)
 
 
 def _parts(amounts: Floats) -> Floats:

@@ -163,7 +163,8 @@ def _bounds(
     if np.any(bad := (lo < 0) | (lo > hi)):
         row = int(np.argmax(bad))
         raise InfeasibleError(
-            f"the floor of row {row}, {int(lo[row])}, is negative or above its cap, {int(hi[row])}"
+            f"the floor of row {row}, {int(lo[row])}, is negative or above its cap, {int(hi[row])}",
+            row=row,
         )
     if (least := _sum(lo)) > total:
         raise InfeasibleError(f"the floors add up to {least}, more than the total of {total}")

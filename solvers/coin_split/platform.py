@@ -17,7 +17,7 @@ import numpy.typing as npt
 from solvers.arrays import Floats
 from solvers.coin_split.search import Peak, search
 from solvers.coin_split.total import ROUNDING, Rows, chain_of, pay_at, rows_of, slopes
-from solvers.errors import InfeasibleError
+from solvers.errors import InfeasibleError, RowError
 
 _LEAST_COINS = 1e-6
 """Fewer coins of a kind than this part of epsilon are refused."""
@@ -219,18 +219,20 @@ def _checked(
                 if name == "payout_max"
                 else "finite and at least 0"
             )
-            raise ValueError(
-                f"{name} must be {rule}: row {row} is {float(np.atleast_1d(column)[row])!r}"
+            raise RowError(
+                f"{name} must be {rule}: row {row} is {float(np.atleast_1d(column)[row])!r}",
+                row=row,
             )
     least = _LEAST_COINS * float(numbers["epsilon"])
     for name in ("normal", "premium"):
         tiny = np.atleast_1d((columns[name] > 0) & (columns[name] < least))
         if tiny.any():
             row = int(np.argmax(tiny))
-            raise ValueError(
+            raise RowError(
                 f"{name} must be 0 or at least {least!r}, {_LEAST_COINS} epsilon, or their pay is"
                 f" lost in the rounding of epsilon + pay: row {row} is"
-                f" {float(np.atleast_1d(columns[name])[row])!r}"
+                f" {float(np.atleast_1d(columns[name])[row])!r}",
+                row=row,
             )
     return {name: np.broadcast_to(column, (n,)) for name, column in columns.items()}, [
         float(value) for value in numbers.values()

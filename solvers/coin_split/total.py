@@ -119,7 +119,8 @@ def rows_of(per_video: dict[str, Floats], epsilon: float) -> Rows:
             row = int(np.argmax(wrong))
             raise InfeasibleError(
                 f"min_gap of row {start + row}, {float(v['min_gap'][row])!r}, is above max_gap"
-                f" {float(v['max_gap'][row])!r} or premium_max {float(v['premium_max'][row])!r}"
+                f" {float(v['max_gap'][row])!r} or premium_max {float(v['premium_max'][row])!r}",
+                row=start + row,
             )
         wrong = lo > hi + ROUNDING * (v["normal"] + v["premium"])
         if wrong.any():
@@ -128,7 +129,8 @@ def rows_of(per_video: dict[str, Floats], epsilon: float) -> Rows:
                 f"row {start + row} must be paid at least {float(lo[row])!r} and at most"
                 f" {float(hi[row])!r}: its shares allow {float(chain.pay_least[row])!r} to"
                 f" {float(chain.pay_third[row])!r}, payout_min and payout_max"
-                f" {float(v['payout_min'][row])!r} to {float(v['payout_max'][row])!r}"
+                f" {float(v['payout_min'][row])!r} to {float(v['payout_max'][row])!r}",
+                row=start + row,
             )
         lo = np.minimum(lo, hi)
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from solvers.arrays import Floats, Mask
 from solvers.coin_split.gap_chain import gap_chain
 from solvers.coin_split.platform import PlatformSplit, split_platform
+from solvers.errors import RowError
 
 __all__ = ["PlatformSplit", "VideoSplits", "split_platform", "split_videos"]
 
@@ -241,5 +242,5 @@ def _checked(arguments: dict[str, npt.ArrayLike], utility: str) -> list[Floats]:
                     "finite and at least 0" if largest == np.inf else f"in [{least:g}, {largest:g}]"
                 )
             )
-            raise ValueError(f"{name} must be {rule}: row {row} is {float(column[row])!r}")
+            raise RowError(f"{name} must be {rule}: row {row} is {float(column[row])!r}", row=row)
     return [np.broadcast_to(column, (n,)) for column in columns.values()]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.coins.assets import split_coins
 from pipelines.policy import Coins
+from solvers import InfeasibleError
 
 
 def gifts(
@@ -155,3 +156,19 @@ def test_pay_never_falls_in_ones_own_quality(
             for q in (quality, better)
         )
         assert after >= before - 1
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        # a gap that quality raises above what this video's premium coins may bring
+        (coins(min_gap=0.5, max_gap=0.5, premium_max=0.8, payout_min=0.7, payout_max=0.7), "paid"),
+        (coins(epsilon=1e9, epsilon_of="coin"), "lost in the rounding"),
+        (coins(coin_micros=1, payout_min=0.5, payout_max=0.5), "negative or above its cap"),
+    ],
+)
+def test_an_error_names_the_video_and_not_its_row(rules: Coins, why: str) -> None:
+    """Rows are those of videos that comply: the first one here does not."""
+    table = gifts([7, 1, 1], [7, 0, 0], [0.5, 0.5, 0.9], [False, True, True])
+    with pytest.raises(InfeasibleError, match=f"^video 'v[12]': .*{why}"):
+        split_coins(table, rules)
