@@ -20,15 +20,19 @@ from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 from dagster import DagsterInstance
 from dagster._config import StringSource
 from dagster._core.storage.base_storage import DagsterStorage
 from dagster._core.storage.event_log import SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import SqlEventLogStorageMetadata
+from dagster._core.storage.event_log.sqlite import sqlite_event_log
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.runs import SqliteRunStorage
+from dagster._core.storage.runs.sqlite import sqlite_run_storage
 from dagster._core.storage.schedules import SqliteScheduleStorage
+from dagster._core.storage.schedules.sqlite import sqlite_schedule_storage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
@@ -40,6 +44,20 @@ _VERSIONS = (  # as Alembic makes it
     "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
 )
 SHARDS = 8  # databases of events that are kept open: the web UI looks at one run after the other
+
+
+def _address(base_dir: str, name: str) -> str:
+    """A database as an address. Dagster writes the path into it as it is, where a `?` ends it: the
+    records of a home below such a folder would be elsewhere, and shared by all of them.
+
+    >>> _address("/data/what?", "runs")
+    'sqlite:////data/what%3F/runs.db'
+    """
+    return f"sqlite:///{quote(create_db_conn_string(base_dir, name).removeprefix('sqlite:///'))}"
+
+
+for _module in (sqlite_event_log, sqlite_run_storage, sqlite_schedule_storage):
+    setattr(_module, "create_db_conn_string", _address)  # noqa: B010 - not theirs to export
 
 
 def _engine(address: str) -> Engine:
@@ -150,7 +168,7 @@ class RunRecords(SqliteRunStorage):
     @classmethod
     def from_local(cls, base_dir: str, inst_data: ConfigurableClassData | None = None) -> Self:
         if _revision(Path(base_dir, "runs.db"), "instance_info"):
-            return cls(create_db_conn_string(base_dir, "runs"), inst_data)
+            return cls(_address(base_dir, "runs"), inst_data)
         return super().from_local(base_dir, inst_data)
 
     @cached_property
@@ -179,7 +197,7 @@ class ScheduleRecords(SqliteScheduleStorage):
     ) -> ScheduleRecords:
         if not _revision(Path(base_dir, "schedules.db")):
             super().from_local(base_dir, inst_data)  # makes the tables
-        return cls(create_db_conn_string(base_dir, "schedules"), inst_data)
+        return cls(_address(base_dir, "schedules"), inst_data)
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:

@@ -154,3 +154,18 @@ def test_wiping_closes_what_is_deleted(at: Path) -> None:
         assert instance.all_logs(run_id) == []
         note(instance, create_run_for_test(instance, "daily").run_id, "2026-03-02")
         assert noted(instance) == ["2026-03-02"]
+
+
+def test_records_lie_in_their_home_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    """Below a name that means something in an address, in a pattern and to DuckDB."""
+    root = tmp_path / "x=1" / "what?*[a] 100%3F"
+    for _ in range(2):  # made, and found again
+        records = KeptRecords(str(root))
+        with dg.DagsterInstance.ephemeral() as instance:
+            records.event_log_storage.register_instance(instance)
+            assert not records.event_log_storage.all_asset_keys()
+        records.dispose()
+    assert [path.name for path in (tmp_path / "x=1").iterdir()] == [root.name]
+    assert (root / "history" / "runs.db").stat().st_size > 0
+    assert (root / "history" / "runs" / "index.db").stat().st_size > 0
+    assert (root / "schedules" / "schedules.db").stat().st_size > 0
