@@ -24,11 +24,13 @@ _TOLERANCE = 5e-11
 """A bound this near to the value, as a part of what the objective can vary, is near enough."""
 _NEXT = 1 + 1e-13
 """Totals nearer to each other than this factor are the same."""
-_NEAR = 1e-10
-"""A price at which the videos want the total but for this part is good enough."""
+_ENOUGH = 5e-12
+"""A price is good enough when another could lower the bound by this part of what the objective can
+vary at most.
+"""
 _ROWS_AT_ONCE = 5_000
 """Videos handled together: few enough that the temporaries stay in the processor's cache."""
-_MOST_TOTALS, _MOST_PRICES = 400, 100
+_MOST_TOTALS, _MOST_PRICES, _MOST_STEPS = 400, 100, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,9 +248,9 @@ class _Dual:
         varies = self.weight @ np.log((epsilon + highest) / (epsilon + lowest))
         self.span = self.unequal + float(varies) + float(self.incentive @ np.minimum(top, widest))
 
-    def at(self, t: float, m: float) -> tuple[float, float]:
-        """D, and what the videos are paid there in all."""
-        value = paid = 0.0
+    def at(self, t: float, m: float) -> tuple[float, float, float]:
+        """D, what the videos are paid there in all, and how that changes with m."""
+        value = paid = slope = 0.0
         for first in range(0, self.short.size, _ROWS_AT_ONCE):
             rows = slice(first, first + _ROWS_AT_ONCE)
             start, rate, weight = self.start[:, rows], self.rate[:, rows], self.weight[rows]
@@ -258,37 +260,48 @@ class _Dual:
                 price > 0, (weight * rate / price - self.epsilon - start) / rate, math.inf
             )
             wish[np.isnan(wish)] = -math.inf
-            s = np.clip(wish, self.lo[:, rows], self.hi[:, rows])
+            lo, hi = self.lo[:, rows], self.hi[:, rows]
+            s = np.clip(wish, lo, hi)
             pay = start + rate * s
             worth = weight * np.log(self.epsilon + pay) + self.fixed[:, rows]
             worth -= own * start + price * s
-            best = worth.argmax(axis=0)[None, :]
-            value += float(np.take_along_axis(worth, best, 0).sum())
-            paid += float(np.take_along_axis(pay, best, 0).sum())
-        return value, paid
+            best = worth.argmax(axis=0), np.arange(worth.shape[1])
+            value += float(worth[best].sum())
+            paid += float(pay[best].sum())
+            # on a line the pay is weight rate / price - epsilon, where no end of it stops that
+            moves = (lo[best] < wish[best]) & (wish[best] < hi[best])
+            slope -= float((weight * (rate[best] / price[best]) ** 2)[moves].sum())
+        return value, paid, slope
 
-    def point(self, total: float, guess: float, step: float = 0.0) -> _Point:
+    def point(
+        self, total: float, guess: float, step: float = 0.0, *, best: float = -math.inf
+    ) -> _Point:
         """The best m found for a total, looked for within about a step of a guess: every one that
-        is tried gives a bound, the least is kept.
+        is tried gives a bound, the least is kept. A bound that is not above `best`, which some
+        split is worth, need not be lower.
         """
         t = self.lambda_eff / total if self.unequal > 0 else 0.0
-        best = _Point(total, t, math.nan, math.inf)
         wanted = min(max(total, self.least * (1 + 1e-15)), self.most * (1 - 1e-15))
+        search = _Search(self, total, t, wanted, best)
 
-        def too_much(m: float) -> float:
-            nonlocal best
-            value, paid = self.at(t, m)
-            if not value + m * total >= best.bound:
-                best = _Point(total, t, m, value)
-            return paid - wanted if abs(paid - wanted) > _NEAR * wanted else 0.0
+        # --- steps of Newton, each as long as it at least halves what is off
+        off = search.off(guess)
+        for _ in range(_MOST_STEPS):
+            if off == 0 or not search.slope < 0:
+                break
+            further = guess - off / search.slope
+            still = search.off(further)
+            if still == 0 or not abs(still) <= abs(off) / 2:
+                off = 0.0 if still == 0 else off
+                break
+            guess, off = further, still
 
-        # --- a bracket around the m at which the videos want this total, and then the m
+        # --- else a bracket around the m at which the videos want this total, and then the m
         sizes = (abs(guess), t * float(self.short.max()), self.span / self.most)
-        step = step or max(sizes) / 8 or 1.0
-        off, other = too_much(guess), math.nan
+        step, other = step or max(sizes) / 8 or 1.0, math.nan
         while off != 0 and step < 1e300:
             further = guess + step if off > 0 else guess - step
-            other = too_much(further)
+            other = search.off(further)
             if other == 0 or (other > 0) != (off > 0):
                 break
             guess, step = further, 4 * step
@@ -296,9 +309,47 @@ class _Dual:
             from scipy.optimize import brentq
 
             brentq(
-                too_much, guess, further, xtol=1e-300, rtol=1e-12, maxiter=_MOST_PRICES, disp=False
+                search.off,
+                guess,
+                further,
+                xtol=1e-300,
+                rtol=1e-12,
+                maxiter=_MOST_PRICES,
+                disp=False,
             )
-        return best
+        return search.best
+
+
+class _Search:
+    """Prices tried for one total: the best bound of them, and when that is good enough.
+
+    The videos want less at a higher price, so the best price lies between the dearest one at which
+    they want too much and the cheapest at which they want too little. D is convex: what the bound
+    may still fall is at most that distance times what is off, and near its minimum half the square
+    of what is off over the slope.
+    """
+
+    def __init__(self, dual: _Dual, total: float, t: float, wanted: float, reached: float) -> None:
+        self.dual, self.wanted, self.reached = dual, wanted, reached
+        self.best = _Point(total, t, math.nan, math.inf)
+        self.slope = math.nan
+        self.low, self.high = -math.inf, math.inf
+
+    def off(self, m: float) -> float:
+        """How much more than the total is wanted at a price; 0 where that is good enough."""
+        value, paid, self.slope = self.dual.at(self.best.t, m)
+        if not value + m * self.best.total >= self.best.bound:
+            self.best = _Point(self.best.total, self.best.t, m, value)
+        off = paid - self.wanted
+        if off > 0:
+            self.low = max(self.low, m)
+        else:
+            self.high = min(self.high, m)
+        enough = _ENOUGH * self.dual.span
+        if self.best.bound <= self.reached:
+            return 0.0
+        smooth = self.slope < 0 and off * off <= -2 * enough * self.slope
+        return 0.0 if smooth or abs(off) * (self.high - self.low) <= enough else off
 
 
 def _highest(dual: _Dual, total: float, limit: float, value: float) -> tuple[float, int]:
@@ -316,9 +367,10 @@ def _highest(dual: _Dual, total: float, limit: float, value: float) -> tuple[flo
     near, best = _TOLERANCE * max(abs(value), dual.span), value - dual.constant
 
     # --- always the interval with the largest bound
-    nodes = [dual.point(largest, 0.0)]
+    nodes: list[_Point] = []
     if dual.least < total < largest * (1 - 1e-12):
-        nodes.append(dual.point(total, nodes[0].m))
+        nodes.append(dual.point(total, 0.0))
+    nodes.insert(0, dual.point(largest, nodes[0].m if nodes else 0.0, best=best))
     best = max(best, *(point.bound for point in nodes))
     open_: list[tuple[float, float, _Point | None, _Point]] = []
     used = len(nodes)
@@ -342,7 +394,7 @@ def _highest(dual: _Dual, total: float, limit: float, value: float) -> tuple[flo
             if below is None
             else ((below.m + above.m) / 2, abs(below.m - above.m) / 8)
         )
-        point = dual.point(middle, guess, step)
+        point = dual.point(middle, guess, step, best=best)
         used, best = used + 1, max(best, point.bound)  # some split with its total is worth that
         add(below, point)
         add(point, above)
