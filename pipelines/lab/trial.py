@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
@@ -23,8 +22,9 @@ from pipelines.runs.daily import Day
 from pipelines.schema import AUDIENCE, DAILY, EVIDENCE, MARKET, SNAPSHOTS, TABLES
 from pipelines.schema.graph import changes_with
 from pipelines.settings import Home
-from pipelines.sql import MACROS, query
-from pipelines.store.warehouse import Connection, Warehouse
+from pipelines.sql import query
+from pipelines.store.aside import copy_rows, in_memory
+from pipelines.store.warehouse import Connection, Warehouse, is_written
 from solvers.inequality import gini, top_share
 
 # a trial makes a day from the score to what is owed for it
@@ -175,11 +175,8 @@ def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
     WarehouseError
         Nothing was published yet.
     """
-    con = duckdb.connect(config={"autoinstall_known_extensions": False})
-    try:
-        con.execute(f"SET TimeZone = 'UTC'; {MACROS}")
-        con.execute(";\n".join(table.ddl() for table in TABLES.values()))
-        first = day - timedelta(days=window_days - 1)
+    first = day - timedelta(days=window_days - 1)
+    with in_memory() as con:
         with Warehouse(home).read() as source:
             for table in (
                 *SNAPSHOTS,
@@ -192,21 +189,11 @@ def trial(home: Home, day: date, *, window_days: int = 1) -> Iterator[Trial]:
                 *DAILY,
             ):
                 since = first if table in DAILY else date.min
-                con.register(
-                    "found",
-                    source.execute(
-                        f"SELECT * FROM {table.name} WHERE day BETWEEN ? AND ?", [since, day]
-                    ).to_arrow_reader(),
-                )
-                con.execute(f"INSERT INTO {table.name} BY NAME FROM found")
-                con.unregister("found")
-        if not con.execute(
-            "FROM written_days WHERE table_name = 'donation_splits' AND day = ?", [day]
-        ).fetchall():
+                span = {"since": since, "day": day}
+                copy_rows(source, con, table.name, "day BETWEEN $since AND $day", **span)
+        if not is_written(con, "donation_splits", day):
             raise TrialError(
                 f"{day} is not made, or not published. Make it first: earnings run --from {day}"
                 f" --to {day}"
             )
         yield Trial(con, Warehouse(home), day)
-    finally:
-        con.close()

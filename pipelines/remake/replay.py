@@ -39,7 +39,6 @@ from pipelines.ledger.entries import ENTRIES_OF
 from pipelines.ledger.inputs import RECORDS, Inputs, Posted
 from pipelines.periods import DAY, MONTH
 from pipelines.policy import Policy, PolicyBook
-from pipelines.remake.aside import copy_rows
 from pipelines.rewards.month import award, schedule_policy
 from pipelines.runs.daily import Day
 from pipelines.schema import DAILY, DERIVED, LANDING
@@ -50,6 +49,7 @@ from pipelines.sql import query
 from pipelines.status import days_of
 from pipelines.status.days import is_closed
 from pipelines.status.reach import Writes, days_back
+from pipelines.store.aside import copy_rows
 from pipelines.store.warehouse import Connection, Warehouse, closed_through, is_written, transaction
 
 PROGRESS = logging.getLogger("earnings.progress")

@@ -332,6 +332,10 @@ class LakeStore:
         con = self.connect(read_only=True, past=past)
         try:
             con.execute("SET TimeZone = 'UTC'")
+            # Whoever may ask for tables need not be able to read or write this machine's files, or
+            # another bucket: only the lake's own, whose tables are read through the catalogue.
+            con.execute(f"SET allowed_directories = [{as_text(self.address.data)}]")
+            con.execute("SET enable_external_access = false; SET lock_configuration = true")
             yield con
         finally:
             con.close()

@@ -21,7 +21,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from pipelines.assets import ASSETS, PERIODIC
@@ -34,8 +33,8 @@ from pipelines.runs.periodic import Period
 from pipelines.schema import LANDING, SHADOW, TABLES, VIEWER_EVENTS
 from pipelines.schema.graph import MADE_FROM
 from pipelines.settings import Home, Settings
-from pipelines.sql import MACROS
 from pipelines.status import days_of
+from pipelines.store.aside import copy_rows, in_memory
 from pipelines.store.warehouse import Connection, DayWriter, Warehouse
 
 _SAME_CARRY = "ad_pools that carry what they carried"
@@ -317,12 +316,7 @@ class Scratch:
         self.con.execute(f"DELETE FROM {VIEWER_EVENTS.name}")
 
     def _copy(self, table: str, condition: str = _BETWEEN, **parameters: Any) -> None:
-        rows = self.source.execute(
-            f"SELECT * FROM {table} WHERE {condition}", parameters
-        ).to_arrow_reader()
-        self.con.register("found", rows)
-        self.con.execute(f"INSERT INTO {table} BY NAME FROM found")
-        self.con.unregister("found")
+        copy_rows(self.source, self.con, table, condition, **parameters)
 
     def carried(self, day: date) -> list[Any]:
         """What pools carry out of a day, by category."""
@@ -416,10 +410,7 @@ def copied(
     """`scratch` of a connection that is open, without asking how the days stand. Without `periods`
     no week and no month is made, and less of the days before is copied.
     """
-    con = duckdb.connect(config={"autoinstall_known_extensions": False})
-    try:
-        con.execute(f"SET TimeZone = 'UTC'; {MACROS}")
-        con.execute(";\n".join(table.ddl() for table in TABLES.values()))
+    with in_memory() as con:
         room = Scratch(con, source, home, first, last, stale, periods)
         since = first - timedelta(days=max(history_days, 31))
         for name, table in TABLES.items():
@@ -434,8 +425,6 @@ def copied(
             else:
                 room._copy(name, first=since, last=last + DAY)
         yield room
-    finally:
-        con.close()
 
 
 def made_days(home: Home) -> list[date]:

@@ -4,9 +4,24 @@ memory, a replay's temporary home.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
-from pipelines.store.warehouse import Connection
+import duckdb
+
+from pipelines.schema import TABLES
+from pipelines.sql import MACROS
+from pipelines.store.file_store import Connection
+
+
+@contextmanager
+def in_memory() -> Iterator[Connection]:
+    """A connection to all tables, empty, that are gone with it."""
+    with closing(duckdb.connect(config={"autoinstall_known_extensions": False})) as con:
+        con.execute(f"SET TimeZone = 'UTC'; {MACROS}")
+        con.execute(";\n".join(table.ddl() for table in TABLES.values()))
+        yield con
 
 
 def copy_rows(
