@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo docs drill test test-slow check spark test-spark lock clean help
+.PHONY: demo docs drill test test-slow soak check spark test-spark lock clean help
 
 help:
 	@echo "make demo   set up .venv, run the main job on the bundled sample, print what creators earned"
 	@echo "make test   set up .venv, lint, check types, run every test that is not slow (marker slow)"
 	@echo "make test-slow   set up .venv, run the others"
+	@echo "make soak SEEDS=1-40   live through platforms at random, with everything that goes wrong, and check them after every step"
 	@echo "make test-spark   add Spark to .venv (430 MB to load; Java 17 or 21 must be there) and run its tests"
 	@echo "make docs   make a site with search out of docs/, in build/site"
 	@echo "make drill  lose everything on the sample, restore it from a backup, prove it; LAKE=\"host=... dbname=...\" for a lake"
@@ -50,6 +51,10 @@ $(VENV)-docs/.ready: requirements-docs.lock
 docs: $(VENV)/.ready $(VENV)-docs/.ready
 	$(BIN)/python docs/reference.py docs/reference
 	$(VENV)-docs/bin/zensical build --clean --strict
+
+SEEDS ?= 1-40
+soak: $(VENV)/.ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak.search $(SEEDS)
 
 # In a lock of its own: 430 MB to load and a Java are much to ask for what the two commands above do without.
 spark: $(VENV)/.ready

@@ -328,8 +328,8 @@ class Home:
     @property
     def warehouse(self) -> Path:
         """The warehouse's file; a home whose warehouse is a lake has none."""
-        found = _FILE.fullmatch(self._address)
-        return self.root / (found["file"] if found else "no-file")
+        address = _FILE.fullmatch(self._address)
+        return self.root / (address["file"] if address else "no-file")
 
     @property
     def lake(self) -> LakeAddress | None:
@@ -502,11 +502,11 @@ def _without_password(dsn: str) -> tuple[str | None, str]:
     >>> _without_password("service=earnings")
     (None, 'service=earnings')
     """
-    found = _PASSWORD.search(dsn)
-    if not found:
+    password = _PASSWORD.search(dsn)
+    if not password:
         return None, dsn
-    rest = dsn[: found.start()] + (found["user"] or "") + dsn[found.end() :]
-    return found["in_uri"] or (found["named"] or "").strip("'"), rest.strip()
+    rest = dsn[: password.start()] + (password["user"] or "") + dsn[password.end() :]
+    return password["in_uri"] or (password["named"] or "").strip("'"), rest.strip()
 
 
 def _from_environment(text: str) -> str:

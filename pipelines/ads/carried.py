@@ -95,8 +95,8 @@ def nearest(category: str, labels: Iterable[str]) -> str | None:
     ('music', None)
     """
     by_form = {label.casefold(): label for label in sorted(labels) if label != category}
-    found = get_close_matches(category.casefold(), by_form, n=1)
-    return by_form[found[0]] if found else None
+    alike = get_close_matches(category.casefold(), by_form, n=1)
+    return by_form[alike[0]] if alike else None
 
 
 def figures_of_pools(con: Connection, day: date) -> list[Figure]:

@@ -138,18 +138,18 @@ def group_utility(run: Day) -> Metadata:
                 "policy_hash": run.policy.hash,
             },
         )
-    found = run.con.execute(
+    measured = run.con.execute(
         """SELECT group_id, utility, share, enough, value FROM group_utility WHERE day = ?
             AND steers ORDER BY group_id""",
         [run.day],
     ).fetchall()
-    plotted = found[:PLOTTED]
+    plotted = measured[:PLOTTED]
     return {
         "rows": rows,
         "metric": (
             f"{epochs.utility}{', change over the two days before' if epochs.relative else ''}"
         ),
-        "groups_without_enough_impressions": sum(not enough for _, _, _, enough, _ in found),
+        "groups_without_enough_impressions": sum(not enough for _, _, _, enough, _ in measured),
         **{f"utility {group}": utility for group, utility, *_ in plotted if utility is not None},
         **{f"share {group}": share for group, _, share, *_ in plotted},
         **{f"{epochs.utility} {group}": value for group, *_, value in plotted if value is not None},
@@ -161,10 +161,11 @@ def _gains_of_the_day(run: Day) -> Metadata:
     """The day's table 2 (Yao et al.): what treatment changed. A day alone says little; `earnings
     lab arms` takes all days together.
     """
-    found = gains(run.con, run.policy.epochs, run.day, run.day)
-    head, rows = table_2(found)
+    measured = gains(run.con, run.policy.epochs, run.day, run.day)
+    head, rows = table_2(measured)
     total = next(
-        (g.interval for g in found if (g.part, g.measure) == (0, run.policy.epochs.utility)), None
+        (g.interval for g in measured if (g.part, g.measure) == (0, run.policy.epochs.utility)),
+        None,
     )
     return {
         "gains of treatment": dg.MetadataValue.md("\n".join(markdown_table(head, rows))),
@@ -209,20 +210,20 @@ def group_weights(run: Day) -> Metadata:
 
 def weights_metadata(run: Day, day: date) -> Metadata:
     """What the web UI plots of a day's weights."""
-    found = run.con.execute(
+    weights = run.con.execute(
         "SELECT group_id, weight, observed, stuck, state_hash, note FROM group_weights WHERE day ="
         " ? ORDER BY group_id",
         [day],
     ).fetchall()
-    notes = {group: note for group, *_, note in found if note}
+    notes = {group: note for group, *_, note in weights if note}
     return {
-        "rows": len(found),
+        "rows": len(weights),
         "holds_on": day.isoformat(),
-        "least_weight": min(weight for _, weight, *_ in found),
-        "largest_weight": max(weight for _, weight, *_ in found),
-        "groups_that_keep_their_weight": sum(not observed for _, _, observed, *_ in found),
-        "groups_stuck_at_the_clip": sum(stuck for *_, stuck, _, _ in found),
-        "state_hash": found[0][4],
-        **{f"weight {group}": weight for group, weight, *_ in found[:PLOTTED]},
+        "least_weight": min(weight for _, weight, *_ in weights),
+        "largest_weight": max(weight for _, weight, *_ in weights),
+        "groups_that_keep_their_weight": sum(not observed for _, _, observed, *_ in weights),
+        "groups_stuck_at_the_clip": sum(stuck for *_, stuck, _, _ in weights),
+        "state_hash": weights[0][4],
+        **{f"weight {group}": weight for group, weight, *_ in weights[:PLOTTED]},
         **({"notes": dg.MetadataValue.json(notes)} if notes else {}),
     }

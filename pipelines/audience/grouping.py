@@ -71,7 +71,7 @@ class Grouping:
         )
         columns = ", ".join((*CATEGORIES, *NUMBERS))
         kinds = con.execute(f"SELECT DISTINCT {columns} FROM known ORDER BY ALL").to_arrow_table()
-        found = (
+        groups = (
             nearest(self.coordinates, self.centres, _features(kinds))
             if kinds.num_rows
             else np.zeros(0, dtype=np.intp)
@@ -79,7 +79,7 @@ class Grouping:
         con.register(
             "kinds",
             kinds.append_column(
-                "group_id", pa.array(np.array(self.groups, dtype=object)[found], pa.string())
+                "group_id", pa.array(np.array(self.groups, dtype=object)[groups], pa.string())
             ),
         )
         same = " AND ".join(

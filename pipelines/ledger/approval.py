@@ -17,12 +17,12 @@ def asked_before(
     con: Connection, what: Literal["close", "pay"], day: date, digest: str
 ) -> str | None:
     """Who else asked for exactly this, the last of them; None if nobody did."""
-    found = con.execute(
+    asked = con.execute(
         "SELECT actor FROM approvals WHERE what = ? AND day = ? AND digest = ? AND actor <> ?"
         " ORDER BY asked_at DESC LIMIT 1",
         [what, day, digest, actor()],
     ).fetchone()
-    return found[0] if found else None
+    return asked[0] if asked else None
 
 
 def ask(house: Warehouse, con: Connection, what: str, day: date, digest: str) -> None:

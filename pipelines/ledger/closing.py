@@ -195,18 +195,18 @@ def _refuse_unfinished(
             wrong[d.day] = f"has files that were not loaded as they are now: {', '.join(files)}"
         elif d.state != "complete":
             wrong[d.day] = f"is {d.state} ({d.note})"
-    found = [f"{day} {why}" for day, why in wrong.items()]
-    if len(found) > _NAMED:
-        found = [*found[:_NAMED], f"{len(found) - _NAMED} more days up to {max(wrong)} are not"
+    reasons = [f"{day} {why}" for day, why in wrong.items()]
+    if len(reasons) > _NAMED:
+        reasons = [*reasons[:_NAMED], f"{len(reasons) - _NAMED} more days up to {max(wrong)} are not"
                  " ready either: earnings status"]  # fmt: skip
     if wrong:
-        found.append(f"Run them first: earnings run --from {min(wrong)} --to {max(wrong)}")
+        reasons.append(f"Run them first: earnings run --from {min(wrong)} --to {max(wrong)}")
     if missing:
-        found.append(
+        reasons.append(
             f"No table has files for {in_words(missing)}: deliver them; if nothing happened on such"
             " a day, put a CSV file with only the header line there for each daily table"
             " (docs/data.md)"
         )
-    if found:
-        raise ClosingError(". ".join(found) + ".")
+    if reasons:
+        raise ClosingError(". ".join(reasons) + ".")
     require_decided(con, [d.day for d in days])

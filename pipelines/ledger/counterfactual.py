@@ -251,7 +251,7 @@ def coin_pay(
         "lambda_inc",
         "utility",
     )
-    found = split_videos(
+    split = split_videos(
         n,
         p,
         quality,
@@ -259,7 +259,7 @@ def coin_pay(
         epsilon=coins.epsilon_for(n + p),
         **{rule: getattr(coins, rule) for rule in rules},
     )
-    return found.payout * coins.coin_micros
+    return split.payout * coins.coin_micros
 
 
 def coin_decision(coins: Coins, normal: int, premium: int, pay: float) -> tuple[str, str]:

@@ -125,14 +125,14 @@ class Inputs:
             schedule = ("reward_schedule", self.schedules.get(of.first, date.min))
             return [schedule] * (schedule in self.noted)
         day = of.last
-        found = [(table, day) for table in _STREAMS]
-        found += [(t, s) for s in self._snapshot_days if s <= day for t in _SNAPSHOTS]
+        sources = [(table, day) for table in _STREAMS]
+        sources += [(t, s) for s in self._snapshot_days if s <= day for t in _SNAPSHOTS]
         if day in self.states:
-            found += [("group_weights", day), ("weight_commits", day)]
+            sources += [("group_weights", day), ("weight_commits", day)]
         if day in self.markets:
             week = self.markets[day][0]
-            found += [("market_commits", week)]
-        return [key for key in found if key in self.noted]
+            sources += [("market_commits", week)]
+        return [key for key in sources if key in self.noted]
 
     def hash(self, of: Posted) -> str:
         """The hash of all of it."""
@@ -202,8 +202,8 @@ def _files(con: Connection, postings: Sequence[Posted]) -> dict[Posted, str]:
             "last": [p.last for p in postings],
         },
     ).fetchall()
-    found = dict(rows)
-    return {posting: found[n] for n, posting in numbered}
+    hashes = dict(rows)
+    return {posting: hashes[n] for n, posting in numbered}
 
 
 def _refuse_changed(con: Connection, sources: Sequence[tuple[str, date]]) -> None:

@@ -89,7 +89,7 @@ def views_of_units(
     con: Connection, day: date, category: str, units: list[str]
 ) -> dict[str, npt.NDArray[np.float64]]:
     """The effective views of the videos of some units, in the order of the videos."""
-    found = con.execute(
+    sums = con.execute(
         f"""SELECT unit_id, list(effective_views ORDER BY video_id) AS views {_OF_POOL}
             AND unit_id IN (SELECT unnest($units))
             GROUP BY unit_id""",
@@ -97,7 +97,7 @@ def views_of_units(
     ).to_arrow_table()
     return {
         unit.as_py(): views.values.to_numpy()
-        for unit, views in zip(found["unit_id"], found["views"], strict=True)
+        for unit, views in zip(sums["unit_id"], sums["views"], strict=True)
     }
 
 

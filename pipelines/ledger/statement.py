@@ -307,7 +307,7 @@ def _corrections(
     pairs: dict[tuple[date, str | None], list[_Entry]] = {}
     for row in rows:
         pairs.setdefault((row.day, row.link), []).append(row)
-    found = [
+    lines = [
         Correction(
             day=day,
             booked_day=pair[0].booked_day,
@@ -317,7 +317,7 @@ def _corrections(
         )
         for (day, _), pair in pairs.items()
     ]
-    changed = [c for c in found if c.micros]
+    changed = [c for c in lines if c.micros]
     last = {c.day: place for place, c in enumerate(changed)}
     for day, place in last.items():
         of_day = tuple(v for v in videos if v.day == day)
@@ -329,12 +329,14 @@ def _corrections(
 
 
 def _adjustments(rows: Sequence[_Entry]) -> tuple[Adjustment, ...]:
-    found: dict[tuple[date, date], Adjustment] = {}
+    adjustments: dict[tuple[date, date], Adjustment] = {}
     for row in rows:
-        before = found.get((row.day, row.booked_day))
+        before = adjustments.get((row.day, row.booked_day))
         micros = row.micros + (before.micros if before else 0)
-        found[row.day, row.booked_day] = Adjustment(row.day, row.booked_day, row.reason, micros)
-    return tuple(a for a in found.values() if a.micros)
+        adjustments[row.day, row.booked_day] = Adjustment(
+            row.day, row.booked_day, row.reason, micros
+        )
+    return tuple(a for a in adjustments.values() if a.micros)
 
 
 def _source(part: str) -> str:

@@ -39,16 +39,16 @@ def donation_market(run: Period) -> Metadata:
                 f" {run.first} --reason '...'"
             )
         }
-    found = study_week(run.con, run.first, run.day, run.days, run.policy.market)
+    week = study_week(run.con, run.first, run.day, run.days, run.policy.market)
     reason = f"made anew: {run.restating}" if run.restating else "made from its week"
     with run.write() as writer:
-        changed = write_market(writer, found, run.policy.hash, reason)
-    plots = {"market": found.plots()} if found.study else {}
+        changed = write_market(writer, week, run.policy.hash, reason)
+    plots = {"market": week.plots()} if week.study else {}
     return {
         "outcome": reason,
         "changed": changed,
-        "note": found.market["note"],
-        **found.numbers(),
+        "note": week.market["note"],
+        **week.numbers(),
         **plots,
     }
 

@@ -74,16 +74,16 @@ def floor_on(con: Connection, home: Home, policy: Policy, day: date) -> Floor:
     if policy.coins.revenue_floor != "market":
         return Floor(policy.coins.floor, "policy")
     require_market(con, home, day)
-    found = con.execute(
+    latest = con.execute(
         """SELECT m.revenue_floor, m.day, (SELECT max(revision) FROM market_commits AS c
             WHERE c.day = m.day)
            FROM donation_market AS m WHERE m.day < ? AND m.revenue_floor IS NOT NULL
            ORDER BY m.day DESC LIMIT 1""",
         [day],
     ).fetchone()
-    if found is None:
+    if latest is None:
         return Floor(policy.market.fallback_floor, "fallback")
-    floor, week, revision = found
+    floor, week, revision = latest
     low, high = policy.market.floor_bounds
     return Floor(min(max(floor, low), high), "market", week, revision)
 
@@ -111,14 +111,14 @@ def in_turn(policies: PolicyBook, first: date, last: date) -> list[tuple[date, d
     """The range cut after every week whose market pays the next day: that market has to be made
     before the run goes on.
     """
-    found, begin = [], first
+    ranges, begin = [], first
     while begin <= last:
         end = WEEK.last(begin)
         while end < last and policies.in_force(end + DAY).coins.revenue_floor != "market":
             end = WEEK.last(end + DAY)
-        found.append((begin, min(end, last)))
+        ranges.append((begin, min(end, last)))
         begin = end + DAY
-    return found
+    return ranges
 
 
 def used_on(con: Connection, week: date) -> list[date]:

@@ -193,13 +193,13 @@ def _found(study: MarketStudy) -> dict[str, Any]:
             f"{name}_high": float(around[fits[-1] + 2]),
         }
     row["revenue_floor"] = round(1 - row["alpha_high"], DIGITS)
-    found = fit.identification()
+    note = fit.identification()
     why = (
         f" The donation function is the document's, because {study.estimate.why_not}."
         if study.estimate.why_not
         else ""
     )
-    row["note"] = f"{found[0].upper()}{found[1:]}.{why}"
+    row["note"] = f"{note[0].upper()}{note[1:]}.{why}"
     return row
 
 

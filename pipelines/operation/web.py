@@ -103,11 +103,11 @@ def reload_assets(host: str, port: int) -> bool:
     )
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
-            found = json.load(answer)
+            answered = json.load(answer)
     except (OSError, ValueError):  # it is starting, or ending; asked again
         return False
     return bool(
-        found.get("data", {}).get("reloadRepositoryLocation", {}).get("__typename")
+        answered.get("data", {}).get("reloadRepositoryLocation", {}).get("__typename")
         == "WorkspaceLocationEntry"
     )
 

@@ -95,8 +95,8 @@ class Restatement:
         for change in (c for day in self.days for c in day.changes):
             before, after = totals.get(change.creator_id, (0, 0))
             totals[change.creator_id] = (before + change.before, after + change.after)
-        found = (Change(creator, *amounts) for creator, amounts in totals.items())
-        return tuple(sorted(found, key=lambda c: (-c.gain, c.creator_id)))
+        changes = (Change(creator, *amounts) for creator, amounts in totals.items())
+        return tuple(sorted(changes, key=lambda c: (-c.gain, c.creator_id)))
 
     def as_dict(self) -> dict[str, Any]:
         days = [{**asdict(d), "day": str(d.day)} for d in self.days]
@@ -358,7 +358,7 @@ def _is_as_loaded(run: Day, table: str) -> bool:
     """
     count = 0
     for column, target in TABLES[table].references:
-        (found,) = run.con.execute(
+        (affected,) = run.con.execute(
             f"""SELECT count(*) FROM (
                   SELECT 1 FROM {table} WHERE day = $day AND {column} IS NOT NULL
                   AND {column} NOT IN (SELECT {column} FROM {target} WHERE day <= $day)
@@ -367,7 +367,7 @@ def _is_as_loaded(run: Day, table: str) -> bool:
                   AND starts_with(reason, $column || ': unknown'))""",
             {"day": run.day, "table": table, "column": column},
         ).fetchall()[0]
-        count += found
+        count += affected
     if count or not is_written(run.con, table, run.day):
         return not count
     with run.write() as writer:

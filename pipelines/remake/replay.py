@@ -275,10 +275,10 @@ def _read(con: Connection, home: Home, first: date | None, last: date | None) ->
 def _why_not_as_loaded(path: Path, sha256: str) -> str:
     try:
         with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+            now = hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         return f"was loaded, and cannot be read any more ({error.strerror})"
-    return "" if found == sha256 else "has other bytes than when it was loaded"
+    return "" if now == sha256 else "has other bytes than when it was loaded"
 
 
 def _months(con: Connection, first: date, last: date) -> Iterator[date]:
@@ -475,10 +475,10 @@ def _make_again(con: Connection, home: _Temporary, book: _Book) -> Replay:
                 # what comes after it would be made from nothing
                 findings.append(f"{day}: cannot be made again: {error}")
                 break
-            found = _compare(con, "payout", day)
+            compared = _compare(con, "payout", day)
             made.append(day)
-            entries += found[0]
-            differences += found[1]
+            entries += compared[0]
+            differences += compared[1]
         if day in book.months and day not in book.not_compared:
             with transaction(con), house.rewrite_day(con, day) as writer:
                 begin = MONTH.first(day)
@@ -488,10 +488,10 @@ def _make_again(con: Connection, home: _Temporary, book: _Book) -> Replay:
                     award(con, begin, day) if under else [],
                     policy_hash=under or book.policies.in_force(day).hash,
                 )
-            found = _compare(con, "bonus", day)
+            compared = _compare(con, "bonus", day)
             months.append(MONTH.first(day))
-            entries += found[0]
-            differences += found[1]
+            entries += compared[0]
+            differences += compared[1]
         PROGRESS.info(
             "replay %s",
             day,

@@ -72,7 +72,7 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
         No weights were committed for `first`, or all of them are 1 there by definition.
     """
     house, policies = Warehouse(home), home.policies
-    found: list[Recommitted] = []
+    recommitted: list[Recommitted] = []
     made: list[Made] = []
     with house.open() as con:
         days = [
@@ -114,7 +114,7 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
                         )
                 before = {w.group_id: w.weight for w in old.rows}
                 change = max(abs(w.weight - before.get(w.group_id, 0.0)) for w in after.rows)
-                found.append(
+                recommitted.append(
                     Recommitted(
                         day,
                         closed is not None and day <= closed,
@@ -126,8 +126,8 @@ def recommit(home: Home, first: date, *, reason: str) -> tuple[list[Recommitted]
                 )
                 made.append(("group_weights", day - DAY, weights_metadata(run, day)))
             note_decision(con, first, f"weights from {first} on committed anew: {reason}")
-        for done in found:
+        for done in recommitted:
             if done.changed:
                 publish_matching(con, home, done.day)
     house.publish()
-    return found, made
+    return recommitted, made

@@ -171,7 +171,7 @@ class Plan:
         fit, alone = (
             None if np.isnan(value) else value for value in self.history.fit(self.bonus.prior_days)
         )
-        found: dict[str, tuple[float, float, float]] = {
+        schemes: dict[str, tuple[float, float, float]] = {
             "none": (without, 0.0, 0.0),
             "published": (
                 self.published.gross_product,
@@ -186,7 +186,7 @@ class Plan:
             ),
         }
         if self.pot is not None:
-            found["proportional"] = (
+            schemes["proportional"] = (
                 self.pot.gross_product,
                 float(self.types.mass @ self.pot.payment),
                 0.0,
@@ -204,7 +204,7 @@ class Plan:
                 "fit": fit,
                 "fit_without_prior": alone,
             }
-            for scheme, (production, spend, gain) in found.items()
+            for scheme, (production, spend, gain) in schemes.items()
         ]
 
 
@@ -252,10 +252,10 @@ def has_begun(con: Connection, month: date) -> bool:
 
 def schedule_policy(con: Connection, month: date) -> str | None:
     """Hash of the policy under which the month's schedule was published; None if it has none."""
-    found = con.execute(
+    published = con.execute(
         "SELECT any_value(policy_hash) FROM reward_schedule WHERE month = ?", [month]
     ).fetchall()
-    return found[0][0]  # type: ignore[no-any-return]
+    return published[0][0]  # type: ignore[no-any-return]
 
 
 def award(con: Connection, first: date, last: date) -> pa.Table:

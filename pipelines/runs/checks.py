@@ -88,19 +88,19 @@ def _newest_materializations(
     wanted = dg.AssetRecordsFilter(
         asset_key=dg.AssetKey(table), asset_partitions=context.partition_keys
     )
-    found: dict[str, Target] = {}
+    targets: dict[str, Target] = {}
     cursor: str | None = None
-    while len(found) < len(context.partition_keys):
+    while len(targets) < len(context.partition_keys):
         page = context.instance.fetch_materializations(wanted, limit=1000, cursor=cursor)
         for record in page.records:  # newest first
-            if record.partition_key and record.partition_key not in found:
-                found[record.partition_key] = Target(
+            if record.partition_key and record.partition_key not in targets:
+                targets[record.partition_key] = Target(
                     storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
                 )
         if not page.has_more:
             break
         cursor = page.cursor
-    return found
+    return targets
 
 
 with warnings.catch_warnings():

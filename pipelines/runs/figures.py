@@ -39,12 +39,12 @@ def record_figures(con: Connection, table: str, day: date, figures: Iterable[Fig
 
 def as_metadata(figures: Iterable[Figure]) -> dict[str, Any]:
     """What an asset's page plots: each figure, and its share where it is one of a total."""
-    found: dict[str, Any] = {}
+    metadata: dict[str, Any] = {}
     for f in figures:
-        found[f.name] = f.count
+        metadata[f.name] = f.count
         if f.total:
-            found[f"{f.name}_share"] = f.count / f.total
-    return found
+            metadata[f"{f.name}_share"] = f.count / f.total
+    return metadata
 
 
 def warnings_of(con: Connection) -> list[dict[str, Any]]:

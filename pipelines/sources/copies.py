@@ -88,7 +88,7 @@ def record_copies(con: Connection, table: Table, day: date) -> None:
     ).fetchall()[0]
     if before:  # a lake takes deleting nothing from a table for a write that disturbs others
         con.execute("DELETE FROM id_copies WHERE table_name = $table AND day = $day", which)
-    found = con.execute(
+    copies = con.execute(
         f"""SELECT DISTINCT $table, day, id, content, taken FROM (
                 SELECT $day::DATE AS day, {key} AS id, {content} AS content,
                     bool_or(verdict IS NULL) AS taken
@@ -104,8 +104,8 @@ def record_copies(con: Connection, table: Table, day: date) -> None:
             ORDER BY ALL""",
         which,
     ).fetchall()
-    if found:
-        con.executemany("INSERT INTO id_copies VALUES (?, ?, ?, ?, ?)", found)
+    if copies:
+        con.executemany("INSERT INTO id_copies VALUES (?, ?, ?, ?, ?)", copies)
     con.execute("DROP TABLE elsewhere")
 
 
@@ -128,11 +128,11 @@ def days_with_moved_ids(con: Connection, table: str | None = None) -> dict[date,
         {"closed": closed_through(con) or date.min, "table": table},
     ).fetchall()
     notes: dict[date, str] = {}
-    for day, name, found, other, count in rows:
+    for day, name, copies, other, count in rows:
         more = f" and {count - 1} more" if count > 1 else ""
         other_day = f"is in {other} too" if other != day else "is in no other day any more"
         notes.setdefault(
-            day, f"{name}: {found}{more} {other_day}; earnings run --from {day} --to {day}"
+            day, f"{name}: {copies}{more} {other_day}; earnings run --from {day} --to {day}"
         )
     return notes
 

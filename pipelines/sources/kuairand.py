@@ -239,12 +239,12 @@ def _explained(
             f" {source}) WHERE NOT {fits} ORDER BY 1 LIMIT 1"
         )
         try:
-            found = con.execute(query).fetchone()
+            row = con.execute(query).fetchone()
         except duckdb.Error:
             break
-        if found:
+        if row:
             return SourceError(
-                f"{path}: line {found[0]}: column {name} is {found[1] or ''!r}, not {kind}"
+                f"{path}: line {row[0]}: column {name} is {row[1] or ''!r}, not {kind}"
             )
     message = str(error).splitlines()
     return SourceError(f"{path}: cannot be read: {' '.join(message[:3])}")

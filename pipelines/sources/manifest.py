@@ -47,26 +47,26 @@ def check_totals(
         )
     for name, totals in files.items():
         for what, expected in totals.items():
-            found, unreadable = con.execute(
+            manifest, unreadable = con.execute(
                 "SELECT count(*), 0 FROM stage WHERE file = $file"
                 if what == "rows"
                 else f"SELECT coalesce(sum({what}), 0)::HUGEINT, count(*) FILTER ({what} IS NULL)"
                 " FROM stage WHERE file = $file",
                 {"file": there[name].name},
             ).fetchall()[0]
-            if found != expected and not unreadable:
+            if manifest != expected and not unreadable:
                 raise SourceError(
-                    f"{there[name].path}: {what} should be {expected} by {NAME}, and is {found}."
+                    f"{there[name].path}: {what} should be {expected} by {NAME}, and is {manifest}."
                     " Deliver the file again, or correct the manifest"
                 )
 
 
 def _files(path: Path, table: Table) -> dict[str, dict[str, int]]:
     try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
+        manifest: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SourceError(f"{path}: cannot be read: {error}") from error
-    files = found.get("files") if isinstance(found, dict) else None
+    files = manifest.get("files") if isinstance(manifest, dict) else None
     known = {"rows", *(c.name for c in table.landing_columns if c.type == "BIGINT")}
     if not isinstance(files, dict) or not all(
         isinstance(totals, dict) for totals in files.values()

@@ -63,8 +63,8 @@ def open_rows(con: Connection) -> list[OpenRow]:
            ORDER BY day, file, line""",
         {"tables": list(DECIDING), "copy": IN_THE_BOOK},
     ).fetchall()
-    found = (OpenRow(*row) for row in rows)
-    return [row for row in found if (row.table, row.day, row.row_hash) not in accepted]
+    waiting = (OpenRow(*row) for row in rows)
+    return [row for row in waiting if (row.table, row.day, row.row_hash) not in accepted]
 
 
 def require_decided(con: Connection, days: Sequence[date]) -> None:

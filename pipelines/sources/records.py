@@ -343,17 +343,17 @@ def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_Text
                 if not (text := line.strip()):
                     continue
                 try:
-                    found = decode(text)
-                    if not isinstance(found, dict):
+                    record = decode(text)
+                    if not isinstance(record, dict):
                         raise ValueError("not a JSON object")
-                    if (keys := tuple(found)) not in layouts:
+                    if (keys := tuple(record)) not in layouts:
                         layouts[keys] = _layout(table, keys)
                         ignored |= {
                             key.encode(errors="backslashreplace").decode()
                             for key in set(keys) - set(layouts[keys])
                         }
                     values = [
-                        _json_text(c, found.get(key))
+                        _json_text(c, record.get(key))
                         for c, key in zip(table.columns, layouts[keys], strict=True)
                     ]
                     yield _text_record(values, width, number, text)
@@ -373,17 +373,17 @@ def _json_records(path: Path, table: Table, ignored: set[str]) -> Iterator[_Text
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    record = dict(pairs)
+    if len(record) < len(pairs):
         raise ValueError("a key appears twice")
-    return found
+    return record
 
 
 def first_keys(path: Path, rows: int) -> list[str]:
     """Keys of the first objects of a file of JSON lines, in the order they appear; without those
     that hold an object, which no column can.
     """
-    found: dict[str, None] = {}
+    keys: dict[str, None] = {}
     nested: set[str] = set()
     with naming(path), _lines(path) as stream:
         for line in islice((line for line in stream if line.strip()), rows):
@@ -392,8 +392,8 @@ def first_keys(path: Path, rows: int) -> list[str]:
             except (TypeError, ValueError):  # not an object: it will be said when it is read
                 continue
             nested |= {k for k, v in content.items() if isinstance(v, dict)}
-            found |= dict.fromkeys(content)
-    return [key for key in found if key not in nested]
+            keys |= dict.fromkeys(content)
+    return [key for key in keys if key not in nested]
 
 
 def _layout(table: Table, keys: tuple[str, ...]) -> list[str | None]:

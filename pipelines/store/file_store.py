@@ -375,13 +375,13 @@ def delete_spilled(home: Home, *, alone: bool = False) -> None:
     connection is closed. `alone`: nobody else writes, so that nobody splits pools either.
     """
     for entry in os.scandir(home.root):
-        found = re.fullmatch(
+        match = re.fullmatch(
             rf"(?:{_SPILLED}|{re.escape(_POOLS)})-{re.escape(gethostname())}-([0-9]+)-\w+",
             entry.name,
         )
-        if found:
+        if match:
             try:
-                os.kill(int(found[1]), 0)
+                os.kill(int(match[1]), 0)
             except ProcessLookupError:
                 shutil.rmtree(entry.path)
             except PermissionError:
@@ -408,5 +408,5 @@ def _refuse_past(past: Past | None) -> None:
 
 
 def _holder(message: str) -> str:
-    found = re.search(r"held in (.+?) \(PID (\d+)\)", message)
-    return f"process {found[2]} ({found[1]})" if found else "another process"
+    match = re.search(r"held in (.+?) \(PID (\d+)\)", message)
+    return f"process {match[2]} ({match[1]})" if match else "another process"

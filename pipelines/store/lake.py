@@ -404,18 +404,18 @@ def load_extensions(con: Connection, *names: str) -> None:
 
 def _version_issued(con: Connection, day: date) -> int:
     """The snapshot in which the statement that closes a day was issued."""
-    found = con.execute(
+    version = con.execute(
         """SELECT min_by(snapshot_id, closing) FROM
              (SELECT snapshot_id, (commit_extra_info->>'closing')::DATE AS closing
              FROM warehouse.snapshots() WHERE commit_extra_info <> '')
            WHERE closing >= ?""",
         [day],
     ).fetchall()[0][0]
-    if found is None:
+    if version is None:
         raise WarehouseError(
             f"no statement was issued for {day} yet; earnings status says which days are closed"
         )
-    return int(found)
+    return int(version)
 
 
 def _still_held(con: Connection) -> bool:
@@ -472,5 +472,5 @@ def _reason(error: Exception) -> str:
     ...     'cannot run "BEGIN;\\nLOCK TABLE t": ERROR:  permission denied for table t\\n'))
     'permission denied for table t'
     """
-    found = re.search(r"(?:ERROR|FATAL): +(.*)", str(error))
-    return found[1] if found else " ".join(str(error).split())[:400]
+    match = re.search(r"(?:ERROR|FATAL): +(.*)", str(error))
+    return match[1] if match else " ".join(str(error).split())[:400]

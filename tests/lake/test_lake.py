@@ -155,6 +155,17 @@ def test_an_earlier_state_by_time(lakes: Lakes) -> None:
         assert con.execute(numbers).fetchall() == [(1,)]
     with house.read() as con:
         assert con.execute(numbers).fetchall() == [(1,), (2,)]
+        # whoever may ask cannot read or write other files of the machine
+        for sql in (
+            "FROM read_text('/etc/hostname')",
+            "COPY (SELECT 1) TO 'out.csv'",
+            "ATTACH 'other.duckdb'",
+            "SET enable_external_access = true",
+            "SET allowed_directories = ['/']",
+            f"ATTACH 'postgres:dbname={home.root.name}' AS catalogue (TYPE postgres)",
+        ):
+            with pytest.raises(duckdb.Error):
+                con.execute(sql)
     with (
         pytest.raises(WarehouseError, match="cannot be opened"),
         house.read(Past(at=datetime(2001, 1, 1))),
