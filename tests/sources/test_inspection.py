@@ -14,6 +14,7 @@ from pipelines.quality.defaults import figures_of_scores
 from pipelines.runs.figures import Figure, record_figures, warnings_of
 from pipelines.schema import LANDING
 from pipelines.schema.invariants import InvariantError, of_table
+from pipelines.settings import Home
 from pipelines.sources.landing import LONGEST_ID, PLACEHOLDERS
 from pipelines.sources.quarantine import (
     MONEY,
@@ -22,6 +23,7 @@ from pipelines.sources.quarantine import (
     open_rows,
     require_decided,
 )
+from pipelines.store.warehouse import Warehouse
 
 DAY = date(2026, 3, 5)
 IDS = [(table.name, c.name) for table in LANDING.values() for c in table.columns if c.identifies]
@@ -39,7 +41,9 @@ def prepared(tmp_path_factory, platform_at):
 @pytest.fixture
 def ready(platform, prepared):
     shutil.copytree(prepared, platform.home.root, dirs_exist_ok=True)
-    with platform.warehouse.kept_open():  # opening it takes longer than most of what is asked
+    # Opening it takes longer than most of what is asked. By another home, for a test may still write
+    # settings, which a home reads once.
+    with Warehouse(Home.at(platform.home.root)).kept_open():
         yield platform
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 from collections.abc import Callable
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -139,17 +140,34 @@ def paid(home: Home) -> dict[date, list[tuple[str, int]]]:
     return found
 
 
-@pytest.fixture
-def fresh(platform: Path, tmp_path: Path) -> Callable[[str], dict[date, list[tuple[str, int]]]]:
+@pytest.fixture(scope="module")
+def fresh(
+    platform: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], dict[date, list[tuple[str, int]]]]:
     """What a home pays that never knew anything but the corrected files."""
 
+    @cache
     def pay(what: str) -> dict[date, list[tuple[str, int]]]:
-        home = Home.at(shutil.copytree(platform, tmp_path / "fresh"))
+        home = Home.at(shutil.copytree(platform, tmp_path_factory.mktemp("fresh") / "home"))
         correct(home, what)
         make_days(home, DAYS)
         return paid(home)
 
     return pay
+
+
+@pytest.fixture(scope="module")
+def begun_late(platform: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same made from its second day on, before the first one landed; copied before anything is
+    changed.
+    """
+    home = Home.at(shutil.copytree(platform, tmp_path_factory.mktemp("late") / "home"))
+    for table in DAILY:
+        (home.landing / table.name / str(FIRST)).rename(home.root / table.name)
+    make_days(home, DAYS[1:])
+    for table in DAILY:
+        (home.root / table.name).rename(home.landing / table.name / str(FIRST))
+    return home.root
 
 
 def named(error: ClosingError) -> set[date]:
@@ -197,17 +215,12 @@ def run_what_closing_names(home: Home, expected: dict[date, list[tuple[str, int]
 
 @pytest.mark.parametrize("what", ["videos", "viewer_events", "ad_revenue"])
 def test_an_oldest_day_that_comes_last_is_seen_too(
-    platform: Path,
+    begun_late: Path,
     tmp_path: Path,
     what: str,
     fresh: Callable[[str], dict[date, list[tuple[str, int]]]],
 ) -> None:
-    home = Home.at(shutil.copytree(platform, tmp_path / "home"))
-    for table in DAILY:
-        (home.landing / table.name / str(FIRST)).rename(home.root / table.name)
-    make_days(home, DAYS[1:])
-    for table in DAILY:
-        (home.root / table.name).rename(home.landing / table.name / str(FIRST))
+    home = Home.at(shutil.copytree(begun_late, tmp_path / "home"))
     correct(home, what)
     make_days(home, [FIRST])
     assert run_what_closing_names(home, fresh(what))
