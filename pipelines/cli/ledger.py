@@ -356,6 +356,12 @@ def _table_out(con: Connection, table: pa.Table, out: Path | None, as_json: bool
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the statement there: one file, prints well.",
 )
+@option(
+    "--changes",
+    is_flag=True,
+    help="Also say why the month differs from the one before. Where another policy paid, that pays"
+    " both months again.",
+)
 @as_issued_option
 @as_json_option
 @click.pass_obj
@@ -364,6 +370,7 @@ def statement(
     creator: str,
     month: datetime,
     target: Path | None,
+    changes: bool,
     as_issued: datetime | None,
     as_json: bool,
 ) -> None:
@@ -377,6 +384,13 @@ def statement(
     past = Past(issued=as_issued.date()) if as_issued else None
     with Warehouse(home).look(past) as con:
         found = creator_month(con, creator, month.year, month.month)
+        if changes:
+            from pipelines.whatif.months import in_words, month_changes
+
+            moved = month_changes(con, home, month.date())
+            if creator in moved.index:
+                why = in_words(creator, moved.loc[creator], month.date())
+                found = replace(found, words=(*found.words, why))
     if target:
         with replacing(target) as partial:
             partial.write_text(html(found), encoding="utf-8")

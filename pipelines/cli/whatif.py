@@ -83,6 +83,12 @@ def _micros(context: click.Context, parameter: click.Parameter, value: str | Non
     " than once: every combination, and which of them no other one beats.",
 )
 @option(
+    "--about",
+    is_flag=True,
+    help="With --vary: from a sketch of each day, hundreds of points in seconds, near and not exact;"
+    " for fields of ads, pulse and coins.",
+)
+@option(
     "--threshold",
     callback=_micros,
     metavar="AMOUNT",
@@ -110,6 +116,7 @@ def whatif(
     first: datetime | None,
     last: datetime | None,
     vary: Sequence[tuple[str, str]],
+    about: bool,
     threshold: int | None,
     folder: Path | None,
     kind: Literal["csv", "parquet", "xlsx"],
@@ -125,6 +132,7 @@ def whatif(
     earnings whatif --policy printed --from 2026-03-01 --to 2026-03-07
     earnings whatif --policy draft.toml --threshold 10.00 --out whatif
     earnings whatif --vary ads.lambda_eff 0:1:0.25 --vary ads.alpha 0.25,0.5,1
+    earnings whatif --about --vary ads.lambda_eff 0:1:0.05 --vary ads.alpha 0.05:1:0.05
     """
     from pipelines.whatif.comparison import Comparison, reconciled
     from pipelines.whatif.frontier import explore, frontier, parse_axis
@@ -134,6 +142,8 @@ def whatif(
     if not others and not vary:
         raise click.UsageError("name a policy to try (--policy), or fields to vary (--vary)")
     axes = [parse_axis(*pair) for pair in vary]
+    if about and (others or not axes):
+        raise click.UsageError("--about is for --vary alone: policies are compared exactly")
     base = home.policies if against is None else book_of(home, against)
     books = [(name, book_of(home, name)) for name in others]
     days = made_days(home)
@@ -141,6 +151,13 @@ def whatif(
     end = last.date() if last else days[-1]
     if begin > end:
         raise click.UsageError(f"--from {begin} is after --to {end}")
+    if about:
+        from pipelines.studio.sketch import explore_about
+
+        chosen = [day for day in days if begin <= day <= end]
+        points = frontier(list(explore_about(home, base, chosen, axes)))
+        _leave_points(points, [axis.field for axis in axes], folder, kind, as_json)
+        return
     history = max(
         max(v.quality.window_days, v.quality.history_days, v.bonus.history_days)
         for _, book in [("", base), *books]
@@ -197,6 +214,27 @@ def whatif(
         _print_comparison(found, threshold)
     if points is not None:
         _print_points(points, [axis.field for axis in axes])
+
+
+def _leave_points(
+    points: pd.DataFrame,
+    axes: Sequence[str],
+    folder: Path | None,
+    kind: Literal["csv", "parquet", "xlsx"],
+    as_json: bool,
+) -> None:
+    """A frontier without a comparison, to where it was asked for."""
+    from pipelines.whatif.report import write_page, write_tables
+
+    if folder:
+        write_tables(folder, {"frontier": points}, kind)
+        page = write_page(folder, [], points, axes)
+        ERR.print(f"{short(page)}: the frontier, as a chart and a table")
+    if as_json:
+        plain = points.astype(object).where(points.notna(), None).to_dict("records")
+        print_json({"comparisons": [], "frontier": plain})
+    else:
+        _print_points(points, axes)
 
 
 def _print_comparison(found: Comparison, threshold: int | None) -> None:
@@ -261,8 +299,9 @@ def _print_creators(title: str, table: pd.DataFrame, a: str, b: str) -> None:
 
 
 def _print_points(points: pd.DataFrame, axes: Sequence[str]) -> None:
-    names = ("efficiency", "small_creators_share", "gini", "top_1_percent_share", "moved_share")
+    every = ("efficiency", "small_creators_share", "gini", "top_1_percent_share", "moved_share")
     shown = Table(*axes, title="frontier")
+    names = [name for name in every if name in points]  # a sketch tells fewer of them
     for name in names:
         shown.add_column(name.replace("_", " "), justify="right")
     shown.add_column("")

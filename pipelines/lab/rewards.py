@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 import click
@@ -19,6 +20,8 @@ from pipelines.console import Command, as_json_option, option
 from pipelines.errors import ExpectedError
 from pipelines.lab.report import Report, finish, into_folder, progress
 from pipelines.lab.reward_claims import claims
+from pipelines.money import money
+from pipelines.settings import Home
 from solvers.apportion import apportion
 from solvers.arrays import Floats
 from solvers.reward_schedule import (
@@ -450,7 +453,89 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
 # --------------------------------------------------------------------------------------------------
 
 
+def own_creators(report: Report, home: Home, budgets: Sequence[int]) -> None:
+    """Fill the report with what monthly budgets (micros) would buy from the home's own creators:
+    the schedule that the next month would get under each, as `earnings run` would publish it.
+
+    Raises
+    ------
+    ExpectedError
+        No day is made, or nothing was produced or paid on them.
+    """
+    from pipelines.periods import DAY, MONTH
+    from pipelines.rewards.month import history_days, make_plan, read_history
+    from pipelines.store.warehouse import Warehouse
+
+    with Warehouse(home).read_current() as con:
+        made = [
+            row[0]
+            for row in con.execute(
+                "SELECT day FROM written_days WHERE table_name = 'creator_earnings' ORDER BY day"
+            ).fetchall()
+        ]
+        if not made:
+            raise ExpectedError("no day is made, so nobody can be judged. Make some: earnings run")
+        bonus = home.policies.in_force(made[-1]).bonus
+        history = read_history(con, history_days(made, made[-1], bonus))
+    month = MONTH.last(made[-1]) + DAY
+    report.section(f"What a budget would buy in {month:%B %Y}")
+    report.say(
+        f"{len(history.creators)} creators, judged by {history.first} to {history.last}; producing x"
+        f" effective views a month costs a creator its difficulty times x^{bonus.exponent:g}."
+        f" Without a bonus an effective view earns {history.price:.3f} micros, and"
+        " that goes on. bought: effective views of the month beyond what would be produced anyway."
+    )
+    rows: list[tuple[object, ...]] = []
+    for budget in budgets:
+        plan = make_plan(history, month, bonus.model_copy(update={"budget_micros": budget}))
+        if plan is None:
+            raise ExpectedError(
+                f"{history.first} to {history.last}: nothing was produced or paid, so no difficulty"
+                " can be told"
+            )
+        levels = plan.published.threshold.size
+        for found in plan.forecast():
+            bought, spent = found["bought"], found["expected_micros"]
+            rows.append(
+                (
+                    money(budget), found["scheme"], found["production"], bought,
+                    100 * bought / (found["production"] - bought), money(round(spent)),
+                    spent / bought / 1e6 if bought > 0 else None,
+                    levels if found["scheme"] == "published" else None,
+                )
+            )  # fmt: skip
+    report.table(
+        "own_creators",
+        ("budget", "scheme", "effective views", "bought", "more, %", "spent", "a bought view costs",
+         "levels"),
+        rows,
+        "What each budget buys, by scheme; published is the one that would be paid.",
+    )  # fmt: skip
+
+
+def _budget(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> list[int]:
+    micros = []
+    for value in values:
+        try:
+            amount = Decimal(value) * 1_000_000
+            if not (amount == amount.to_integral_value() and 0 < amount <= 10**18):
+                raise ValueError
+        except (InvalidOperation, ValueError) as error:
+            raise click.BadParameter(f"{value!r} is no amount of money, write e.g. 5000") from error
+        micros.append(int(amount))
+    return micros
+
+
 @click.command("rewards", cls=Command)
+@option(
+    "--own",
+    "own",
+    multiple=True,
+    callback=_budget,
+    metavar="AMOUNT",
+    help="A month's budget for this home's own creators: what it would buy, before it is set. May be"
+    " given more than once; nothing else is studied then.",
+)
 @option(
     "--types",
     "name",
@@ -492,7 +577,10 @@ def _whole_money(report: Report, rng: np.random.Generator) -> None:
 @option("--seed", type=click.IntRange(0), default=1, help="Seed of the random instances.")
 @into_folder("rewards")
 @as_json_option
+@click.pass_obj
 def command(
+    home: Home,
+    own: list[int],
     name: str,
     levels: int,
     hardest: float,
@@ -510,7 +598,15 @@ def command(
     What the money buys, who produces what, and the reward curves; gross product against budget;
     every inequality of Chen et al. on random instances, and its algorithm 2 as printed; its
     examples; what rounding to whole cents breaks, and the rounding that does not.
+
+    \b
+    earnings lab rewards --own 5000 --own 10000 --own 20000
     """
+    if own:
+        report = Report(folder, "What a month's bonus budget would buy from our own creators")
+        own_creators(report, home, own)
+        finish(report, as_json)
+        return
     mass, difficulty = types(name, levels, hardest, creators)
     report = Report(
         folder,

@@ -347,6 +347,19 @@ class Warehouse:
         return self.store.read(past)
 
     @contextmanager
+    def read_current(self) -> Iterator[Connection]:
+        """`read`, with the tables of this version. Raises WarehouseError where what readers see
+        was published by another one.
+        """
+        with self.read() as con:
+            if not is_current(con):
+                raise WarehouseError(
+                    "what is published has the tables of another version of this software. Publish"
+                    " it anew: earnings migrate, then earnings run"
+                )
+            yield con
+
+    @contextmanager
     def _opened(self, read_only: bool, past: Past | None = None) -> Iterator[Connection]:
         con = self._connect(read_only, past)
         try:

@@ -75,7 +75,7 @@ class Studio:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """What readers see now."""
-        with Warehouse(self.home).read() as con:
+        with Warehouse(self.home).read_current() as con:
             yield con
 
     def sketch(self, day: date) -> DaySketch:

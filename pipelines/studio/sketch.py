@@ -9,17 +9,22 @@ sketch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 
 from pipelines.ledger.counterfactual import coin_pay
-from pipelines.policy import Coins, Policy
-from pipelines.store.warehouse import Connection
+from pipelines.policy import Coins, Policy, PolicyBook
+from pipelines.settings import Home
+from pipelines.store.warehouse import Connection, Warehouse
+from pipelines.whatif.frontier import MOST_POINTS, Axis, VaryError, turned
 from solvers import InfeasibleError
 from solvers.ad_pool import allocate_buckets
 from solvers.arrays import Floats
@@ -28,13 +33,20 @@ from solvers.inequality import gini
 SECTIONS = ("ads", "pulse", "coins")
 """Sections of the policy that a sketch answers for."""
 
+_COINS_KEPT = 1_000
+
 _CREATORS = """
     creator AS (
         SELECT creator_id, coalesce(arg_max_null(followers, day), 0) AS followers
         FROM creators WHERE day <= $day GROUP BY creator_id
     ),
     small AS (
-        SELECT creator_id, followers < (SELECT median(followers) FROM creator) AS small FROM creator
+        -- as a what-if: the half of those who earn anything
+        SELECT creator_id, followers < (
+            SELECT median(followers) FROM creator
+            WHERE creator_id IN (SELECT creator_id FROM creator_earnings WHERE day = $day)
+        ) AS small
+        FROM creator
     )"""
 
 # buckets of a sixteenth of an octave of a unit's effective views
@@ -113,6 +125,7 @@ class DaySketch:
     coins_gross: float
     coins_small: float
     buckets: int
+    _coins_by: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, con: Connection, day: date, policy: Policy) -> DaySketch:
@@ -217,7 +230,17 @@ class DaySketch:
         }
 
     def _coins(self, rules: Coins) -> tuple[float, float]:
-        """What creators keep of gifts, in all and those with few followers."""
+        """What creators keep of gifts, in all and those with few followers. Most questions leave
+        the rules of coins as they are.
+        """
+        asked = rules.model_dump_json()
+        if asked not in self._coins_by:
+            if len(self._coins_by) > _COINS_KEPT:
+                self._coins_by.clear()
+            self._coins_by[asked] = self._kept(rules)
+        return self._coins_by[asked]
+
+    def _kept(self, rules: Coins) -> tuple[float, float]:
         if rules.scope != "video" or rules.revenue_floor == "market":
             return self.coins_paid, self.coins_small  # as it was paid
         if not self.coins.num_rows:
@@ -275,3 +298,56 @@ def _gini(pays: Sequence[Floats], counts: Sequence[Floats]) -> float:
     curve = money / money[-1]
     area = np.diff(n, prepend=0.0) @ (curve + np.concatenate([[0.0], curve[:-1]])) / 2
     return float(1 - 2 * area)
+
+
+def explore_about(
+    home: Home, book: PolicyBook, days: Sequence[date], axes: Sequence[Axis]
+) -> Iterator[dict[str, Any]]:
+    """As `whatif.frontier.explore`, from sketches: the values of each point, its measures over the
+    days, about, and its problem if it has one. The first row is the policy as it is.
+
+    Raises
+    ------
+    VaryError
+        A field that a sketch does not see, or too many points.
+    """
+    unseen = [axis.field for axis in axes if axis.field.split(".")[0] not in SECTIONS]
+    if unseen:
+        raise VaryError(
+            f"--about {unseen[0]}: a sketch sees {', '.join(SECTIONS)} only; leave out --about"
+        )
+    count = math.prod(len(axis.values) for axis in axes)
+    if count > MOST_POINTS:
+        raise VaryError(f"{count} points are too many: at most {MOST_POINTS}. Take larger steps.")
+    with Warehouse(home).read_current() as con:
+        sketches = [DaySketch.of(con, day, book.in_force(day)) for day in days]
+    yield {axis.field: None for axis in axes} | _over_days(sketches, book, {})
+    for values in product(*(axis.values for axis in axes)):
+        changes = dict(zip((axis.field for axis in axes), values, strict=True))
+        try:
+            yield changes | _over_days(sketches, book, changes)
+        except (ValidationError, InfeasibleError) as error:
+            said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+            yield {**changes, "problem": said.removeprefix("Value error, ")}
+
+
+def _over_days(
+    sketches: Sequence[DaySketch], book: PolicyBook, changes: dict[str, Any]
+) -> dict[str, Any]:
+    varied = PolicyBook(tuple(turned(version, changes) for version in book.versions))
+    answers = [each.answer(varied.in_force(each.day)) for each in sketches]
+    creators = sum(found["creators"] for found in answers)
+    everything = sum(found["creators"] + found["platform"] for found in answers)
+
+    def weighed(name: str, by: str) -> float:
+        total = sum(found[by] for found in answers)
+        return sum(found[name] * found[by] for found in answers) / total if total else 0.0
+
+    return {
+        "efficiency": weighed("efficiency", "ads"),
+        "small_creators_share": weighed("small_creators_share", "creators"),
+        "gini": weighed("gini", "ads"),
+        "creators_share": creators / everything if everything else 0.0,
+        "creators_micros": round(creators),
+        "problem": "",
+    }

@@ -390,7 +390,7 @@ def scratch(home: Home, first: date, last: date, *, history_days: int = 0) -> It
     WarehouseError
         Nothing was published yet.
     """
-    with Warehouse(home).read() as source:
+    with Warehouse(home).read_current() as source:
         stale = _check(source, home, first, last)
         with copied(source, home, first, last, history_days=history_days, stale=stale) as room:
             yield room
@@ -429,7 +429,7 @@ def copied(
 
 def made_days(home: Home) -> list[date]:
     """Days that readers see as made, in order. Raises WhatIfError where there is none."""
-    with Warehouse(home).read() as source:
+    with Warehouse(home).read_current() as source:
         rows = source.execute(
             "SELECT DISTINCT day FROM written_days WHERE table_name = 'creator_earnings'"
             " ORDER BY day"

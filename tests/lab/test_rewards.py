@@ -7,11 +7,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
+from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from pipelines.cli.main import main
 from pipelines.errors import ExpectedError
 from pipelines.lab.report import Report
 from pipelines.lab.reward_claims import (
@@ -24,7 +28,11 @@ from pipelines.lab.reward_claims import (
     printed_algorithm,
 )
 from pipelines.lab.rewards import command, study, types
+from pipelines.rewards.month import make_plan, read_history
+from pipelines.settings import Home
+from pipelines.store.warehouse import Warehouse
 from solvers.reward_schedule import PowerCost, optimal_schedule
+from tests.cases.five_days import DAYS, make_days
 
 ARGUMENTS = [
     "--levels",
@@ -256,3 +264,35 @@ def test_a_file_that_holds_no_types(tmp_path, text, words):
 def test_types_that_are_neither_a_name_nor_a_file():
     with pytest.raises(ExpectedError, match="uniform, geometric or a CSV file"):
         types("normal", 12, 10.0, None)
+
+
+def test_budgets_for_a_home_s_own_creators_are_the_schedules_a_run_would_publish(
+    small: Path, tmp_path: Path
+) -> None:
+    home = Home.at(shutil.copytree(small, tmp_path / "home"))
+    runner, base = CliRunner(), ["--home", str(home.root), "lab", "rewards", "--out"]
+    nothing = runner.invoke(main, [*base, str(tmp_path / "none"), "--own", "5"])
+    assert nothing.exit_code == 1
+    make_days(home, DAYS[:2])
+    home.published.unlink(missing_ok=True)
+    shutil.copy(home.warehouse, home.published)
+    out = tmp_path / "out"
+    asked = [*base, str(out), "--own", "0.5", "--own", "1"]
+    found = runner.invoke(main, asked)
+    assert found.exit_code == 0, found.output
+    with (out / "own_creators.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["scheme"] == "published"]
+    bought = [float(row["bought"]) for row in rows]
+    assert 0 < bought[0] < bought[1]
+    assert [float(row["spent"]) <= limit for row, limit in zip(rows, (0.5, 1), strict=True)] == [
+        True,
+        True,
+    ]
+    with Warehouse(home).open(read_only=True) as con:
+        history = read_history(con, DAYS[:2])
+    bonus = home.policies.in_force(DAYS[1]).bonus.model_copy(update={"budget_micros": 1_000_000})
+    plan = make_plan(history, date(2026, 4, 1), bonus)
+    assert plan is not None
+    assert float(rows[1]["effective views"]) == pytest.approx(plan.published.gross_product)
+    wrong = runner.invoke(main, [*base, str(out), "--own", "many"])
+    assert wrong.exit_code == 2

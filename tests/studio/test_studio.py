@@ -4,14 +4,20 @@ and nothing written but new policy files.
 
 from __future__ import annotations
 
+import shutil
 import time
 import tomllib
+from pathlib import Path
 
+import duckdb
 import pytest
 
 from pipelines.policy import read_policy
-from pipelines.store.warehouse import Warehouse
-from pipelines.studio.sketch import DaySketch
+from pipelines.settings import Home
+from pipelines.store.warehouse import Warehouse, WarehouseError
+from pipelines.studio.sketch import DaySketch, explore_about
+from pipelines.whatif.frontier import Axis, VaryError, explore, frontier
+from pipelines.whatif.scratch import scratch
 from tests.studio.conftest import DAYS, Served
 
 DAY = str(DAYS[1])
@@ -125,3 +131,33 @@ def test_pages_that_are_empty_say_so(studio: Served) -> None:
     assert studio.ask("/api/gaming") == (200, {"days": []})
     _, found = studio.ask("/api/quarantine")
     assert {"day", "table", "reason", "rows", "first"} == found["rows"][0].keys()
+
+
+def test_many_points_from_sketches_are_near_those_that_are_paid(studio: Served) -> None:
+    home, book = studio.home, studio.home.policies
+    axes = [Axis("ads.lambda_eff", (0.0, 1.0)), Axis("pulse.creator_share", (0.5, 7.0))]
+    points = frontier(list(explore_about(home, book, DAYS, axes)))
+    assert len(points) == 5
+    assert points["problem"].ne("").sum() == 2  # 7 is no part of one
+    with scratch(home, DAYS[0], DAYS[1]) as room:
+        exact = frontier(list(explore(room, book, axes)))
+    good = points["problem"] == ""
+    assert (good == (exact["problem"] == "")).all()
+    for name, tolerance in (
+        ("creators_micros", 1e-3),
+        ("efficiency", 0.05),
+        ("small_creators_share", 0.05),
+    ):
+        assert points.loc[good, name].to_numpy() == pytest.approx(
+            exact.loc[good, name].to_numpy(), rel=tolerance
+        ), name
+    with pytest.raises(VaryError, match="leave out --about"):
+        list(explore_about(home, book, DAYS, [Axis("quality.contrast", (1.0,))]))
+
+
+def test_a_copy_of_another_version_is_named(studio: Served, tmp_path: Path) -> None:
+    home = Home.at(shutil.copytree(studio.home.root, tmp_path / "home"))
+    with duckdb.connect(str(home.published)) as con:
+        con.execute("DROP TABLE shadow_earnings; DELETE FROM schema_versions")
+    with pytest.raises(WarehouseError, match="another version"), scratch(home, DAYS[0], DAYS[1]):
+        pass
