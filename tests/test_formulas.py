@@ -172,17 +172,28 @@ def mimic_bots(rows: list[Row]) -> None:
 def five_events(rows: list[Row]) -> None:
     """The example by hand, from the sums to the micros, with the policy's numbers written out."""
     value = {row[""]: (row["video a"], row["video b"]) for row in rows}
-    # 20 reference viewers at .3 beside 3.8 viewers' worth who watched 2.1 of it
-    assert value["prior of W: rate"][0] == pytest.approx((2.1 + 20 * 0.3) / (3.8 + 20))
-    assert value["prior of W: viewers' worth"][0] == pytest.approx(10 * 23.8 / 8.1)
+    # 20 reference viewers at .3 beside 3.16 viewers' worth who watched 1.78 of it; so few show no
+    # spread at all, and the prior is worth the most it may: 100 actions
+    assert value["prior of W: rate"][0] == pytest.approx((1.78 + 20 * 0.3) / (3.16 + 20))
+    assert value["prior of W: viewers' worth"][0] == pytest.approx(100 * 23.16 / 7.78)
     strength, rate = value["prior of W: viewers' worth"][0], value["prior of W: rate"][0]
-    assert value["W"][0] == pytest.approx((1.9 + strength * rate) / (2.4 + strength))
-    assert value["W"][1] == pytest.approx((0.2 + strength * rate) / (1.4 + strength))
+    assert value["W"][0] == pytest.approx((1.58 + strength * rate) / (2.08 + strength))
+    assert value["W"][1] == pytest.approx((0.2 + strength * rate) / (1.08 + strength))
     for at in (0, 1):
         w, e, r = (value[name][at] for name in ("W", "E", "R"))
         product = w**0.55 * e**0.2 * r**0.1 * 0.8**0.15
-        assert value["Q"][at] == pytest.approx(product**2.2)
-        assert value["M = views Q"][at] == pytest.approx(value["views"][at] * value["Q"][at])
+        assert value["Q"][at] == pytest.approx(product**2.7)
+        weight, others = value["an unverified view counts"][at], 0.8 / 3
+        views = (2, 1)[at] * (1 + others * (1 - weight)) + weight * (0.8, 0)[at]
+        assert value["views that count"][at] == pytest.approx(views)
+        assert value["M = views Q"][at] == pytest.approx(views * value["Q"][at])
+    # one account more would bring video b just what it may, at the weight that it has
+    assert value["an account may bring"] == pytest.approx((72_000, 72_000))
+    assert value["an unverified view counts"][0] == 1 > value["an unverified view counts"][1]
+    m, more = value["M = views Q"], value["an unverified view counts"][1] * 0.8 * value["Q"][1]
+    roots = [x**0.5 for x in m]
+    brings = 225_000 * (more / sum(m) + ((m[1] + more) ** 0.5 - roots[1]) / sum(roots))
+    assert brings == pytest.approx(72_000, rel=1e-3)
     share = [m / sum(value["M = views Q"]) for m in value["M = views Q"]]
     roots = [x**0.5 for x in share]
     for at in (0, 1):

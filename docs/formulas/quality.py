@@ -656,7 +656,7 @@ def five_events() -> Finding:
             "the platform's, 20 viewers of the reference among it",
             prior["watch"].rate,
         ),
-        ("prior of W: viewers' worth", "10 actions over the rate", prior["watch"].strength),
+        ("prior of W: viewers' worth", "10 to 100 actions over the rate", prior["watch"].strength),
         ("W", "(watched + prior) / (seen + prior)", scores["watch"]),
         ("likes of verified viewers", "", facts["liked"]),
         ("prior of likes: viewers' worth", "", prior["like"].strength),
