@@ -357,7 +357,7 @@ def status(home: Home, details: bool, every_day: bool, as_json: bool) -> None:
 
     Of days that are complete or closed the newest are listed; those before are one line.
     """
-    from pipelines.status import overview, quarantine, warnings_and_carried
+    from pipelines.status import overview, quarantine, warnings_and_carried, what_accounts_move
     from pipelines.store.warehouse import Warehouse
 
     click.get_current_context().with_resource(Warehouse(home).kept_open())
@@ -368,6 +368,7 @@ def status(home: Home, details: bool, every_day: bool, as_json: bool) -> None:
     (days, periods), bad = overview(home), quarantine(home)
     state = _money(home)
     warnings, carried = warnings_and_carried(home)
+    moved = what_accounts_move(home)
     if as_json:
         begin, end = home.calendar()
         print_json(
@@ -381,6 +382,7 @@ def status(home: Home, details: bool, every_day: bool, as_json: bool) -> None:
                 "warnings": warnings,
                 "coming": [found.as_dict() for found in announced(home)],
                 "carried_pools": [pool.as_dict() for pool in carried],
+                "accounts": moved,
                 "unread": [p.name for p in home.unread()],
             }
         )
@@ -412,6 +414,14 @@ def status(home: Home, details: bool, every_day: bool, as_json: bool) -> None:
             label = "a video has it" if pool.labelled else f"no video has it{hint}"
             table.add_row(pool.category, money(pool.micros), pool.since, pool.days, label)
         OUT.print(table)
+    if moved:
+        spread = f"; sd ln Q {moved['sd_ln_quality']:.2f}" if moved["sd_ln_quality"] else ""
+        OUT.print(
+            f"\n{moved['day']}: one unverified account moves at most {moved['one_account']:.2f}"
+            f" viewer-days (video {moved['look_first_at']}; the policy's limit is"
+            f" {moved['limit']:g}), each of ten {moved['each_of_ten']:.2f}; accounts are bounded on"
+            f" {moved['bounded_videos']:,} of {moved['videos']:,} paid videos{spread}"
+        )
     for found in warnings:
         if found["day"] >= str(since):
             OUT.print(styled("warning:", "yellow"), _warning(found), soft_wrap=True)

@@ -14,6 +14,7 @@ from pipelines.status.days import (
     quarantine,
     ready_periods,
     warnings_and_carried,
+    what_accounts_move,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "quarantine",
     "ready_periods",
     "warnings_and_carried",
+    "what_accounts_move",
 ]

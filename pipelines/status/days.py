@@ -257,6 +257,32 @@ def warnings_and_carried(home: Home) -> tuple[list[dict[str, Any]], list[Carried
         return warnings_of(con), carried_pools(con)
 
 
+def what_accounts_move(home: Home) -> dict[str, Any] | None:
+    """What one unverified account could have moved on the newest day that was judged, what ten
+    could each, in viewer-days, and how far apart the day's scores are; None before there is one.
+    """
+    if not Warehouse(home).exists():
+        return None
+    with Warehouse(home).look() as con:
+        found = con.execute(
+            """WITH newest AS (FROM manipulation WHERE viewer_day_micros > 0
+                               QUALIFY day = max(day) OVER ())
+               SELECT day, max(account_micros / viewer_day_micros),
+                   max(ten_micros / 10 / viewer_day_micros),
+                   max(taken_micros / viewer_day_micros), any_value(account_limit),
+                   arg_max(video_id, (account_micros, video_id)),
+                   (SELECT count(*) FROM ad_views WHERE ad_views.day = newest.day), count(*),
+                   (SELECT stddev(ln(quality)) FROM video_quality AS q
+                    WHERE q.day = newest.day AND quality > 0)
+               FROM newest GROUP BY day"""
+        ).fetchall()
+    names = (
+        *("day", "one_account", "each_of_ten", "taken_by_one", "limit", "look_first_at"),
+        *("bounded_videos", "videos", "sd_ln_quality"),
+    )
+    return dict(zip(names, (str(found[0][0]), *found[0][1:]), strict=True)) if found else None
+
+
 def quarantine(home: Home) -> list[dict[str, Any]]:
     """Rows in quarantine by day, table and reason, with one example of where to look."""
     if not Warehouse(home).exists():

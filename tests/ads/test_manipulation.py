@@ -27,9 +27,12 @@ from pipelines.lab.gaming import (
     priced,
 )
 from pipelines.lab.trial import Trial, trial
+from pipelines.ledger.explanation import explain_video
 from pipelines.operation.running import run_days
 from pipelines.settings import Home
 from pipelines.sources.simulator.simulate import simulate
+from pipelines.status import what_accounts_move
+from pipelines.store.warehouse import Warehouse
 
 DAY = date(2026, 3, 1)
 KINDS = {attacker.name: attacker for attacker in ATTACKERS}
@@ -158,3 +161,22 @@ def test_axioms_of_tricks_and_prices() -> None:
     assert {a.name: a.price for a in priced({"mimic": 3.0})}["mimic"] == 3.0
     with pytest.raises(PricesError, match="no attacker 'mimik'"):
         priced({"mimik": 3.0})
+
+
+def test_status_and_explanation_say_what_accounts_move_and_what_a_score_rests_on(
+    room: Trial,
+) -> None:
+    home = Home.at(room.warehouse.home.root)
+    moved = what_accounts_move(home)
+    assert moved is not None
+    assert (moved["day"], moved["limit"]) == (str(DAY), 2.0)
+    assert 0 < moved["one_account"] < 2
+    with Warehouse(home).look() as con:
+        ((video, weight),) = con.execute(
+            "SELECT video_id, unverified_weight FROM ad_views ORDER BY unverified_weight LIMIT 1"
+        ).fetchall()
+        said = " ".join(explain_video(con, video, DAY).notes)
+    assert moved["bounded_videos"] > 0
+    assert f"an unverified viewer's view counts for {weight:.3g} there" in said
+    assert "Its score rests on what" in said
+    assert "more are counted who watch as viewers of the platform do on average" in said
