@@ -518,8 +518,13 @@ class Market(_Section):
     opportunity_costs: tuple[Positive, ...] = Field(
         (0.1, 0.5, 0.9), description="V to try, in what a creator earns from gifts a day today"
     )
+    opportunity_cost: Positive | None = Field(
+        None,
+        description="V in coins a day, where it is known from elsewhere (a survey, an experiment);"
+        " then opportunity_costs are not tried, and one week supports a floor",
+    )
     deviation_costs: tuple[NonNegative, ...] = Field(
-        (1.0, 10.0, 100.0), description="W to try, in the same unit"
+        (1.0, 10.0, 100.0), description="W to try, in what a creator earns from gifts a day today"
     )
     fallback_floor: Unit = Field(0.1, description="R_min of days before which no week has a market")
     floor_bounds: tuple[Unit, Unit] = Field(

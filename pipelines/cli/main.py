@@ -480,8 +480,8 @@ def _money(home: Home) -> MoneyState | None:
     "--market",
     is_flag=True,
     help=(
-        "Creators are live when a donation market lets them, gifts follow from it; --events counts"
-        " for nothing."
+        "Creators are live when a donation market lets them, for the share that the home's policy"
+        " pays; gifts follow from it; --events counts for nothing."
     ),
 )
 @option(
@@ -527,6 +527,20 @@ def simulate(
     from pipelines.sources.simulator.niche import Niche
     from pipelines.sources.simulator.simulate import simulate as write
 
+    live = None
+    if options["market"]:
+        from pipelines.cli.live_share import share_paid
+
+        sizes = {
+            "seed": options["seed"],
+            "viewers": options["viewers"],
+            "creators": options["creators"],
+            "videos": options["videos"],
+            "verified_share": options["verified"],
+            "bot_share": options["bots"],
+        }
+        live = LiveMarket(alpha=share_paid(home, first.date(), **sizes))
+        ERR.print(styled(f"creators are live for {live.alpha:.1%} of the coins", "dim"))
     summary = write(
         out or home.landing,
         first_day=first.date(),
@@ -544,7 +558,7 @@ def simulate(
         rotten_share=options["rotten"],
         rates=options["actions"],
         niche=Niche(options["niche"]) if options["niche"] else None,
-        live=LiveMarket() if options["market"] else None,
+        live=live,
         format=options["file_format"],
         progress=lambda text: ERR.print(styled(text, "dim")),
     )

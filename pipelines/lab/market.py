@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.console import Command, as_json_option, option
+from pipelines.lab.market_loop import closed_loop
 from pipelines.lab.report import Report, finish, into_folder, progress
 from solvers.arrays import Floats
 from solvers.donation_market import (
@@ -75,6 +76,7 @@ class Detail:
     cost_steps : values of V, and of W, in figure 7
     fit_places : locations at which preferences are fitted, a divisor of 96
     places : locations of the case study
+    loops : random markets in closed loop
     """
 
     rounds: int = 40
@@ -84,10 +86,17 @@ class Detail:
     cost_steps: int = 13
     fit_places: int = 24
     places: int = 96
+    loops: int = 20
 
 
 FULL = Detail(
-    rounds=1000, plane_step=20, line_step=5, alpha_step=0.0005, cost_steps=25, fit_places=48
+    rounds=1000,
+    plane_step=20,
+    line_step=5,
+    alpha_step=0.0005,
+    cost_steps=25,
+    fit_places=48,
+    loops=80,
 )
 
 
@@ -1037,6 +1046,9 @@ def study(report: Report, detail: Detail, seed: int, each: Each = map) -> None:
     progress("tables II and III: the scale")
     report.section("The case study (section VII: tables II and III, figure 9)")
     tables_2_and_3(report, detail, each, fits)
+    progress(f"the outlook: {detail.loops} random markets in closed loop")
+    report.section("The outlook: an online algorithm for Stage I")
+    closed_loop(report, detail.loops, each)
 
 
 @contextmanager

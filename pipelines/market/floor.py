@@ -54,7 +54,10 @@ class Floor:
                     f"{share}: the donation market of the week to {self.market_week}{again} says so"
                 )
             case "fallback":
-                return f"{share}: the policy's fallback, for no week before had a donation market"
+                return (
+                    f"{share}: the policy's fallback, for no week before had a donation market that"
+                    " supports a floor"
+                )
             case _:
                 return f"{share}: the policy says so"
 
@@ -64,7 +67,8 @@ def floor_on(con: Connection, home: Home, policy: Policy, day: date) -> Floor:
 
     A market's is 1 - alpha_high, the least that a plausible market asks for, within the policy's
     bounds. It is that of the latest week that ended before the day and had one; a week that could
-    not be studied (no gifts) passes the question on to the one before.
+    not be studied (no gifts), or that does not say at which pay creators leave, passes the question
+    on to the one before.
 
     Raises
     ------

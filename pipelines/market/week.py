@@ -134,6 +134,7 @@ def study_week(
             opportunity_costs=market.opportunity_costs,
             deviation_costs=market.deviation_costs,
             locations=market.locations,
+            opportunity_cost=market.opportunity_cost,
         )
     except (ValueError, ArithmeticError) as error:
         return WeeklyMarket(row | {"note": f"no market: {error}"}, places, [], None)
@@ -192,8 +193,13 @@ def _found(study: MarketStudy) -> dict[str, Any]:
             f"{name}_low": float(around[fits[0]]),
             f"{name}_high": float(around[fits[-1] + 2]),
         }
-    row["revenue_floor"] = round(1 - row["alpha_high"], DIGITS)
+    row["revenue_floor"] = round(1 - row["alpha_high"], DIGITS) if study.supported else None
     note = fit.identification()
+    if not study.supported:
+        note += (
+            "; so today's share may be the best one, and no floor is supported: weeks with another"
+            " share, or [market] opportunity_cost, would tell"
+        )
     why = (
         f" The donation function is the document's, because {study.estimate.why_not}."
         if study.estimate.why_not

@@ -181,7 +181,8 @@ DONATION_MARKET = Table(
         _maybe("deviation_cost_high", "as for V"),
         _maybe(
             "revenue_floor",
-            "1 - alpha_high: what a policy with revenue_floor = `market` takes, within its"
+            "1 - alpha_high, where V is known from below (else empty, and `note` says so): what a"
+            " policy with revenue_floor = `market` takes, within its"
             " floor_bounds",
         ),
         Column(

@@ -364,7 +364,7 @@ _BY_HAND = (
         "market_consistent",
         "donation_market",
         "0 <= alpha_low <= alpha <= alpha_high <= 1, alpha within its bounds, the best split leaves"
-        " at least what today's does, the floor is 1 - alpha_high, all 96 quarter hours are"
+        " at least what today's does, the floor is 1 - alpha_high or none, all 96 quarter hours are"
         " counted; a week without a market says why; the latest record is of this market",
         """SELECT m.day, alpha, alpha_low, alpha_high, lower_bound, upper_bound, payoff_today,
             payoff_best, m.revenue_floor, note
@@ -381,7 +381,8 @@ _BY_HAND = (
                 AND alpha_high <= 1
                   AND alpha BETWEEN lower_bound - 1e-4 AND upper_bound + 1e-4
                   AND payoff_best >= payoff_today * (1 - 1e-9)
-                  AND abs(m.revenue_floor + alpha_high - 1) < 1e-9 AND gain_low <= gain
+                  AND (m.revenue_floor IS NULL AND note <> ''
+                       OR abs(m.revenue_floor + alpha_high - 1) < 1e-9) AND gain_low <= gain
                   AND gain <= gain_high
                   AND (b1_low IS NULL OR b1 BETWEEN b1_low AND b1_high)
                   AND EXISTS (SELECT 1 FROM donation_market_profile WHERE day = $day AND plausible),

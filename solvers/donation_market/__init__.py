@@ -17,6 +17,14 @@ from solvers.donation_market.mechanism import (
     OptimalSplit,
     best_splits,
 )
+from solvers.donation_market.online import (
+    ALPHAS,
+    Loop,
+    SplitBelief,
+    learn_split,
+    next_split,
+    play_weeks,
+)
 from solvers.donation_market.study import (
     LEAST_LOCATIONS,
     DonationEstimate,
@@ -26,6 +34,7 @@ from solvers.donation_market.study import (
 )
 
 __all__ = [
+    "ALPHAS",
     "LEAST_LOCATIONS",
     "TWITCH_DONATION",
     "Donation",
@@ -33,15 +42,20 @@ __all__ = [
     "DonationFit",
     "DonationMarket",
     "Equilibrium",
+    "Loop",
     "MarketStudy",
     "OptimalSplit",
     "PowerDonation",
     "PreferenceFit",
     "SaturatingDonation",
+    "SplitBelief",
     "best_splits",
     "estimate_donation",
     "fit_donation",
     "fit_preferences",
+    "learn_split",
+    "next_split",
+    "play_weeks",
     "sine_preferences",
     "study_market",
 ]

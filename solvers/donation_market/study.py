@@ -141,7 +141,11 @@ class MarketStudy:
         pairs, and all hundredths that leave the platform within 1 % of the most for those ends and
         the pair, also with b at the ends of its 95 % interval; for pairs next to plausible ones,
         because costs between the two are not excluded; for the pair with each coefficient of the
-        preferences at the ends of its interval, as far as they are finite
+        preferences at the ends of its interval, as far as they are finite; and, where V is not known
+        from below, everything from 0 to today's share
+    supported : whether the donation function is the data's own, and V is known from below: given,
+        or every pair with the least V tried is excluded. If not, creators may stay for any pay, or leave at a little less than today's: a
+        week in which they are paid alike shows neither
     gain_range : the least and the largest gain of the platform over today's split, of the same
         markets
     lower_bound, upper_bound : the best split of that pair lies between, by theorem
@@ -161,6 +165,7 @@ class MarketStudy:
     curve: Floats
     alpha: float
     alpha_range: tuple[float, float]
+    supported: bool
     gain_range: tuple[float, float]
     lower_bound: float
     upper_bound: float
@@ -176,6 +181,7 @@ def study_market(
     opportunity_costs: npt.ArrayLike,
     deviation_costs: npt.ArrayLike,
     locations: int | None = None,
+    opportunity_cost: float | None = None,
 ) -> MarketStudy:
     r"""What a platform's own viewers, creators and donations say of its best split.
 
@@ -195,6 +201,8 @@ def study_market(
         one, never more than K of them, and K is rounded to a multiple of that. A quarter of them
         takes about a tenth of the time, and moves the preferences: the equilibrium has kinks that
         it smooths
+    opportunity_cost : V in the money of the donations, where it is known from elsewhere (a survey,
+        an experiment); `opportunity_costs` are not tried then
 
     Raises
     ------
@@ -224,6 +232,8 @@ def study_market(
         earned * np.unique(np.asarray(units, dtype=np.float64))
         for units in (opportunity_costs, deviation_costs)
     ]
+    if opportunity_cost is not None:
+        costs[0] = np.array([opportunity_cost / merged])
     fit = fit_preferences(
         seen.serving,
         seen.viewers,
@@ -272,6 +282,11 @@ def study_market(
         flat, more = flat_splits(group, alpha, _FLAT)
         alphas += np.concatenate(flat).tolist()
         gains += more[np.isfinite(more)].tolist()
+    known = opportunity_cost is not None or not fit.plausible[0].any()
+    supported = known and not estimate.why_not
+    if not supported:
+        alphas += [0.0, alpha]
+        gains += [0.0]
     whole = (
         merged**2
     )  # `merged` times as many locations, with `merged` times as many creators and viewers each
@@ -294,6 +309,7 @@ def study_market(
         curve=whole * best.equilibrium(_HUNDREDTHS).platform_payoff,
         alpha=split.alpha,
         alpha_range=(float(min(alphas)), float(max(alphas))),
+        supported=supported,
         gain_range=(float(min(gains)), float(max(gains))),
         lower_bound=split.lower_bound,
         upper_bound=split.upper_bound,

@@ -23,7 +23,14 @@ from pipelines.lab.market import (
 from pipelines.lab.report import Report
 
 SMALL = Detail(
-    rounds=4, plane_step=100, line_step=50, alpha_step=0.02, cost_steps=4, fit_places=12, places=12
+    rounds=4,
+    plane_step=100,
+    line_step=50,
+    alpha_step=0.02,
+    cost_steps=4,
+    fit_places=12,
+    places=12,
+    loops=2,
 )
 
 

@@ -41,7 +41,7 @@ revenue_floor = "market"
 [market]
 window = 16
 locations = 12
-opportunity_costs = [0.8]
+opportunity_cost = 10.0
 deviation_costs = [10.0]
 fallback_floor = 0.2
 floor_bounds = [0.0, 0.9]

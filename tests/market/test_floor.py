@@ -27,6 +27,7 @@ from pipelines.remake.market import RemarketError, remarket
 from pipelines.runs.periodic import Period
 from pipelines.schema.invariants import InvariantError, enforce
 from pipelines.settings import Home
+from pipelines.sources.simulator.market import LiveMarket
 from pipelines.sources.simulator.simulate import simulate
 from pipelines.status import day_statuses, period_statuses
 from pipelines.store.migrations import MIGRATIONS
@@ -43,7 +44,7 @@ revenue_floor = "market"
 [market]
 window = {served}
 locations = 12
-opportunity_costs = [0.8]
+opportunity_cost = 100.0
 deviation_costs = [10.0]
 fallback_floor = 0.2
 floor_bounds = [0.0, {most}]
@@ -89,6 +90,7 @@ def paid(tmp_path_factory: pytest.TempPathFactory) -> Home:
         videos=90,
         late_share=0.1,
         rotten_share=0.0,
+        live=LiveMarket(),
     )
     (root / "policies").mkdir()
     (root / "policies" / "evidence.toml").write_text(POLICY.format(served=16, most=0.9))
@@ -238,7 +240,7 @@ def test_late_data_do_not_change_a_market_that_was_used(home: Home) -> None:
     )
     assert rows(home, "FROM donation_market") == asked
     assert next(p.state for p in period_statuses(home)) == "made"
-    make_days(home, [AFTER])
+    make_days(home, [AFTER, AFTER + timedelta(days=1)])  # pools carry the late data on
     assert floors(home) == before
     assert {s.day: s.state for s in day_statuses(home)}[AFTER] == "complete"
 
@@ -303,17 +305,41 @@ def test_a_week_without_gifts_passes_the_question_on(home: Home) -> None:
     )
 
 
+def test_a_week_alone_that_does_not_show_at_which_pay_creators_leave_supports_no_floor(
+    home: Home,
+) -> None:
+    """One cost in units of today's pay says nothing of another pay: no floor follows from it, so
+    creators are not ratcheted down week by week.
+    """
+    with Warehouse(home).open() as con:
+        con.execute("DELETE FROM coin_solutions WHERE market_week IS NOT NULL")
+    echo = POLICY.format(served=16, most=0.9).replace(
+        "opportunity_cost = 100.0", "opportunity_costs = [0.8]"
+    )
+    (home.root / "policies" / "evidence.toml").write_text(echo)
+    outcome = study(home)
+    assert "no floor is supported" in str(outcome["note"])
+    ((floor, low, today, high),) = rows(
+        home, "SELECT revenue_floor, alpha_low, alpha_today, alpha_high FROM donation_market"
+    )
+    assert floor is None
+    assert low <= today <= high
+    with Warehouse(home).open() as con:
+        assert floor_on(con, home, policy(), AFTER) == Floor(0.2, "fallback")
+        enforce(con, ["donation_market"], SUNDAY, quarantine_limit=0.04)
+
+
 def test_a_week_with_too_few_coins_cannot_tell_and_says_so_quickly(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Coins in 3 of 96 quarter hours: no equilibrium is computed at all."""
+    """Coins in 4 of 96 quarter hours: no equilibrium is computed at all."""
     monkeypatch.setattr("solvers.donation_market.equilibrium._interior_point", None)
     with Warehouse(home).open() as con:
         con.execute("DELETE FROM coin_solutions WHERE market_week IS NOT NULL")
         con.execute("DELETE FROM gifts WHERE hour(ts) <> 20")
         as_written(con, "gifts")
     outcome = study(home)
-    assert str(outcome["note"]).startswith("cannot tell: 3 of 96 quarter hours have")
+    assert str(outcome["note"]).startswith("cannot tell: 4 of 96 quarter hours have")
     assert "at least 24" in str(outcome["note"])
     assert rows(home, "SELECT alpha, revenue_floor FROM donation_market") == [(None, None)]
 

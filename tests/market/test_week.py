@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pipelines.cli.live_share import share_paid
 from pipelines.cli.main import main
 from pipelines.market.assets import donation_market
 from pipelines.runs.periodic import Period
@@ -95,6 +96,16 @@ def test_every_creator_who_is_live_is_seen_and_given_to_once_a_quarter_hour() ->
     assert min(tables["gifts"]["coins"].to_pylist()) >= 1
 
 
+@pytest.mark.parametrize("kept", [0.3, 0.5])
+def test_simulated_creators_are_live_for_what_the_policy_pays(tmp_path: Path, kept: float) -> None:
+    (tmp_path / "policies").mkdir()
+    (tmp_path / "policies" / "evidence.toml").write_text(
+        HALF.replace("_max = 0.5", f"_max = {kept}")
+    )
+    sizes = {"seed": 3, "viewers": 240, "creators": 24, "videos": 48}
+    assert share_paid(Home.at(tmp_path), MONDAY, **sizes) == pytest.approx(kept, abs=0.05)
+
+
 @pytest.mark.slow  # a week of 17,000 sessions through every asset, and a market of 96 quarter hours
 def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
     sizes = {"viewers": 2400, "creators": 240, "videos": 480, "bot_share": 0.0}
@@ -151,12 +162,13 @@ def test_a_range_run_makes_the_market_of_a_week_before_the_days_it_pays(tmp_path
         viewers=200,
         creators=20,
         videos=60,
+        live=LiveMarket(),
     )
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "evidence.toml").write_text(
         'name = "evidence"\neffective_from = 2020-01-01\n[coins]\nrevenue_floor ='
-        ' "market"\n[market]\nwindow = 16\nlocations = 12\nopportunity_costs ='
-        " [0.8]\ndeviation_costs = [10.0]\n"
+        ' "market"\n[market]\nwindow = 16\nlocations = 12\nopportunity_cost ='
+        " 100.0\ndeviation_costs = [10.0]\n"
     )
     (tmp_path / "settings.toml").write_text(SETTINGS)
     result = CliRunner().invoke(

@@ -487,6 +487,7 @@ EPOCHS: dict[str, Any] = {
 
 MARKET: dict[str, Any] = {
     **{"window": 9, "locations": 12, "opportunity_costs": (0.2,), "deviation_costs": (2.0,)},
+    "opportunity_cost": 7.0,
     **{"fallback_floor": 0.2, "floor_bounds": (0.1, 0.8)},
 }
 

@@ -71,6 +71,7 @@ def test_what_is_true_lies_within_what_is_published():
     assert not found.fit.identified["opportunity_cost"]
     assert found.pair == (1, 0)
     assert found.fit.next_to_plausible[:, 0].tolist() == [False, False, True]
+    assert not found.supported
     assert found.alpha == pytest.approx(best.alpha, rel=0.1)
     assert (
         found.lower_bound
@@ -78,6 +79,31 @@ def test_what_is_true_lies_within_what_is_published():
         <= found.upper_bound
         == 1 - found.estimate.donation.exponent
     )
+
+
+@pytest.mark.parametrize("today", [0.7, 0.4, 0.2, 0.0433])
+def test_a_week_does_not_echo_the_share_it_is_told(today):
+    """The same counts under another share: costs are tried in units of pay, so the best split that
+    fits follows the share told. Nobody knows V, so the share told may be the best one.
+    """
+    market = few_places(0.5, 20)
+    now = market.equilibrium(ALPHA).serving
+    problem = {"alpha": today, "window": 1, "opportunity_costs": [0.1, 0.9]}
+    problem |= {"deviation_costs": [20]}
+    found = study_market(market.viewers, now, DONATION.value(market.viewers, now), **problem)
+    assert not found.supported
+    assert found.alpha_range[0] == 0
+    assert found.alpha_range[1] >= today
+    assert found.gain_range[0] <= 0
+    known = study_market(
+        market.viewers,
+        now,
+        DONATION.value(market.viewers, now),
+        opportunity_cost=market.opportunity_cost,
+        **problem,
+    )
+    assert known.supported
+    assert known.fit.opportunity_costs.tolist() == pytest.approx([market.opportunity_cost])
 
 
 def test_neighbours_looked_at_as_one_change_the_unit_and_nothing_else():

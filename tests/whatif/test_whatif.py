@@ -36,7 +36,7 @@ SETTINGS = "first_day = 2026-03-02\nlast_day = 2026-03-31\nlock_timeout_seconds 
 BASE = 'name = "base"\neffective_from = 2020-01-01\n'
 MARKET = (
     '[coins]\nrevenue_floor = "market"\n[market]\nwindow = 16\nlocations = 12\n'
-    "opportunity_costs = [0.8]\ndeviation_costs = [10.0]\nfallback_floor = 0.2\n"
+    "opportunity_cost = 10.0\ndeviation_costs = [10.0]\nfallback_floor = 0.2\n"
 )
 OTHERS = {
     "views as trust": '[views]\ncount = "trust"\n[quality]\nprior_mass = 20.0\n',
