@@ -64,6 +64,7 @@ LATER: dict[str, Any] = {
     "quality.reference.viewers": 20.0,
     "pulse.ranked_by": "quality",
     "ads.account_limit": math.inf,
+    "ads.pool_weights": {},
     "ads.account_bound": math.inf,
     "coins.epsilon_of": "coin",
     "coins.quality": "value",
@@ -319,6 +320,11 @@ class Ads(_Section):
     lambda_eff: NonNegative = 0.5
     platform_share: Unit = 0.55
     platform_share_by_category: dict[str, Unit] = {}
+    pool_weights: dict[str, NonNegative] = Field(
+        {},
+        description="by category (others: 1): pools get the day's money of creators in proportion to"
+        " what came in times this; the sum stays",
+    )
     account_limit: Annotated[float, Field(gt=0)] = Field(
         math.inf,
         description="viewer-days that one unverified account may at most move for a video; a check"

@@ -132,6 +132,38 @@ def size_pool(
     )
 
 
+def move_by_weight(pools: list[Pool], ads: Ads) -> list[Pool]:
+    """Share what creators get of the day's own revenue anew among the pools that pay: in proportion
+    to what came in for each times the policy's weight. The sum stays, to the micro; what was
+    carried in stays where it is. Left alone where all weights of these pools are 0.
+
+    >>> pools = [size_pool(Ads(), name, 100, 0, 3, True) for name in ("music", "news")]
+    >>> moved = move_by_weight(pools, Ads(pool_weights={"music": 2.0}))
+    >>> [(pool.pool, pool.spread) for pool in moved]
+    [(60, 15), (30, -15)]
+    """
+    payers = [p for p in pools if p.rule in ("split", "equal") and p.pool > p.carry_in]
+    own = [p.pool - p.carry_in for p in payers]
+    weighed = [
+        float(micros * exact(ads.pool_weights.get(p.category, 1.0)))
+        for p, micros in zip(payers, own, strict=True)
+    ]
+    if not ads.pool_weights or not sum(weighed):
+        return pools
+    parts = apportion(weighed, sum(own), keys=[p.category for p in payers])
+    gained = {
+        p.category: int(part) - micros for p, part, micros in zip(payers, parts, own, strict=True)
+    }
+    return [
+        replace(
+            p,
+            spread=p.spread + gained.get(p.category, 0),
+            pool=p.pool + gained.get(p.category, 0),
+        )
+        for p in pools
+    ]
+
+
 def spread_empty(pools: list[Pool]) -> list[Pool]:
     """Give the money of pools with rule `spread` to the pools that pay, in proportion to them; with
     none that pays it is carried.
@@ -144,10 +176,12 @@ def spread_empty(pools: list[Pool]) -> list[Pool]:
     gained = {p.category: int(part) for p, part in zip(payers, parts, strict=True)}
     return [
         (
-            replace(p, spread=-p.carry_out, carry_out=0)
+            replace(p, spread=p.spread - p.carry_out, carry_out=0)
             if p.rule == "spread"
             else replace(
-                p, spread=gained.get(p.category, 0), pool=p.pool + gained.get(p.category, 0)
+                p,
+                spread=p.spread + gained.get(p.category, 0),
+                pool=p.pool + gained.get(p.category, 0),
             )
         )
         for p in pools
@@ -163,7 +197,8 @@ def ad_pools(run: Day) -> Metadata:
     sizes = run.con.execute(
         query("ads/pool_sizes"), {"day": run.day, "day_before": run.home.day_before(run.day)}
     ).fetchall()
-    pools = spread_empty([size_pool(run.policy.ads, *row) for row in sizes])
+    sized = [size_pool(run.policy.ads, *row) for row in sizes]
+    pools = spread_empty(move_by_weight(sized, run.policy.ads))
     units = dict(
         run.con.execute(
             "SELECT category, count(DISTINCT unit_id) FROM ad_candidates GROUP BY category"
@@ -185,6 +220,7 @@ def ad_pools(run: Day) -> Metadata:
         "revenue_micros": sum(p.revenue for p in pools),
         "platform_micros": sum(p.platform for p in pools),
         "pool_micros": sum(p.pool for p in pools),
+        "moved_micros": sum(max(p.spread, 0) for p in pools),
         "carry_in_micros": sum(p.carry_in for p in pools),
         "carry_out_micros": sum(p.carry_out for p in pools),
         "videos_with_bounded_accounts": views.num_rows,

@@ -47,7 +47,8 @@ AD_POOLS = Table(
         _micros("carry_in_micros", "carried in from the day before"),
         _micros(
             "spread_micros",
-            "taken over from pools nobody could be paid from (negative: given away)",
+            "taken over from other pools: by the policy's weights, or from those nobody could be"
+            " paid from (negative: given away)",
         ),
         _micros("pool_micros", "paid to creators"),
         _micros("carry_out_micros", "carried to the next day"),

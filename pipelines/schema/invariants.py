@@ -268,7 +268,7 @@ _BY_HAND = (
     Invariant(
         "spread_sums_to_zero",
         "ad_pools",
-        "what empty pools give away is what others take over",
+        "what pools give away is what others take over",
         "SELECT sum(spread_micros) AS spread FROM ad_pools WHERE day = $day HAVING"
         " sum(spread_micros) <> 0",
     ),

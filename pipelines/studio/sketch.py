@@ -187,11 +187,20 @@ class DaySketch:
         paid = carried = weighed = 0.0
         pays: list[Floats] = []
         counts: list[Floats] = []
-        for category, (revenue, carry_in) in self.revenue.items():
+        own: dict[str, float] = {}
+        for category, (revenue, _) in self.revenue.items():
             left = revenue - to_pulse.get(category, 0.0)
             kept = left * float(ads.platform_share_of(category))
             platform += kept
-            money = left - kept + carry_in
+            own[category] = left - kept
+        payers = [category for category in own if category in self.pools]
+        weights = {category: ads.pool_weights.get(category, 1.0) for category in payers}
+        weighed_sum = sum(own[category] * weights[category] for category in payers)
+        if ads.pool_weights and weighed_sum > 0:
+            scale = sum(own[category] for category in payers) / weighed_sum
+            own |= {category: own[category] * weights[category] * scale for category in payers}
+        for category, (_, carry_in) in self.revenue.items():
+            money = own[category] + carry_in
             pool = self.pools.get(category)
             if pool is None or money <= 0:
                 carried += money - carry_in

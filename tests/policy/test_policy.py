@@ -397,6 +397,7 @@ OTHER: dict[str, Callable[[Any], Any]] = {
         "safety": 0.15,
     },
     "platform_share_by_category": lambda _: {"music": 0.5},
+    "pool_weights": lambda _: {"music": 2.0},
     "prior": lambda _: "evidence",
     "passing_cap": lambda _: 2.0,
     "account_limit": lambda _: 2.0,
