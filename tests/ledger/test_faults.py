@@ -170,7 +170,7 @@ def test_a_run_killed_at_any_write_ends_in_the_same_ledger_when_it_is_started_ag
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("share", [0.2, 0.55, 0.8, 0.97])
+@pytest.mark.parametrize("share", [0.55])
 def test_a_process_that_is_really_killed(
     landed: Callable[..., Home], undisturbed: Undisturbed, share: float
 ) -> None:

@@ -214,21 +214,18 @@ def survive(
             step()
 
 
-@pytest.mark.parametrize(
-    ("seed", "days"),
-    [(0, 2), *(pytest.param(seed, 8, marks=pytest.mark.slow) for seed in (1, 2, 3))],
-)
 def test_every_cent_is_somewhere_and_nobody_is_paid_twice(
-    home: Home, seed: int, days: int, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Two days of it; whole platforms with payments among all else are in the soak."""
     (home.root / "settings.toml").write_text(
         "first_day = 2026-03-01\nlast_day = 2026-12-31\npublish = false\nthreads = 1\n"
         'currency = "EUR"\n'
     )
-    chance = random.Random(seed)
+    chance = random.Random(0)
     month = Month(home, chance)
     deliver(home, [payee(c, n, account=iban(n)) for n, c in enumerate("ab", 50)], FIRST)
-    for _ in range(days):
+    for _ in range(2):
         month.earn(FIRST + timedelta(days=len(month.made)))
         month.payees()
         for step in chance.choices(
@@ -246,6 +243,3 @@ def test_every_cent_is_somewhere_and_nobody_is_paid_twice(
             with suppress(SettlementError):
                 step()
         month.check()
-    with month.house.open(read_only=True) as con:
-        [(count,)] = con.execute("SELECT count(*) FROM payments").fetchall()
-    assert count or days < 8

@@ -4,19 +4,15 @@ had been right from the start.
 
 from __future__ import annotations
 
-import shutil
 from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from pipelines.ledger.closing import close
 from pipelines.ledger.verification import verify
 from pipelines.remake.days import Restatement, RestatementError, restate
 from pipelines.settings import Home
-from pipelines.status import day_statuses
 from pipelines.store.warehouse import Warehouse
 from tests.cases.five_days import DAYS, FIRST, balances, deliver_late, make_days, rows
 
@@ -248,41 +244,3 @@ def test_what_cannot_be_restated_is_refused(made: Home) -> None:
     with pytest.raises(RestatementError, match="changed since the difference was shown"):
         restate(made, FIRST, FIRST, reason=WHY, expected=shown.digest)
     assert rows(made, "SELECT max(revision) FROM ledger_transactions") == [(1,)]
-
-
-@pytest.mark.slow
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_any_order_of_deliveries_runs_closings_and_restatements_ends_in_the_same_totals(
-    small: Path, tmp_path_factory, monkeypatch: pytest.MonkeyPatch, data
-) -> None:
-    """Late files of each day come at any time, days are closed at any time: the balances are those
-    of having had it all at once. By evidence later days would keep what they knew.
-    """
-    monkeypatch.setenv("EARNINGS_POLICY", "hardened")
-    root = tmp_path_factory.mktemp("order")
-    home = Home.at(shutil.copytree(small, root / "home"))
-    make_days(home, DAYS)
-    scratch = Home.at(shutil.copytree(small, root / "scratch"))
-    late = data.draw(
-        st.permutations(data.draw(st.lists(st.sampled_from(DAYS), unique=True, min_size=1))),
-        label="late days",
-    )
-    deliver_late(scratch, late)
-    make_days(scratch, DAYS)
-    closed = 0
-    for day in late:
-        upto = data.draw(st.integers(closed, len(DAYS)), label="close days")
-        if upto > closed:
-            close(home, DAYS[upto - 1])
-            closed = upto
-        deliver_late(home, [day])
-        if DAYS.index(day) < closed:
-            applied(home, day)
-        else:
-            make_days(home, [day])
-            make_days(home, [s.day for s in day_statuses(home) if s.state == "stale"])
-    if closed < len(DAYS):
-        close(home, LAST)
-    assert balances(home) == balances(scratch)
-    sound(home)
