@@ -26,7 +26,7 @@ from pipelines.runs.partitions import DAYS
 from pipelines.schema import TABLES
 from pipelines.schema.graph import sources_of
 from pipelines.settings import Home
-from pipelines.store.file_store import Claim, DisturbedError, WarehouseLockedError
+from pipelines.store.file_store import AwayError, Claim, DisturbedError, WarehouseLockedError
 from pipelines.store.warehouse import (
     CODE_VERSION,
     ByDay,
@@ -171,7 +171,7 @@ class PartitionedAsset(ABC):
                 context.log_event(
                     dg.AssetMaterialization(self.name, partition=key, metadata=metadata)
                 )
-            may_come_right = isinstance(error, WarehouseLockedError | DisturbedError)
+            may_come_right = isinstance(error, WarehouseLockedError | DisturbedError | AwayError)
             if may_come_right and UNATTENDED in context.run.tags:
                 raise dg.RetryRequested(RETRIES, PAUSE) from error
             if isinstance(error, ExpectedError | InfeasibleError):

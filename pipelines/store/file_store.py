@@ -54,6 +54,10 @@ class DisturbedError(WarehouseError):
     """
 
 
+class AwayError(WarehouseError):
+    """The server of a lake does not answer: it may be back in a moment."""
+
+
 @dataclass(frozen=True)
 class Past:
     """A state of the warehouse that is over: as it was at a time (UTC), or when the statement that

@@ -29,6 +29,7 @@ import duckdb
 from pipelines.settings import Home, LakeAddress
 from pipelines.sql import as_text
 from pipelines.store.file_store import (
+    AwayError,
     Claim,
     Connection,
     DisturbedError,
@@ -158,8 +159,10 @@ class LakeStore:
                 return con
             except duckdb.Error as error:
                 con.close()
-                if not any(sign in str(error) for sign in _AWAY) or time.monotonic() >= deadline:
-                    raise WarehouseError(f"{self}: cannot be opened: {_reason(error)}") from error
+                away = any(sign in str(error) for sign in _AWAY)
+                if not away or time.monotonic() >= deadline:
+                    kind = AwayError if away else WarehouseError
+                    raise kind(f"{self}: cannot be opened: {_reason(error)}") from error
                 time.sleep(0.3)
             except BaseException:
                 con.close()

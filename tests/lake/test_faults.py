@@ -25,6 +25,7 @@ from pipelines.settings import Home
 from pipelines.sources.quarantine import accept
 from pipelines.store.file_store import (
     EVERYTHING,
+    AwayError,
     Claim,
     DisturbedError,
     WarehouseError,
@@ -332,7 +333,7 @@ def test_a_server_that_stays_away_is_named_without_its_password(
         f'lock_timeout_seconds = 0.5\nwarehouse = "{address}"\n'
     )
     with (
-        pytest.raises(WarehouseError, match="port 9 failed: Connection refused") as error,
+        pytest.raises(AwayError, match="port 9 failed: Connection refused") as error,
         Warehouse(home).open(),
     ):
         pass
