@@ -70,6 +70,8 @@ LATER: dict[str, Any] = {
     "coins.quality": "value",
     "quality.confidence": 1.0,
     "quality.least_evidence": 10.0,
+    "market.opportunity_cost": None,
+    "epochs.percentile_edge": "above",
 }
 
 
@@ -627,6 +629,11 @@ class Epochs(_Section):
     )
     percentile_above: Unit = Field(
         0.10, description="HMT's cold-start percentile from the last weight on"
+    )
+    percentile_edge: Literal["below", "above"] = Field(
+        "above",
+        description="row of a weight on a bound of percentiles: below it, so that a group at weight"
+        " 1 keeps what holds without HMT, or above it, as Table 1 is printed",
     )
     experiment: Experiment | None = Field(
         None, description="two arms of viewers; without it the mechanism acts on all"

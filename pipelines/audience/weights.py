@@ -319,6 +319,7 @@ def _matching(state: State, epochs: Epochs) -> list[dict[str, Any]]:
             weights,
             bounds=[bound for bound, _ in epochs.percentiles],
             percentiles=[*(p for _, p in epochs.percentiles), epochs.percentile_above],
+            edge=epochs.percentile_edge,
         ).tolist()
     treated, *control = arms(epochs)
     return [

@@ -8,6 +8,8 @@ and the game that creators play (`solvers.competition`).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,6 +17,8 @@ from solvers.arrays import Floats, Ints
 
 TABLE_1_BOUNDS = (1.0, 1.19, 1.79, 2.13, 2.36, 2.68)
 TABLE_1_PERCENTILES = (0.99, 0.95, 0.90, 0.85, 0.75, 0.70, 0.10)
+_ON_AN_EDGE = 1e-9
+"""Weights are averaged and divided: one this near a bound is meant to be on it."""
 
 
 def update_weights(
@@ -140,6 +144,7 @@ def cold_start_percentile(
     *,
     bounds: npt.ArrayLike = TABLE_1_BOUNDS,
     percentiles: npt.ArrayLike = TABLE_1_PERCENTILES,
+    edge: Literal["above", "below"] = "above",
 ) -> Floats:
     """Relevance percentile that cold-start content must reach to be shown to each group: a
     piecewise-constant map of the weight.
@@ -152,6 +157,9 @@ def cold_start_percentile(
     weights : (L,) weights, at least 0
     bounds : (B,) strictly ascending
     percentiles : (B + 1,) in [0, 1]
+    edge : the row of a weight on a bound: that above it, as printed, or that below it. With "below"
+        a group at weight 1, where all begin and unmeasured ones stay, keeps the first row, which is
+        what holds without HMT; a weight within 1e-9 of a bound is on it
 
     Notes
     -----
@@ -161,6 +169,8 @@ def cold_start_percentile(
     --------
     >>> cold_start_percentile([0.2, 1.0, 1.2, 5.0]).tolist()
     [0.99, 0.95, 0.9, 0.1]
+    >>> cold_start_percentile([0.2, 1.0, 1.2, 5.0], edge="below").tolist()
+    [0.99, 0.99, 0.9, 0.1]
     """
     steps, levels = np.asarray(bounds, dtype=np.float64), np.asarray(percentiles, dtype=np.float64)
     if levels.shape != (steps.size + 1,):
@@ -171,7 +181,12 @@ def cold_start_percentile(
         raise ValueError(f"the bounds {steps.tolist()} do not ascend")
     if not ((levels >= 0) & (levels <= 1)).all():
         raise ValueError(f"the percentiles {levels.tolist()} are not all between 0 and 1")
-    result: Floats = levels[np.searchsorted(steps, _weights(weights, zero=True), side="right")]
+    if edge not in ("above", "below"):
+        raise ValueError(f"edge must be 'above' or 'below', not {edge!r}")
+    w = _weights(weights, zero=True)
+    if edge == "below":
+        w = w * (1 - _ON_AN_EDGE)
+    result: Floats = levels[np.searchsorted(steps, w, side="right")]
     return result
 
 

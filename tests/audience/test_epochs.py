@@ -623,7 +623,11 @@ def test_a_recommender_reads_its_policy_from_the_table_and_the_file(
         assert (said, weight) == (mechanism, w)
         treated_by = {
             "smt": (0.1 * w, 20, 0.99),
-            "hmt": (0.1, math.ceil(20 * w), next(p for bound, p in table if w < bound)),
+            "hmt": (
+                0.1,
+                math.ceil(20 * w),
+                next(p for bound, p in table if w < bound),
+            ),
         }[mechanism]
         assert (temperature, candidates, percentile) == (
             treated_by if arm == "treatment" else (0.1, 20, 0.99)

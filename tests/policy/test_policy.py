@@ -170,6 +170,7 @@ def test_the_two_that_ship_differ_only_in_the_knobs():
     assert different == {
         *(
             "quality.prior_mass",
+            "epochs.percentile_edge",
             "quality.unverified_cap",
             "views.count",
             "views.min_watch_seconds",
@@ -481,6 +482,7 @@ EPOCHS: dict[str, Any] = {
         "top_k": 9,
         "percentiles": ((2.0, 0.9),),
         "percentile_above": 0.2,
+        "percentile_edge": "below",
         "experiment": {"salt": "a"},
     },
 }

@@ -116,6 +116,21 @@ def test_temperature():
     )
 
 
+def test_a_group_at_its_start_keeps_what_holds_without_hmt():
+    """Table 1 to the letter gives weight 1, where all groups begin, the next row: .95 for .99."""
+    bounds = [1.0, 1.19, 1.79, 2.13, 2.36, 2.68]
+    near = [x for bound in bounds for x in (bound * (1 - 1e-6), bound, bound * (1 + 1e-6))]
+    above, below = (
+        cold_start_percentile(near, edge=edge).reshape(-1, 3) for edge in ("above", "below")
+    )
+    assert (below[:, 1] == below[:, 0]).all()
+    assert (above[:, 1] == above[:, 2]).all()
+    assert (above[:, [0, 2]] == below[:, [0, 2]]).all()
+    assert cold_start_percentile([1.0 + 2**-52], edge="below")[0] == 0.99
+    with pytest.raises(ValueError, match="edge must be"):
+        cold_start_percentile([1.0], edge="left")
+
+
 def test_another_map():
     assert cold_start_percentile(
         [0.4, 0.5, 2.0], bounds=[0.5], percentiles=[1.0, 0.25]
