@@ -157,7 +157,7 @@ def everything(home: Home) -> None:
     make_period(home, "creator_bonuses", date(2026, 4, 1))
     close(home, DAYS[1])
     deliver_late(home, DAYS[:1])
-    events = home.landing / "viewer_events" / str(DAYS[0]) / "*"
+    events = min((home.landing / "viewer_events" / str(DAYS[0])).iterdir())
     decisions = home.landing / "invalid_traffic" / str(DAYS[0]) / "decisions.csv"
     decisions.parent.mkdir(parents=True)
     with duckdb.connect() as con:
