@@ -6,13 +6,14 @@ policy would pay is in `sketch.py` (about) and `whatif/` (exactly).
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import date
 from typing import Any, Literal
 
 from pipelines.ledger.explanation import explain_creator
 from pipelines.ledger.statement import creator_month
 from pipelines.ledger.statement import html as statement_page
-from pipelines.payouts.state import money_state
+from pipelines.payouts.state import PLACES, money_state
 from pipelines.settings import Home
 from pipelines.sql import as_dicts
 from pipelines.store.warehouse import Connection, closed_through
@@ -172,8 +173,22 @@ def gaming(con: Connection) -> list[dict[str, Any]]:
 
 
 def money(con: Connection, home: Home, today: date) -> dict[str, Any] | None:
-    """Where creators' money is; None before anything was stated."""
+    """Where creators' money is, place by place; payments that the bank did not answer in time, and
+    creators whose money is astray. None before anything was stated.
+    """
     if closed_through(con) is None:
         return None
     days = home.settings.payouts.clearing_days
-    return money_state(con, on=today, clearing_days=days).as_dict()
+    found = money_state(con, on=today, clearing_days=days)
+    return {
+        "earned": found.earned,
+        "places": [
+            {"place": name, "meaning": PLACES[name], "micros": micros}
+            for name, micros in found.places.items()
+        ],
+        "waiting": [
+            {**asdict(payment), "requested_on": str(payment.requested_on)}
+            for payment in found.waiting
+        ],
+        "astray": list(found.astray),
+    }

@@ -4,17 +4,23 @@ and nothing written but new policy files.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import time
 import tomllib
+from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from pipelines.ledger.closing import close
 from pipelines.policy import read_policy
 from pipelines.settings import Home
+from pipelines.sources.quarantine import QuarantineError, accept
 from pipelines.store.warehouse import Warehouse, WarehouseError
+from pipelines.studio import data
 from pipelines.studio.sketch import DaySketch, explore_about
 from pipelines.whatif.frontier import Axis, VaryError, explore, frontier
 from pipelines.whatif.scratch import scratch
@@ -131,6 +137,21 @@ def test_pages_that_are_empty_say_so(studio: Served) -> None:
     assert studio.ask("/api/gaming") == (200, {"days": []})
     _, found = studio.ask("/api/quarantine")
     assert {"day", "table", "reason", "rows", "first"} == found["rows"][0].keys()
+
+
+def test_stated_money_is_shown_place_by_place(studio: Served, tmp_path: Path) -> None:
+    home = Home.at(shutil.copytree(studio.home.root, tmp_path / "home"))
+    for table in ("ad_revenue", "gifts"):
+        with contextlib.suppress(QuarantineError):
+            accept(home, [], reason="test", actor="ann", table=table)
+    close(home, DAYS[0])
+    with Warehouse(home).open(read_only=True) as con:
+        found = json.loads(json.dumps(data.money(con, home, date(2026, 4, 1))))
+        ((earned,),) = con.execute("SELECT sum(total_micros) FROM creator_earnings").fetchall()
+    assert found["earned"] == sum(row["micros"] for row in found["places"]) == earned
+    stated = {row["place"]: row["micros"] for row in found["places"]}["statement"]
+    assert stated > 0
+    assert found["astray"] == []
 
 
 def test_many_points_from_sketches_are_near_those_that_are_paid(studio: Served) -> None:

@@ -358,8 +358,13 @@ async function gaming() {
 async function moneyPage() {
   const found = (await get("api/money")).money;
   $("money-note").textContent = found ? "" : "Nothing was stated yet: earnings close --through DAY.";
-  const rows = found ? Object.entries(found).filter(([, value]) => typeof value === "number") : [];
-  table("money", [{ title: "place", text: true, show: (row) => row[0] }, { title: "amount", show: (row) => exactly(row[1]) }], rows);
+  const rows = found ? [...found.places, { place: "all that was earned", meaning: "the sum", micros: found.earned }] : [];
+  table("money", [{ title: "place", text: true, show: (row) => row.place }, { title: "amount", show: (row) => exactly(row.micros) },
+    { title: "what it is", text: true, show: (row) => row.meaning }], rows);
+  if (found) $("money-note").textContent = [
+    found.waiting.length ? `${found.waiting.length} payments wait for the bank for too long, the first of ${found.waiting[0].requested_on}.` : "",
+    found.astray.length ? `Money of ${found.astray.join(", ")} is astray: earnings ledger verify.` : "",
+  ].join(" ");
 }
 
 const PAGES = { policy: frontier, creators, creator: () => creator(state.page_of), days, quarantine, gaming, money: moneyPage };
