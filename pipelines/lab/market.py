@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.console import Command, as_json_option, option
+from pipelines.lab.finding import Side, mean
 from pipelines.lab.market_loop import closed_loop
 from pipelines.lab.report import Report, finish, into_folder, progress
 from solvers.arrays import Floats
@@ -43,6 +44,8 @@ COEFFICIENTS = (75.0, 1.8, 250.0)
 VIEWERS = 3000.0
 """Mean of the synthetic day; of those in table `scale` the nearest to table II."""
 TODAY = 0.71
+NOISE = 0.02
+"""Standard deviation of a count of creators, as a part of it, where noise is looked at."""
 TABLE_V, TABLE_W = (0.2, 1.0, 2.0, 4.0), (2.0, 10.0, 20.0, 100.0, 200.0, 1000.0)
 TABLE_2 = (
     np.array([[8, 9, 8, 7, 7, 7], [32, 31, 30, 28, 28, 28], [39, 38, 38, 40, 40, 40], [40] * 6])
@@ -847,15 +850,19 @@ def searched_day(which: tuple[int, Sequence[float], float, float, float]) -> tup
     return searched(day(*which))
 
 
+def observed_day(places: int, noise: float, seed: int) -> tuple[DonationMarket, Floats]:
+    """The day with V = 2, W = 10, and who is seen to serve under today's split."""
+    truth = day(places, COEFFICIENTS, 2.0, 10.0)
+    error = noise * np.random.default_rng(seed).standard_normal(places)
+    return truth, truth.equilibrium(TODAY).serving * (1 + error)
+
+
 def fitted(which: tuple[int, float, int]) -> PreferenceFit:
     """Places, noise, seed: what V = 2, W = 10 lets be seen today, and the preferences fitted to it
     for every pair of costs.
     """
     places, noise, seed = which
-    truth = day(places, COEFFICIENTS, 2.0, 10.0)
-    seen = truth.equilibrium(TODAY).serving * (
-        1 + noise * np.random.default_rng(seed).standard_normal(places)
-    )
+    truth, seen = observed_day(places, noise, seed)
     merged = 96 // places
     return fit_preferences(
         seen,
@@ -869,7 +876,7 @@ def fitted(which: tuple[int, float, int]) -> PreferenceFit:
 
 
 def tables_2_and_3(
-    report: Report, detail: Detail, each: Each, fits: Iterator[PreferenceFit]
+    report: Report, detail: Detail, each: Each, exact: PreferenceFit, noisy: PreferenceFit
 ) -> None:
     """The case study on a synthetic day: the scale, the inverse problem, best splits, gains."""
     report.say(
@@ -909,7 +916,6 @@ def tables_2_and_3(
         f"tables II and III: preferences for {len(pairs)} pairs of costs, at {detail.fit_places}"
         " places"
     )
-    exact, noisy = fits
     for name, fit in (("exact", exact), ("noise", noisy)):
         rows_fit = [
             (
@@ -1003,14 +1009,42 @@ def tables_2_and_3(
         f"{known[3, :, 1].min():.2%} to {known[3, :, 1].max():.2%}; nobody earns, so G(.4)/G(.71) -"
         f" 1 = {formula:.2%} for any N, M, W",
     )
-    truth = day(detail.places, COEFFICIENTS, 2.0, 10.0)
-    now = truth.equilibrium(TODAY)
-    with report.plot("figure_9", "Figure 9: V = 2, W = 10, alpha = .71") as axis:
-        axis.plot(now.serving, label="creators who serve (equilibrium)")
-        axis.plot(truth.serves @ truth.creators, label="creators who would serve, if nobody moved")
-        axis.plot(truth.viewers, "r--", label="viewers")
-        axis.set(xlabel="location")
-        axis.legend(fontsize=7)
+
+
+def figure_9(report: Report, places: int, noise: float, seed: int, fit: PreferenceFit) -> None:
+    """What was seen, the fit, and what creators prefer; with footnotes 15 and 16: the lag plot and
+    the residuals.
+    """
+    truth, seen = observed_day(places, noise, seed)
+    merged = 96 // places
+    preferred = sine_preferences(fit.coefficients[2, 1], places)
+    model = market(preferred, truth.viewers, V=2.0 / merged, W=10.0 / merged, K=truth.window)
+    serving = model.equilibrium(TODAY).serving
+    residuals = seen - serving
+    with report.plot(
+        "figure_9",
+        "Figure 9 with V = 2, W = 10, alpha = .71 and noise of 2 %: (a) known and fitted"
+        " distributions; (b) lag plot of the known one (footnote 15), a circle for a wave; (c)"
+        " residuals of the fit (footnote 16)",
+        columns=3,
+    ) as axes:
+        axes[0].plot(seen, "k.", label="known (equilibrium)")
+        axes[0].plot(serving, label="fitted (equilibrium)")
+        axes[0].plot(model.serves @ preferred, label="fitted (preference)")
+        axes[0].plot(truth.viewers, "r--", label="viewers")
+        axes[0].set(xlabel="location (number)", ylabel="creators, viewers (heads)")
+        axes[0].legend(fontsize=7)
+        axes[1].plot(np.roll(seen, 1), seen, ".-", linewidth=0.6)
+        axes[1].set(xlabel="creators, one location before", ylabel="creators (heads)")
+        axes[2].hist(residuals, bins=12)
+        axes[2].set(xlabel="known - fitted (creators)", ylabel="locations")
+    level = float(seen.mean())
+    report.judge(
+        "footnote 16: the residuals have mean zero, to 1 % of the mean count",
+        Side("mean residual", mean(residuals, "locations"), -0.01 * level, 0.01 * level),
+        shown=f"mean {residuals.mean():+.2f}, standard deviation {residuals.std(ddof=1):.2f}, of"
+        f" {level:.0f} creators a location",
+    )
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1018,7 +1052,7 @@ def tables_2_and_3(
 
 def study(report: Report, detail: Detail, seed: int, each: Each = map) -> None:
     """Fill the report with everything that the document shows."""
-    fits = each(fitted, [(detail.fit_places, noise, seed) for noise in (0.0, 0.02)])
+    fits = each(fitted, [(detail.fit_places, noise, seed) for noise in (0.0, NOISE)])
     rounds = each(
         random_round,
         [(seed, b, number) for b in (0.2, 0.4, 0.6, 0.8) for number in range(detail.rounds)],
@@ -1045,7 +1079,9 @@ def study(report: Report, detail: Detail, seed: int, each: Each = map) -> None:
     random_markets(report, list(rounds))
     progress("tables II and III: the scale")
     report.section("The case study (section VII: tables II and III, figure 9)")
-    tables_2_and_3(report, detail, each, fits)
+    exact, noisy = fits
+    tables_2_and_3(report, detail, each, exact, noisy)
+    figure_9(report, detail.fit_places, NOISE, seed, noisy)
     progress(f"the outlook: {detail.loops} random markets in closed loop")
     report.section("The outlook: an online algorithm for Stage I")
     closed_loop(report, detail.loops, each)

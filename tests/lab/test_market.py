@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -13,7 +15,9 @@ from pipelines.lab.market import (
     command,
     day,
     figure_3,
+    figure_9,
     market,
+    observed_day,
     printed_lower_bound,
     random_round,
     searched,
@@ -134,6 +138,19 @@ def test_the_same_bytes_again(tmp_path: Path) -> None:
     for name in ("figure_3.svg", "figure_3.csv"):
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
     assert random_round((1, 0.4, 3)) == random_round((1, 0.4, 3)) != random_round((2, 0.4, 3))
+
+
+def test_figure_9_shows_the_fit_beside_what_was_seen(tmp_path: Path) -> None:
+    """The market's own preferences as the fit: what is left is the noise."""
+    made = Report(tmp_path, "one")
+    truth = np.broadcast_to(np.array([75.0, 1.8, 250.0]), (4, 6, 3))
+    figure_9(made, 12, 0.02, 1, SimpleNamespace(coefficients=truth))  # type: ignore[arg-type]
+    [claim] = made.claims
+    _, seen = observed_day(12, 0.02, 1)
+    _, clean = observed_day(12, 0.0, 1)
+    assert claim.sides[0].measured.value == pytest.approx((seen - clean).mean(), rel=1e-3)
+    assert claim.sides[0].measured.n == 12
+    assert (tmp_path / "figure_9.svg").exists()
 
 
 def test_a_coarser_day_is_the_same_day() -> None:
