@@ -30,6 +30,7 @@ from pipelines.remake.market import remarket
 from pipelines.remake.replay import replay
 from pipelines.remake.weights import recommit
 from pipelines.runs.daily import DailyAsset, PartitionedAsset
+from pipelines.schema.invariants import InvariantError
 from pipelines.settings import Home
 from pipelines.sources.quarantine import QuarantineError, accept
 from pipelines.status import DayStatus, day_statuses, period_statuses
@@ -500,7 +501,14 @@ class Platform:
         """Everything that is not as it should be is put right, as operators would in the end."""
         self._mend()
         for _ in range(12):
-            self.run()
+            try:
+                self.run()
+            except InvariantError:
+                # all rows of a table's day are refused, say as copies: its producer delivers again
+                for waiting in self.statuses():
+                    if waiting.state not in ("complete", "closed", "missing"):
+                        self._deliveries(self.files).day(waiting.day, name="again")
+                continue
             odd = [d.day for d in self.statuses() if is_closed(d) and d.state != "closed"]
             open_days = [d for d in self.statuses() if d.state in ("stale", "partial", "landed")]
             if odd:
