@@ -113,6 +113,9 @@ def halves(home: Home, days: list[date]) -> None:
             with trial(home, day, window_days=back + 1) as room:
                 con = room.con
                 con.execute("DELETE FROM viewer_events WHERE hash(viewer_id) % 2 <> ?", [half])
+                # else days would keep what they knew of both halves
+                for kept in ("quality_priors", "evidence_history", "video_evidence"):
+                    con.execute(f"DELETE FROM {kept}")
                 seen = con.execute("SELECT DISTINCT day FROM viewer_events ORDER BY 1").fetchall()
                 for (each,) in seen:
                     MAKES["video_evidence"].make(
