@@ -138,13 +138,17 @@ def test_the_true_market_lies_within_what_is_published(tmp_path: Path) -> None:
         assert found[f"{name}_low"] <= getattr(truth, name) <= found[f"{name}_high"], name
     # narrow enough to say something
     assert found["b1_high"] - found["b1_low"] < 0.1
-    assert found["c3_high"] - found["c3_low"] < 0.2
+    # the pair beside the true W fits as well, once its search is not stuck in a valley
+    assert found["c3_high"] - found["c3_low"] < 0.5
     assert math.isfinite(found["opportunity_cost_high"])
     market = schedule_of(
         Platform(3, MONDAY, verified_share=0.35, live=LiveMarket(), **sizes)
     ).market
     best = market.optimal_split()
-    assert found["alpha_low"] <= best.alpha <= found["alpha_high"] <= found["upper_bound"] + 0.01
+    # V is not known from below: today's share may be the best one, and no floor follows
+    assert found["alpha_low"] <= best.alpha <= found["alpha_high"]
+    assert found["alpha_high"] == pytest.approx(found["alpha_today"], abs=1e-3)
+    assert found["revenue_floor"] is None
     assert found["alpha"] == pytest.approx(best.alpha, abs=0.02)
     gain = best.platform_payoff / float(market.equilibrium(truth.alpha).platform_payoff) - 1
     assert found["gain_low"] <= gain <= found["gain_high"]
