@@ -44,7 +44,8 @@ def pulse() -> Finding:
         con.execute(
             f"""INSERT INTO ad_revenue BY NAME SELECT DATE '{DAY}' AS day, 'a' || i AS ad_id,
                 TIMESTAMP '{DAY}' AS ts, 'music' AS category,
-                'v' || i AS video_id, 101 AS amount_micros, 'made up' AS source
+                'v' || i AS video_id, 101 AS amount_micros, 'final' AS status,
+                0 AS deducted_micros, 'made up' AS source
                 FROM range({n}) AS t(i)"""
         )
         slots = int(exact(fraction) * n)
