@@ -256,6 +256,11 @@ class Settings(BaseModel):
         description="the currency of all amounts (ISO 4217), with cents; needed before anybody is"
         " paid",
     )
+    locale: Annotated[str, Field(pattern=r"^[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*$")] = Field(
+        "en",
+        description="how amounts and days are written on statements whose payee says nothing else,"
+        " e.g. `de_DE`",
+    )
     payouts: Payouts = Field(Payouts(), description="section of its own")
     witness: Witness = Field(Witness(), description="section of its own")
     shadow: Shadow = Field(Shadow(), description="section of its own")

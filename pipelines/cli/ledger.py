@@ -90,6 +90,12 @@ def close(home: Home, through: datetime, yes: bool, as_json: bool) -> None:
         print_json({**closing.as_dict(), "carried_pools": [pool.as_dict() for pool in carried]})
         return
     _print_closing(closing)
+    if closing.waits_for_approval:
+        OUT.print(
+            "Noted. Somebody else has to ask for the same now, with the same command. Nothing is"
+            " closed yet."
+        )
+        return
     OUT.print(
         f"Note the head where nobody can change it; earnings{home_option(home)} ledger verify"
         f" --head {closing.head[:12]}... looks for it."

@@ -25,6 +25,7 @@ from pipelines.money import cents, money
 from pipelines.settings import Home
 
 if TYPE_CHECKING:
+    from pipelines.payouts.documents import Format
     from pipelines.payouts.runs import PayoutRun
     from pipelines.payouts.state import MoneyState
 
@@ -218,4 +219,73 @@ def print_money(state: MoneyState, currency: str | None) -> None:
         OUT.print(styled("wrong:", "bold red"), f"the money of {creator} does not add up")
 
 
-PAYOUT_COMMANDS: Sequence[click.Command] = (pay,)
+@click.command(cls=Command)
+@option("--through", type=DAY, help="Last day of a closing. Default: the last closing.")
+@option("--on", type=DAY, help="Day as of which holds and payments are told (UTC). Default: today.")
+@option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["html", "pdf", "csv"]),
+    help="Only these files; may be given again. Default: all three.",
+)
+@option("--locale", help="How amounts and days are written, for everybody, e.g. de_DE.")
+@option("--creator", "creators", multiple=True, metavar="CREATOR", help="Only of these creators.")
+@option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the files. Default: statements/<day> of the home.",
+)
+@as_json_option
+@click.pass_obj
+def statements(
+    home: Home,
+    through: datetime | None,
+    on: datetime | None,
+    formats: tuple[Format, ...],
+    locale: str | None,
+    creators: tuple[str, ...],
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Write the statements of a closing, of all creators at once: HTML, PDF, CSV, and an index.
+
+    \b
+    earnings statements                                  of the last closing
+    earnings statements --through 2026-03-31 --format pdf --locale de_DE
+
+    A statement says what was stated and where it came from, what is estimated, corrected by which
+    reason, what does not count, parts in videos, what was paid and when, what waits and why.
+    Beside them the year's totals by payee. earnings statement takes one month of one creator apart.
+    """
+    from pipelines.payouts.documents import FORMATS, write_statements
+    from pipelines.payouts.issued import closing_of
+    from pipelines.store.warehouse import Warehouse
+
+    with Warehouse(home).look() as con:
+        _, last = closing_of(con, through.date() if through else None)
+        written = write_statements(
+            con,
+            home,
+            through=last,
+            on=on.date() if on else datetime.now(UTC).date(),
+            folder=out or home.root / "statements" / str(last),
+            formats=formats or FORMATS,
+            locale=locale,
+            creators=creators or None,
+        )
+    if as_json:
+        print_json(written.as_dict())
+        return
+    OUT.print(
+        f"{written.statements} statements of {written.first_day} to {written.through} state"
+        f" {cents(written.stated_cents)}; {written.files} files in {short(written.folder)}, begin"
+        " at index.html"
+    )
+    if written.unknown_locales:
+        OUT.print(
+            f"{written.unknown_locales} payees have a locale that there is not; they got the home's"
+        )
+
+
+PAYOUT_COMMANDS: Sequence[click.Command] = (pay, statements)

@@ -7,13 +7,16 @@ reads is in `statement.py`; how a closed day is corrected afterwards is in `rest
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from typing import Any
 
 from pipelines.actor import actor
 from pipelines.errors import ExpectedError
-from pipelines.ledger.entries import Book, Entries
+from pipelines.ledger.approval import ask, asked_before
+from pipelines.ledger.entries import Book, Entries, rows_hash
 from pipelines.ledger.verification import verify
 from pipelines.ledger.witness import tell_witness
 from pipelines.money import MICROS_PER_CENT
@@ -27,6 +30,7 @@ from pipelines.sql import query
 from pipelines.status import days_of
 from pipelines.store.warehouse import CODE_VERSION, Connection, Warehouse, closed_through
 
+_WAITS = "waits for approval"
 _NAMED = 20  # days that a refusal names one by one
 
 
@@ -37,7 +41,8 @@ class ClosingError(ExpectedError, RuntimeError):
 @dataclass(frozen=True)
 class Closing:
     """What a closing paid, and the hash of its transaction: note it elsewhere, and no later
-    rewriting of the ledger goes unseen.
+    rewriting of the ledger goes unseen. `outcome`: `would close`, `closed`, `already closed`, or
+    `waits for approval`: nothing is closed before somebody else asks for exactly this.
     """
 
     first_day: date
@@ -50,6 +55,10 @@ class Closing:
 
     def as_dict(self) -> dict[str, Any]:
         return {**asdict(self), "first_day": str(self.first_day), "through": str(self.through)}
+
+    @property
+    def waits_for_approval(self) -> bool:
+        return self.outcome == _WAITS
 
 
 def preview(home: Home, through: date) -> Closing:
@@ -74,7 +83,9 @@ def close(home: Home, through: date, *, expected: Closing | None = None) -> Clos
 
     Each creator is paid the whole cents of what the ledger owes; the rest, and a debt that a
     restatement left, stays on the account and is in the creator's next statement. Closing again
-    through the same day changes nothing.
+    through the same day changes nothing. Where the settings want two people, the first who asks is
+    noted, and a second one who asks for exactly the same (days, amounts, head of the ledger)
+    closes.
 
     Parameters
     ----------
@@ -93,13 +104,22 @@ def close(home: Home, through: date, *, expected: Closing | None = None) -> Clos
         if closed and through <= closed:
             return _closing(con, closed, "already closed")
         first, head = _ready(con, home, closed, through)
+        _issue(con, first, through)
+        shown = _sums(con, "issued", first, through, head, "would close")
+        if expected and expected != shown:
+            raise ClosingError(
+                "the ledger changed since the closing was shown; look at it again:"
+                f" earnings close --through {through}"
+            )
+        asked = None
+        if home.settings.second_approver:
+            rows = rows_hash(con, "FROM issued ORDER BY creator_id")
+            digest = hashlib.sha256(f"{json.dumps(shown.as_dict())}{rows}".encode()).hexdigest()
+            asked = asked_before(con, "close", through, digest)
+            if asked is None:
+                ask(house, con, "close", through, digest)
+                return replace(shown, outcome=_WAITS)
         with house.transaction(con, f"statements of {first} to {through}", closing=through):
-            _issue(con, first, through)
-            if expected and expected != _sums(con, "issued", first, through, head, "would close"):
-                raise ClosingError(
-                    "the ledger changed since the closing was shown; look at it again:"
-                    f" earnings close --through {through}"
-                )
             con.execute(f"""CREATE OR REPLACE TEMP TABLE paid_out AS
                     SELECT kind || creator_id AS account, 'statement' AS part,
                     sign * {MICROS_PER_CENT} * paid_cents AS amount_micros
@@ -113,7 +133,8 @@ def close(home: Home, through: date, *, expected: Closing | None = None) -> Clos
                 1,
                 f"statements of {first} to {through}",
                 None,
-                actor=actor(),
+                actor=asked or actor(),
+                approved_by=actor() if asked else None,
             )
             con.execute("INSERT INTO statements BY NAME SELECT * FROM issued ORDER BY creator_id")
             enforce(

@@ -20,6 +20,7 @@ from typing import Any
 
 import dagster as dg
 
+from pipelines.actor import TAG, acting_as
 from pipelines.errors import ExpectedError
 from pipelines.policy import Policy, PolicyBook
 from pipelines.runs.partitions import DAYS
@@ -154,7 +155,8 @@ class PartitionedAsset(ABC):
             },
         )
         def asset(context: dg.AssetExecutionContext, warehouse: WarehouseResource) -> None:
-            self._run(context, warehouse.warehouse())
+            with acting_as(context.run.tags.get(TAG)):
+                self._run(context, warehouse.warehouse())
 
         return asset
 

@@ -12,6 +12,7 @@ from pipelines.runs.daily import DailyAsset, Day, Metadata, daily_asset
 from pipelines.runs.figures import as_metadata
 from pipelines.schema import DAILY, DECISIONS, SNAPSHOTS, Table
 from pipelines.sources.copies import days_with_moved_ids
+from pipelines.sources.currency import refuse_other_currency
 from pipelines.sources.errors import SourceError
 from pipelines.sources.landing import LoadReport, load_day, waiting_files
 from pipelines.store.warehouse import closed_through
@@ -40,6 +41,8 @@ def _asset(table: Table, load: Callable[[Day], Metadata], *, in_order: bool = Fa
 
 def _stream(table: Table) -> DailyAsset:
     def load(run: Day) -> Metadata:
+        if table.once:
+            refuse_other_currency(run.con, run.home, table, run.day)
         with run.write() as writer:
             return _metadata(load_day(writer, run.home.landing, table))
 

@@ -91,6 +91,7 @@ MIGRATIONS: tuple[Migration, ...] = (
             "landing_files": {"taken_out": "CAST(0 AS BIGINT)"},
         },
     ),
+    Migration("payees read statements in their locale", {"payees": {"locale": "NULL"}}),
 )
 
 

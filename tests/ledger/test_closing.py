@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from pipelines.ledger.closing import ClosingError, close
+from pipelines.ledger.closing import Closing, ClosingError, close, preview
 from pipelines.ledger.verification import verify
 from pipelines.settings import Home
 from pipelines.store.warehouse import ClosedDayError, Warehouse
@@ -138,3 +138,43 @@ def test_the_ledger_verifies_after_every_step(made: Home) -> None:
         assert found.findings == ()
         heads.append(found.head)
     assert len(set(heads)) == 3
+
+
+def test_two_people_close_where_the_settings_want_two(
+    made: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = made.root / "settings.toml"
+    settings.write_text("second_approver = true\n" + settings.read_text())
+    home = Home.at(made.root)
+
+    def ask(who: str, day: date = DAYS[1]) -> Closing:
+        monkeypatch.setenv("EARNINGS_ACTOR", who)
+        return close(home, day, expected=preview(home, day))
+
+    assert ask("ann").waits_for_approval
+    assert ask("ann").waits_for_approval  # twice the same person
+    assert ask("bob", DAYS[0]).waits_for_approval  # not what ann asked for
+    assert rows(home, "FROM statements") == []
+    make_days(home, DAYS[2:3])  # nothing changes, nothing that was asked for changes
+    closed = ask("bob")
+    assert (closed.outcome, closed.through) == ("closed", DAYS[1])
+    sql = "SELECT actor, approved_by FROM ledger_transactions WHERE kind = 'statement'"
+    assert rows(home, sql) == [("ann", "bob")]
+    assert ask("cem").outcome == "already closed"
+    with Warehouse(home).open() as con:
+        assert verify(con).findings == ()
+
+
+def test_what_changed_since_the_first_person_asked_is_asked_for_anew(
+    made: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = made.root / "settings.toml"
+    settings.write_text("second_approver = true\n" + settings.read_text())
+    home = Home.at(made.root)
+    monkeypatch.setenv("EARNINGS_ACTOR", "ann")
+    assert close(home, DAYS[0]).waits_for_approval
+    deliver_late(home, DAYS[:1])
+    make_days(home, DAYS)
+    monkeypatch.setenv("EARNINGS_ACTOR", "bob")
+    assert close(home, DAYS[0]).waits_for_approval
+    assert rows(home, "FROM statements") == []
