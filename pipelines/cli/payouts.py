@@ -178,6 +178,11 @@ def _settle(home: Home, path: Path, as_json: bool) -> None:
         f"{len(done.settled)} payments booked, {done.known} were known,"
         f" {done.others} entries are not of these payments"
     )
+    if done.copies:
+        OUT.print(
+            f"{done.copies} rejections are of copies that the bank had already; nothing follows from"
+            " them"
+        )
 
 
 def _check(home: Home, on: Any, as_json: bool) -> None:

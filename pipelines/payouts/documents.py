@@ -244,12 +244,14 @@ def as_pdf(of: Document) -> bytes:
     page.text(of.creator_id, size=11, gap=16)
     for fact in of.facts:
         page.text(fact, size=8.5, gap=12)
-    for name, amount in of.boxes:
-        page.row((name, amount), bold=True)
+    page.columns(of.boxes)
+    for box in of.boxes:
+        page.row(box, bold=True)
     for section in of.sections:
         page.heading(section.title)
         if section.note:
             page.text(section.note, size=7.5, gap=11)
+        page.columns([*([section.columns] if section.columns else []), *section.rows])
         if section.columns:
             page.row(section.columns, soft=True)
         for number, row in enumerate(section.rows, 1):
@@ -266,6 +268,7 @@ class _Page:
     def __init__(self, canvas: Any, font: str, glyphs: frozenset[int]) -> None:
         self.canvas, self.font, self.glyphs = canvas, font, glyphs
         self.y: float = self.TOP
+        self.share: list[float] = [1.0]
 
     def _room(self, gap: float) -> None:
         if self.y - gap < self.BOTTOM:
@@ -290,13 +293,37 @@ class _Page:
             self.canvas.setFont(self.font, size)
             self.canvas.drawString(self.LEFT, self.y, line)
 
+    def columns(self, rows: Sequence[Sequence[str]]) -> None:
+        """Share the page between the columns of words: each what its longest cell needs, and where
+        that is too much, no column more than an even part of what the narrow ones leave.
+        """
+        words = [[_drawable(cell, self.glyphs) for cell in row[:-1]] for row in rows]
+        wide = [
+            max(self._width(cell, 8.0) for cell in column) + 8
+            for column in zip(*words, strict=True)
+        ]
+        room = (
+            self.RIGHT
+            - self.LEFT
+            - 12
+            - max(self._width(_drawable(row[-1], self.glyphs), 9.0) for row in rows)
+        )
+        left, found = room, [0.0] * len(wide)
+        for rest, place in enumerate(sorted(range(len(wide)), key=wide.__getitem__)):
+            found[place] = min(wide[place], left / (len(wide) - rest))
+            left -= found[place]
+        found[-1] += max(0.0, left)
+        self.share = [width / room for width in found]
+
     def row(self, cells: Sequence[str], *, bold: bool = False, soft: bool = False) -> None:
-        """The last cell, an amount, on the right; of others the first and the one before it."""
+        """The last cell, an amount, on the right; the others in their columns, in as many lines
+        as they need.
+        """
         size = 9.0 if bold else 7.5 if soft else 8.0
         *words, amount = cells
         amount = _drawable(amount, self.glyphs)
         room = self.RIGHT - self.LEFT - self._width(amount, size) - 12
-        share = [1.0] if len(words) == 1 else [0.34, *[0.66 / (len(words) - 1)] * (len(words) - 1)]
+        share = self.share
         columns = [
             self._wrapped(word, size, room * part - 6)
             for word, part in zip(words, share, strict=True)

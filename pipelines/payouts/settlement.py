@@ -37,6 +37,9 @@ _FINAL: dict[str, Outcome] = {
     "RJCT": "returned",
     "CANC": "returned",
 }
+# ISO 20022 external codes of a rejection because the bank has the message, batch or payment already:
+# the second copy of a file is refused, the first one is on its way or made.
+_REPEATED = frozenset({"AM05", "DU01", "DU02", "DU03", "DU04", "DU05", "DUPL"})
 
 
 class SettlementError(ExpectedError, ValueError):
@@ -56,6 +59,12 @@ class Answer:
     reason: str
     place: str
 
+    @property
+    def of_a_copy(self) -> bool:
+        """It refuses a copy of what the bank had already, and says nothing of the payment."""
+        codes = {said.partition(" ")[0] for said in self.reason.split("; ")}
+        return self.outcome == "returned" and bool(codes) and codes <= _REPEATED
+
 
 @dataclass(frozen=True)
 class Settled:
@@ -72,8 +81,8 @@ class Settled:
 
 @dataclass(frozen=True)
 class Settlement:
-    """What a file changed, what it said that was known, and how many of its entries are not
-    ours.
+    """What a file changed, what it said that was known, how many of its entries are not ours, and
+    how many refuse a copy of a file that the bank had already (`copies`), which changes nothing.
     """
 
     file: str
@@ -81,6 +90,7 @@ class Settlement:
     settled: tuple[Settled, ...]
     known: int
     others: int
+    copies: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -135,8 +145,11 @@ def _book(  # noqa: PLR0912 - what an answer can mean, case by case
             by_batch.setdefault(message_id(state.day, state.run), []).append(payment_id)
     # a payment that left and came back in one file has come back
     final: dict[str, Answer] = {}
-    others = 0
+    others = copies = 0
     for answer in answers:
+        if answer.of_a_copy and path.suffix.lower() != ".csv":
+            copies += 1
+            continue
         ours = by_batch.get(answer.batch, []) if answer.batch else [answer.payment_id]
         if not ours or (not answer.batch and answer.payment_id not in states):
             if path.suffix.lower() == ".csv":
@@ -178,7 +191,7 @@ def _book(  # noqa: PLR0912 - what an answer can mean, case by case
             )
     closed = closed_through(con)
     if not settled or closed is None:
-        return Settlement(path.name, None, (), known, others)
+        return Settlement(path.name, None, (), known, others, copies)
     txn_id = f"{closed}/settlement/{next_number(con, closed, 'settlement')}"
     _insert(con, txn_id, closed, path.name, digest, settled)
     con.execute(
@@ -209,7 +222,7 @@ def _book(  # noqa: PLR0912 - what an answer can mean, case by case
     assert booked == txn_id
     limit = home.settings.quarantine_limit
     enforce(con, ["payments", "settlements", "ledger_entries"], closed, quarantine_limit=limit)
-    return Settlement(path.name, txn_id, tuple(settled), known, others)
+    return Settlement(path.name, txn_id, tuple(settled), known, others, copies)
 
 
 def _states(con: Connection) -> dict[str, _State]:

@@ -7,10 +7,26 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteJobOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.test_utils import create_run_for_test
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from pipelines.actor import TAG, acting_as, actor
 from pipelines.coordinator import HEADER, NamedRunCoordinator
+
+ORIGIN = RemoteJobOrigin(
+    RemoteRepositoryOrigin(
+        InProcessCodeLocationOrigin(
+            LoadableTargetOrigin(module_name="pipelines.definitions"), location_name="earnings"
+        ),
+        "__repository__",
+    ),
+    "days",
+)
 
 
 @dataclass
@@ -34,7 +50,7 @@ def test_a_run_carries_the_login_it_was_started_under(
     with dg.instance_for_test(overrides={"run_coordinator": place}) as instance:
         coordinator = instance.run_coordinator
         assert isinstance(coordinator, NamedRunCoordinator)
-        run = create_run_for_test(instance, job_name="days")
+        run = create_run_for_test(instance, job_name="days", remote_job_origin=ORIGIN)
         coordinator.submit_run(Request(run, headers))  # type: ignore[arg-type]
         found = instance.get_run_by_id(run.run_id)
         assert found is not None
