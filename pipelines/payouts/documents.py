@@ -228,7 +228,8 @@ def source(part: str) -> str:
 
 def as_html(of: Document) -> bytes:
     """One page; reads on a phone, prints on A4."""
-    return _template("issued.html.j2").render(of=of).encode()
+    page: str = _template("issued.html.j2").render(of=of)
+    return page.encode()
 
 
 def as_pdf(of: Document) -> bytes:

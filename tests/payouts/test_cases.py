@@ -48,8 +48,11 @@ def earn(month: Month, day: date, *, reason: str | None = None, **cents: int) ->
     month.earn(day, reason=reason)
 
 
-def close_and_pay(month: Month, day: date) -> PayoutRun:
+def close_and_pay(month: Month, day: date, **identity: str) -> PayoutRun:
+    """`identity`: who stands behind accounts from that day on, known when it was closed already."""
     close(month.home, day)
+    if identity:
+        identify(month, day, **identity)
     shown = pay(month.home, day, on=day)
     return pay(month.home, day, on=day, expected=shown.digest)
 
@@ -185,20 +188,19 @@ def refusal(done: PayoutRun, code: str, level: str) -> str:
       </CstmrPmtStsRpt></Document>"""
 
 
-def identify(month: Month, day: date, **identity: str | None) -> None:
+def identify(month: Month, day: date, **identity: str) -> None:
     """Another snapshot of creators: who stands behind which account from a day on."""
     named = [
         f"SELECT DATE '{day}' AS day, '{creator}' AS creator_id,"
-        f" {'NULL' if who is None else repr(who)}::VARCHAR AS identity_id,"
+        f" '{who}' AS identity_id,"
         " NULL::BIGINT AS followers, 'landing' AS source"
         for creator, who in identity.items()
     ]
     house = Warehouse(month.home)
     with house.open() as con, house.transaction(con, "creators"):
-        con.execute(f"INSERT INTO creators {' UNION ALL '.join(named)}")
-        con.execute("DELETE FROM written_days WHERE table_name = 'creators' AND day = ?", [day])
+        others = f"FROM creators WHERE day = DATE '{day}' AND creator_id NOT IN {*identity, ''}"
         with house.rewrite_day(con, day) as writer:
-            writer.replace("creators", f"FROM creators WHERE day = DATE '{day}'")
+            writer.replace("creators", " UNION ALL ".join([*named, others]))
             writer.written.clear()
 
 
@@ -209,12 +211,10 @@ def test_a_creator_with_two_identities_is_paid_by_the_one_that_holds_on_the_day(
     deliver(month.home, [
         payee("a", 1, owner="identity:old"), payee("a", 2, owner="identity:new"),
     ], FIRST)  # fmt: skip
-    identify(month, first, a="old")
     earn(month, first, a=100)
-    assert [p.owner for p in close_and_pay(month, first).payments] == ["identity:old"]
-    identify(month, second, a="new")
+    assert [p.owner for p in close_and_pay(month, first, a="old").payments] == ["identity:old"]
     earn(month, second, a=40)
-    [payment] = close_and_pay(month, second).payments
+    [payment] = close_and_pay(month, second, a="new").payments
     assert (payment.owner, payment.account, payment.amount_cents) == ("identity:new", iban(2), 40)
     # a row of its own counts before any identity
     deliver(month.home, [payee("a", 3)], third)
@@ -230,13 +230,12 @@ def test_accounts_that_became_one_take_what_was_left_on_the_old_one_along(month:
     assert [p.owner for p in close_and_pay(month, first).payments] == ["creator:b"]
     assert money(month, "a") == {"statement": 120}
     # a is merged into the identity of b; its own row in payees is gone for good
-    identify(month, second, a="person", b="person")
     deliver(month.home, [payee("b", 2, owner="identity:person", minimum_cents=500)], second)
     (month.home.landing / "payees" / str(FIRST) / "payees.csv").write_text(
         "owner,name,method,account,currency,country\n"
     )
     earn(month, second, b=400)
-    [payment] = close_and_pay(month, second).payments
+    [payment] = close_and_pay(month, second, a="person", b="person").payments
     assert (payment.owner, payment.amount_cents) == ("identity:person", 520)
     assert money(month, "a") == {"clearing": 120}
     answer(month, f"{payment.payment_id},paid,{second},")

@@ -46,7 +46,7 @@ def test_without_a_file_there_are_defaults(home):
         },
         **{"warehouse": "duckdb:warehouse.duckdb", "snapshot_days": 90},
         **{"chunked_from": 5_000_000, "chunk_rows": 1_000_000, "ruled_up_to": 20_000_000},
-        **{"currency": None, "payouts": Payouts().model_dump()},
+        **{"currency": None, "locale": "en", "payouts": Payouts().model_dump()},
         "gaming_prices": {},
         "alerts": {"command": "", "webhook": ""},
         "shadow": {
@@ -64,7 +64,8 @@ def test_without_a_file_there_are_defaults(home):
 def test_every_key_can_be_set(home):
     write(
         home,
-        'second_approver = true\ncurrency = "EUR"\npolicy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit ='
+        'second_approver = true\ncurrency = "EUR"\nlocale = "de_DE"\n'
+        'policy = "printed"\nfirst_day = 2026-01-01\nlast_day = "open"\nquarantine_limit ='
         ' 1\nlock_timeout_seconds = 0\nthreads = 2\nmemory_limit = "4GB"\npublish ='
         ' false\nscore_engine = "auto"\nwarehouse = "duckdb:w.duckdb"\nsnapshot_days ='
         " 30\nchunked_from = 10\nchunk_rows = 5\nruled_up_to = 7\ngaming_prices = {mimic = 3}\n[spark]\nfrom_events = 0\ndays ="
@@ -99,7 +100,12 @@ def test_every_key_can_be_set(home):
                 "options": {"spark.executor.memory": "8g"},
             },
         },
-        **{"warehouse": "duckdb:w.duckdb", "snapshot_days": 30, "currency": "EUR"},
+        **{
+            "warehouse": "duckdb:w.duckdb",
+            "snapshot_days": 30,
+            "currency": "EUR",
+            "locale": "de_DE",
+        },
         "payouts": {
             **{"name": "P", "account": "DE89370400440532013000", "bank": "COBADEFF"},
             **{"minimum_cents": 5, "clearing_days": 3},
