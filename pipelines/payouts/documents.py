@@ -5,8 +5,9 @@ Reading the book is in `issued.py`. A file is a function of the ledger, the sett
 is made for: made again it has the same bytes.
 
 HTML has no script and needs nothing from the network. PDF is drawn by ReportLab, the font is
-DejaVu Sans, which matplotlib brings along: measured on one core, 9 ms a statement; fpdf2 takes 80
-with an embedded font, a browser some 300.
+DejaVu Sans, which matplotlib brings along. Measured, CPU of one core for 10,000 statements of a
+month: CSV 9 s, HTML 19 s, PDF 116 s. A page of 50 lines took ReportLab 9 ms, fpdf2 80 ms with an
+embedded font.
 """
 
 from __future__ import annotations
