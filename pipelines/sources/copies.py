@@ -79,9 +79,11 @@ def judge_copies(con: Connection, table: Table, day: date) -> None:
 def record_copies(con: Connection, table: Table, day: date) -> None:
     """Note every copy that `judge_copies` found, of this day and of others, and drop what it left.
 
-    Also rows that conflict within the day: a copy that another day brings conflicts with them.
+    Also rows that conflict within the day: a copy that another day brings conflicts with them. They
+    are noted with their time, which may be all that they differ in.
     """
-    key, content = table.key[0], _content(table)
+    key, conflict = table.key[0], conflict_on_a_day(table)
+    content = f"{_content(table)} || CASE WHEN verdict = '{conflict}' THEN ' ' || ts ELSE '' END"
     which = {"day": day, "table": table.name}
     (before,) = con.execute(
         "SELECT count(*) FROM id_copies WHERE table_name = $table AND day = $day", which
@@ -92,7 +94,7 @@ def record_copies(con: Connection, table: Table, day: date) -> None:
         f"""SELECT DISTINCT $table, day, id, content, taken FROM (
                 SELECT $day::DATE AS day, {key} AS id, {content} AS content,
                     bool_or(verdict IS NULL) AS taken
-                FROM stage WHERE verdict = '{conflict_on_a_day(table)}'
+                FROM stage WHERE verdict = '{conflict}'
                 OR {key} IN (SELECT id FROM elsewhere)
                 AND (verdict IS NULL OR starts_with(verdict, '{key}: in the book')
                 OR starts_with(verdict, '{key}: on another day'))
