@@ -120,7 +120,7 @@ def loaded(landing: Path) -> Home:
     warehouse = Warehouse(home)
     with warehouse.open() as con:
         for asset in RAW:
-            if asset.name in ("viewers", "creators", "videos", "viewer_events"):
+            if asset.name in ("viewers", "creators", "videos", "invalid_traffic", "viewer_events"):
                 for n in range(1, DAYS + 1):
                     asset.make(Day(con, day(n), warehouse, home.policies.in_force(day(n))))
     return home

@@ -317,7 +317,7 @@ def test_a_home_without_an_experiment_or_with_a_day_missing(
     )
     report = Report(tmp_path / "b", "another study")
     add_if_any(report, home)
-    assert not report.lines
+    assert not report.blocks
 
     shutil.rmtree(home.root / "policies")
     (home.root / "settings.toml").write_text("")

@@ -128,7 +128,7 @@ def test_a_bucket_that_says_no_stops_the_day_and_spoils_nothing(
     lakes: Lakes, landed: Path, store: Store, bucket: str
 ) -> None:
     home = lakes.new(landed, data=f"s3://{bucket}/lake")
-    loaded = ("viewers", "creators", "videos", "viewer_events")
+    loaded = ("viewers", "creators", "videos", "invalid_traffic", "viewer_events")
     days = "SELECT day, count(*) FROM viewer_events GROUP BY day ORDER BY day"
 
     def read() -> list[Any]:
