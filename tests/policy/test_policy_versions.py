@@ -64,10 +64,15 @@ ADDED = {
 
 
 @pytest.fixture
-def tomorrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next version: every policy that is read has the added fields."""
+def tomorrow(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The next version, in a process that has read nothing yet: every policy that is read has the
+    added fields.
+    """
     monkeypatch.setattr(module, "LATER", LATER | ADDED)
     monkeypatch.setattr(module, "Policy", PolicyOfTomorrow)
+    module._parsed.cache_clear()
+    yield
+    module._parsed.cache_clear()
 
 
 def fields(values: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
