@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from pipelines.policy import read_policy
 from tests.studio.conftest import Served
 
-WAIT = 60_000
+WAIT = 180_000
 
 
 @pytest.fixture
