@@ -1,15 +1,19 @@
 """Data made safe to show. Ids, names, reasons and file names are any text, so wherever people read
 them they pass through here: on a terminal, on a page in Markdown, in a cell of a spreadsheet.
 
-What does not belong here: HTML, which the template engine escapes (after `visible`), and JSON,
-which has an escape of its own for everything.
+HTML is escaped by the template engine, after `visible`: `page_template` sets it up, for every page.
+What does not belong here: JSON, which has an escape of its own for everything.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 # Control characters, invisible ones and those that turn the direction of writing, halves of a
 # character, separators of lines and paragraphs.
@@ -97,3 +101,34 @@ def csv_cell(value: object) -> object:
     ):
         return value if _NUMBER.fullmatch(value) else f"'{value}"
     return value
+
+
+def _seen(value: Any) -> Any:
+    return visible(value) if type(value) is str else value
+
+
+def page_template(
+    room: str, name: str, *, shown: Callable[[Any], Any] = _seen, **filters: Callable[..., Any]
+) -> Template:
+    """A page's template that lies in a room of `pipelines/`. Whatever it shows is escaped, and a
+    name that it does not get is an error.
+
+    Parameters
+    ----------
+    shown
+        What a value is shown as, before it is escaped; text as `visible` has it.
+    filters
+        By the names under which the template calls them.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("pipelines", room),
+        autoescape=True,
+        finalize=shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    return environment.get_template(name)

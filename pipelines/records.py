@@ -162,7 +162,25 @@ class EventRecords(SqliteEventLogStorage):
         self._close()
 
 
-class RunRecords(SqliteRunStorage):
+class _Kept:
+    """A storage of one database, with the engine that it keeps."""
+
+    _conn_string: str
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return _engine(self._conn_string)
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        with self._engine.begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        self._engine.dispose()
+
+
+class RunRecords(_Kept, SqliteRunStorage):
     """Which runs there are, and how they stand."""
 
     @classmethod
@@ -171,25 +189,9 @@ class RunRecords(SqliteRunStorage):
             return cls(_address(base_dir, "runs"), inst_data)
         return super().from_local(base_dir, inst_data)
 
-    @cached_property
-    def _engine(self) -> Engine:
-        return _engine(self._conn_string)
 
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
-
-    def dispose(self) -> None:
-        self._engine.dispose()
-
-
-class ScheduleRecords(SqliteScheduleStorage):
+class ScheduleRecords(_Kept, SqliteScheduleStorage):
     """What schedules and sensors did."""
-
-    @cached_property
-    def _engine(self) -> Engine:
-        return _engine(self._conn_string)
 
     @classmethod
     def from_local(
@@ -198,14 +200,6 @@ class ScheduleRecords(SqliteScheduleStorage):
         if not _revision(Path(base_dir, "schedules.db")):
             super().from_local(base_dir, inst_data)  # makes the tables
         return cls(_address(base_dir, "schedules"), inst_data)
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
-
-    def dispose(self) -> None:
-        self._engine.dispose()
 
 
 class KeptRecords(DagsterStorage[DagsterInstance], ConfigurableClass):

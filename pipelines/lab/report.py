@@ -24,7 +24,7 @@ from pipelines.console import ERR, OUT, option, print_json, short, styled
 from pipelines.errors import ExpectedError
 from pipelines.files import replacing
 from pipelines.lab.finding import Finding, Side, Verdict, counted, judged, never, settled
-from pipelines.plain import csv_cell, visible
+from pipelines.plain import csv_cell, page_template, visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,22 +164,11 @@ class Report:
         """The page: what came out first, then everything in the order in which it was said. It
         needs nothing else, not even the other files of the folder.
         """
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-
-        environment = Environment(
-            loader=PackageLoader("pipelines", "lab"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_shown,
-            trim_blocks=True,
-            lstrip_blocks=True,
+        template = page_template(
+            "lab", "report.html.j2", shown=_shown, figure=_digits, emphasised=_emphasised
         )
-        environment.filters |= {
-            "figure": _digits,
-            "emphasised": _emphasised,
-        }
         numbered = [(n, c) for n, c in enumerate(self.blocks) if c.claim is not None]
-        page = environment.get_template("report.html.j2").render(
+        page = template.render(
             title=self.title,
             mark=self.mark,
             blocks=list(enumerate(self.blocks)),

@@ -33,7 +33,7 @@ from pipelines.ledger.revenue import (
 from pipelines.ledger.whereabouts import Transfer, Waiting, transfers, waiting
 from pipelines.ledger.wording import ORDER_FREE, as_lines, phrase, strongest, summed
 from pipelines.money import MICROS_PER_CENT, cents, money
-from pipelines.plain import visible
+from pipelines.plain import page_template
 from pipelines.store.warehouse import Connection
 
 _TOP_VIDEOS = 10
@@ -566,18 +566,8 @@ def text(month: CreatorMonth) -> str:
 
 def html(month: CreatorMonth) -> str:
     """The month as one HTML page without scripts or anything from the network; it prints on A4."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pipelines", "ledger"),
-        autoescape=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"amount": _amount, "cents": cents}
-    return environment.get_template("statement.html.j2").render(
+    template = page_template("ledger", "statement.html.j2", amount=_amount, cents=cents)
+    return template.render(
         month=month,
         kinds=KINDS,
         changed=month.corrected_micros + month.adjusted_micros,

@@ -56,20 +56,24 @@ class Waiting:
         return f"{self.why} until {self.until}" if self.until else self.why
 
 
+TRANSFER = """p.payment_id, p.requested_on, coalesce(outcome, 'sent'), happened_on,
+    coalesce(s.reason, ''), sum(amount_micros)::BIGINT"""
+"""Columns of a `Transfer`, and where they are from: what went out, with what was answered last."""
+PAYMENTS = """ledger_entries AS e JOIN payments AS p
+      ON e.txn_id = p.txn_id AND e.part = 'payment:' || p.payment_id
+    LEFT JOIN (SELECT payment_id, arg_max(outcome, seq) AS outcome,
+                      arg_max(s.happened_on, seq) AS happened_on,
+                      arg_max(s.reason, seq) AS reason
+               FROM settlements AS s JOIN ledger_transactions USING (txn_id)
+               GROUP BY payment_id) AS s ON s.payment_id = p.payment_id"""
+
+
 def transfers(con: Connection, creator_id: str) -> tuple[Transfer, ...]:
     """Every payment that the creator had a part in, oldest first."""
     rows = con.execute(
-        """SELECT p.payment_id, p.requested_on, coalesce(outcome, 'sent'), happened_on,
-                  coalesce(s.reason, ''), sum(amount_micros)::BIGINT
-           FROM ledger_entries AS e JOIN payments AS p
-             ON e.txn_id = p.txn_id AND e.part = 'payment:' || p.payment_id
-           LEFT JOIN (SELECT payment_id, arg_max(outcome, seq) AS outcome,
-                             arg_max(s.happened_on, seq) AS happened_on,
-                             arg_max(s.reason, seq) AS reason
-                      FROM settlements AS s JOIN ledger_transactions USING (txn_id)
-                      GROUP BY payment_id) AS s ON s.payment_id = p.payment_id
-           WHERE e.account = 'clearing:' || ? GROUP BY ALL
-           ORDER BY p.requested_on, p.payment_id""",
+        f"""SELECT {TRANSFER} FROM {PAYMENTS}
+            WHERE e.account = 'clearing:' || ? GROUP BY ALL
+            ORDER BY p.requested_on, p.payment_id""",
         [creator_id],
     ).fetchall()
     return tuple(Transfer(*row) for row in rows)

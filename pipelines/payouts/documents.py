@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,7 +34,7 @@ from pipelines.payouts.issued import (
     issued,
     year_totals,
 )
-from pipelines.plain import csv_cell, visible
+from pipelines.plain import csv_cell, page_template, visible
 from pipelines.settings import Home
 from pipelines.store.warehouse import Connection
 
@@ -426,19 +426,7 @@ def as_csv(of: Issued) -> bytes:
     return out.getvalue().encode()
 
 
-@cache
-def _template(name: str) -> Any:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pipelines", "payouts"),
-        autoescape=True,
-        finalize=lambda value: visible(value) if type(value) is str else value,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
+_template = cache(partial(page_template, "payouts"))  # the same one for thousands of statements
 
 
 # --------------------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 what became of it.
 
 What belongs here: reading the book, a fixed number of queries for some thousand creators, never one
-for each. How a statement is shown is in `documents.py`; why a pool paid what it paid, one creator at
-a time, in `ledger/statement.py`.
+for each. How a statement is shown is in `documents.py`; why a pool paid what it paid, one creator
+at a time, in `ledger/statement.py`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from pipelines.errors import ExpectedError
 from pipelines.ledger.revenue import ESTIMATED, KINDS
+from pipelines.ledger.whereabouts import PAYMENTS, TRANSFER, Transfer, Waiting
 from pipelines.settings import Home
 from pipelines.sql import as_dicts, query
 from pipelines.store.warehouse import Connection
@@ -65,27 +66,6 @@ class Detail:
     reason: str
     micros: int | None
     before_micros: int | None = None
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """The creator's part of a payment, and what the bank said (micros)."""
-
-    payment_id: str
-    requested_on: date
-    state: str
-    happened_on: date | None
-    reason: str
-    micros: int
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """Stated money that is in no payment (micros): why, and until when where that is known."""
-
-    why: str
-    until: date | None
-    micros: int
 
 
 @dataclass(frozen=True)
@@ -309,18 +289,9 @@ def _read(con: Connection, first: date, last: date, on: date) -> _Found:
     ):
         found.videos[creator].append((video, micros))
     for creator, *transfer in ask(
-        """SELECT owner_of(e.account) AS creator_id, p.payment_id, p.requested_on,
-                coalesce(outcome, 'sent'), happened_on, coalesce(s.reason, ''),
-                sum(amount_micros)::BIGINT
-           FROM ledger_entries AS e JOIN payments AS p
-             ON e.txn_id = p.txn_id AND e.part = 'payment:' || p.payment_id
-           LEFT JOIN (SELECT payment_id, arg_max(outcome, seq) AS outcome,
-                             arg_max(s.happened_on, seq) AS happened_on,
-                             arg_max(s.reason, seq) AS reason
-                      FROM settlements AS s JOIN ledger_transactions USING (txn_id)
-                      GROUP BY payment_id) AS s ON s.payment_id = p.payment_id
-           WHERE starts_with(e.account, 'clearing:') AND owner_of(e.account) IN (FROM chosen)
-           GROUP BY ALL ORDER BY creator_id, p.requested_on, p.payment_id"""
+        f"""SELECT owner_of(e.account) AS creator_id, {TRANSFER} FROM {PAYMENTS}
+            WHERE starts_with(e.account, 'clearing:') AND owner_of(e.account) IN (FROM chosen)
+            GROUP BY ALL ORDER BY creator_id, p.requested_on, p.payment_id"""
     ):
         found.transfers[creator].append(Transfer(*transfer))
     for creator, kind, until, micros, state, hold in ask(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,13 +15,14 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from pipelines.schema import LANDING, SNAPSHOTS, TABLES, Table
+from pipelines.schema import LANDING, SNAPSHOTS, Table
 from pipelines.schema.invariants import InvariantError, enforce
 from pipelines.settings import Home
 from pipelines.sources.errors import SourceError
 from pipelines.sources.landing import LoadReport, _is_day, cast_value, landing_files, load_day
 from pipelines.sources.records import SUFFIXES, Delivery, normal, scanning
 from pipelines.sql import MACROS
+from pipelines.store.aside import in_memory
 from pipelines.store.warehouse import Connection, DayWriter, transaction
 
 EXAMPLES = 3  # rows shown for each reason
@@ -104,7 +104,7 @@ def judge_files(
     parts = sorted(
         _parts(paths, table, day), key=lambda part: (part.table not in SNAPSHOTS, part.day)
     )
-    with _empty_warehouse() as con, TemporaryDirectory() as folder:
+    with in_memory() as con, TemporaryDirectory() as folder:
         landing = Path(folder)
         known = {part.table.name for part in parts}
         until = max(part.day for part in parts)
@@ -188,17 +188,6 @@ def _days_of(path: Path, table: Table) -> dict[date, int]:
                 " GROUP BY 1 ORDER BY 1"
             ).fetchall()
     return {day: int(n) for day, n in rows if day}
-
-
-@contextmanager
-def _empty_warehouse() -> Iterator[Connection]:
-    con = duckdb.connect(config={"autoinstall_known_extensions": False})
-    try:
-        con.execute(f"SET TimeZone = 'UTC'; {MACROS}")
-        con.execute(";\n".join(table.ddl() for table in TABLES.values()))
-        yield con
-    finally:
-        con.close()
 
 
 def _references(parts: Sequence[_Part]) -> list[str]:

@@ -12,14 +12,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from socket import gethostname
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import duckdb
 
@@ -132,6 +132,33 @@ class Store(Protocol):
         """Forget old states; says in words what was, or would be, done."""
 
 
+class Shared(Protocol):
+    """What connections of this process share, and how many asked for that."""
+
+    users: int
+
+    def forget(self) -> None:
+        """Close what is shared."""
+
+
+_Key = TypeVar("_Key")
+_Shared = TypeVar("_Shared", bound=Shared)
+
+
+@contextmanager
+def kept_by(kept: dict[_Key, _Shared], key: _Key, new: Callable[[], _Shared]) -> Iterator[None]:
+    """Keep what stands under `key` until the last of those who asked for it has left."""
+    shared = kept.setdefault(key, new())
+    shared.users += 1
+    try:
+        yield
+    finally:
+        shared.users -= 1
+        if not shared.users:
+            shared.forget()
+            del kept[key]
+
+
 @dataclass
 class _Kept:
     """A file that stays open between connections, and how many asked for that. `known`: its tables
@@ -182,21 +209,12 @@ class FileStore:
     def exists(self) -> bool:
         return self.home.warehouse.exists()
 
-    @contextmanager
-    def kept_open(self) -> Iterator[None]:
+    def kept_open(self) -> AbstractContextManager[None]:
         """Opening the file, and closing it, takes longer than a small day of most assets. Nobody
         else writes to it from the first connection to the end, or reads it once this process
         writes.
         """
-        kept = _KEPT.setdefault(self.home.warehouse, _Kept())
-        kept.users += 1
-        try:
-            yield
-        finally:
-            kept.users -= 1
-            if not kept.users:
-                kept.forget()
-                del _KEPT[self.home.warehouse]
+        return kept_by(_KEPT, self.home.warehouse, _Kept)
 
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         _refuse_past(past)

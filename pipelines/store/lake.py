@@ -15,7 +15,7 @@ import re
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.util import find_spec
@@ -37,6 +37,7 @@ from pipelines.store.file_store import (
     WarehouseError,
     WarehouseLockedError,
     configuration,
+    kept_by,
     spill_folder,
 )
 
@@ -89,18 +90,9 @@ class LakeStore:
             return False
         return True
 
-    @contextmanager
-    def kept_open(self) -> Iterator[None]:
+    def kept_open(self) -> AbstractContextManager[None]:
         """Loading the extensions and attaching take longer than most days of most assets."""
-        kept = _KEPT.setdefault(self.address, _Kept())
-        kept.users += 1
-        try:
-            yield
-        finally:
-            kept.users -= 1
-            if not kept.users:
-                kept.forget()
-                del _KEPT[self.address]
+        return kept_by(_KEPT, self.address, _Kept)
 
     def connect(self, read_only: bool, past: Past | None) -> Connection:
         """Waits for a server that is away; a reader sees one state from the first query to the

@@ -15,7 +15,7 @@ import pandas as pd
 from pipelines.errors import ExpectedError
 from pipelines.files import replacing
 from pipelines.money import money
-from pipelines.plain import csv_cell, visible
+from pipelines.plain import csv_cell, page_template
 from pipelines.whatif.comparison import Comparison
 
 Format = Literal["csv", "parquet", "xlsx"]
@@ -87,20 +87,10 @@ def write_page(
     axes: Sequence[str] = (),
 ) -> Path:
     """`index.html`: everything on one page, with charts, that needs nothing else."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("pipelines", "whatif"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=lambda value: (
-            visible(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
-        ),
-        trim_blocks=True,
-        lstrip_blocks=True,
+    template = page_template(
+        "whatif", "page.html.j2", amount=money, figure=lambda value: f"{value:,.4g}"
     )
-    environment.filters |= {"amount": money, "figure": lambda value: f"{value:,.4g}"}
-    page = environment.get_template("page.html.j2").render(
+    page = template.render(
         comparisons=[
             {
                 "it": found,
