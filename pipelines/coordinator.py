@@ -1,8 +1,8 @@
 """Runs carry the name of whoever started them in the web UI: the proxy's login.
 
-What belongs here: reading the header that the proxy sets (`deploy/Caddyfile`) when a run is put into
-the queue. The web server has no login, so the name is as good as the proxy in front of it, which
-takes away what a browser sends under that name.
+What belongs here: reading the header that the proxy sets (`deploy/Caddyfile`) when a run is put
+into the queue. The web server has no login, so the name is as good as the proxy in front of it,
+which takes away what a browser sends under that name.
 """
 
 from __future__ import annotations

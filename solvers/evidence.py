@@ -69,8 +69,8 @@ def fit_prior(
     successes, trials : (n,) with 0 <= successes <= trials
     reference, reference_trials : p_0 in (0, 1) and n_0 > 0, what is taken for granted
     least_successes : k > 0
-    most_successes : at least k; bounds the strength above likewise, because a day that shows no spread
-        may just be thin
+    most_successes : at least k; bounds the strength above likewise, because a day that shows no
+        spread may just be thin
     most_trials : end of the grid; where the likelihood still grows there, `fitted` is infinite
 
     Raises

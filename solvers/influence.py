@@ -80,13 +80,14 @@ def bounded_views(
     concave in views, so a bound on the mean of all unverified viewers, rather than on the last one,
     leaves nothing to gain by coming first. Where an account is worth less anyway :math:`\lambda =
     1`: nothing changes. Sums over a pool move with the weights of everybody in it, so they are
-    taken again until weights settle, which they do by a factor of ten a time. With no verified viewer anywhere every weight is 1.
+    taken again until weights settle, which they do by a factor of ten a time. With no verified
+    viewer anywhere every weight is 1.
 
     Parameters
     ----------
     money : (pools,) what each pool hands out
-    video, unit, pool : (rows,) who competes where, by number; a video once in each of its pools, a unit
-        of fairness with a number of its own in each
+    video, unit, pool : (rows,) who competes where, by number; a video once in each of its pools, a
+        unit of fairness with a number of its own in each
     verified, unverified : (videos,) views of each kind, in viewers' worth, at least 0
     quality : (videos,) Q, at least 0
     account : a > 0, the trust of one more account

@@ -202,7 +202,8 @@ def replay(home: Home, first: date | None = None, last: date | None = None) -> R
     Raises
     ------
     ReplayError
-        No day of the range is in the ledger, or a kept policy is of no form that this version reads.
+        No day of the range is in the ledger, or a kept policy is of no form that this version
+        reads.
     """
     with TemporaryDirectory(prefix="replay-") as folder:
         with Warehouse(home).look() as source:

@@ -285,7 +285,10 @@ def _flag(source: From, text: str) -> str:
         return f"TRY_CAST({number} AS DOUBLE) > 0"
     true = ", ".join(as_text(t.lower()) for t in source.true or ("1", "true", "t"))
     false = ", ".join(as_text(t.lower()) for t in source.false or ("0", "false", "f"))
-    return f"CASE WHEN lower({text}) IN ({true}) THEN true WHEN lower({text}) IN ({false}) THEN false END"
+    return (
+        f"CASE WHEN lower({text}) IN ({true}) THEN true"
+        f" WHEN lower({text}) IN ({false}) THEN false END"
+    )
 
 
 def _time(source: From, found: str, place: str, text: str) -> str:

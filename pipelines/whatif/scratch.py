@@ -80,7 +80,8 @@ class Paid:
         days, in whole micros
     categories : a row an ad category: what its pools pay creators, `ads_micros`
     days : a row a day: gross_micros, creators_micros, platform_micros, carry_micros (what carry
-        accounts gain, and what is disputed), and efficiency, the sum of s p over the sum of p of the pools that paid
+        accounts gain, and what is disputed), and efficiency, the sum of s p over the sum of p of
+        the pools that paid
     made : tables that were made anew, each with the number of days
     """
 

@@ -3,9 +3,10 @@ and judges of what came out.
 
 `allocate` solves a pool in memory, `chunks` one of any size, both by the search of `price_search`;
 `rules` one with rules over groups (`rule_model` where that proves nothing, `contradiction` where
-there is no answer); `response` answers what one row would have been paid at another share, `buckets`
-what all would be, from a sketch. They share their statement of the `problem`. `certificate` and `chunked_certificate` judge a split: they
-state the problem on their own, know no solver, and share with them no more than the `inputs`.
+there is no answer); `response` answers what one row would have been paid at another share,
+`buckets` what all would be, from a sketch. They share their statement of the `problem`.
+`certificate` and `chunked_certificate` judge a split: they state the problem on their own, know no
+solver, and share with them no more than the `inputs`.
 """
 
 from solvers.ad_pool.allocate import PoolAllocation, allocate_pool

@@ -38,8 +38,9 @@ _ROUGH = 1e-4
 """Gap at which starts are compared."""
 _WIDE, _NARROW = (0.03, 1e-4, 1e-8), (_STEP, 1e-8, 1e-14)
 """Steps of differences, in units of the level; the part of the squares below which a gain is none;
-and the gap of the equilibria. The equilibrium has kinks as creators stop choosing a place: along a tangent the search gets
-stuck in one of many small valleys, along a secant over three percent it passes over them.
+and the gap of the equilibria. The equilibrium has kinks as creators stop choosing a place: along a
+tangent the search gets stuck in one of many small valleys, along a secant over three percent it
+passes over them.
 """
 _MOST_STEPS = 30
 _NUDGE = 1e-2

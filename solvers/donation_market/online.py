@@ -46,7 +46,8 @@ class SplitBelief:
 
     Below its knee K a group of creators earns nothing and grows as for creators without number;
     above it all of the group take part and only match the viewers better (s is small). log K is
-    uniform up to the last knee, where a part of the groups may lie together. By theorem no market of a power donation grows faster than c.
+    uniform up to the last knee, where a part of the groups may lie together. By theorem no market
+    of a power donation grows faster than c.
 
     Attributes
     ----------

@@ -141,11 +141,11 @@ class MarketStudy:
         pairs, and all hundredths that leave the platform within 1 % of the most for those ends and
         the pair, also with b at the ends of its 95 % interval; for pairs next to plausible ones,
         because costs between the two are not excluded; for the pair with each coefficient of the
-        preferences at the ends of its interval, as far as they are finite; and, where V is not known
-        from below, everything from 0 to today's share
+        preferences at the ends of its interval, as far as they are finite; and, where V is not
+        known from below, everything from 0 to today's share
     supported : whether the donation function is the data's own, and V is known from below: given,
-        or every pair with the least V tried is excluded. If not, creators may stay for any pay, or leave at a little less than today's: a
-        week in which they are paid alike shows neither
+        or every pair with the least V tried is excluded. If not, creators may stay for any pay, or
+        leave at a little less than today's: a week in which they are paid alike shows neither
     gain_range : the least and the largest gain of the platform over today's split, of the same
         markets
     lower_bound, upper_bound : the best split of that pair lies between, by theorem

@@ -9,12 +9,12 @@ How it behaves, in one place:
   downstream sees. It drives completion, rewatching, likes, comments, shares, follows and gifts, so
   a score that works ranks videos by it. A moderation service has scored most of them; 3 % do not
   comply.
-- **how lively viewers are**: `kuairand` acts at the rates of a real platform, `lively` 7 to 60 times as
-  often, so that a thin made-up day shows something of everything (the bundled sample's). KuaiRand's
-  standard log of 25 April to 8 May 2022 (219,301 viewings of known length): 1.7 % like, .26 %
-  comment, .086 % share, .13 % follow; viewers watch .31 of a video in the mean, 47 % stay for two
-  seconds and a tenth of it, 18 % watch nine tenths, 14 % watch more than all of it. Likes a viewing
-  differ between videos of 200 viewings and more by as much as their mean (.015).
+- **how lively viewers are**: `kuairand` acts at the rates of a real platform, `lively` 7 to 60
+  times as often, so that a thin made-up day shows something of everything (the bundled sample's).
+  KuaiRand's standard log of 25 April to 8 May 2022 (219,301 viewings of known length): 1.7 % like,
+  .26 % comment, .086 % share, .13 % follow; viewers watch .31 of a video in the mean, 47 % stay for
+  two seconds and a tenth of it, 18 % watch nine tenths, 14 % watch more than all of it. Likes a
+  viewing differ between videos of 200 viewings and more by as much as their mean (.015).
 - **viewers** belong to one of six groups with a taste (a distribution over categories) and hours of
   day. Some are verified.
 - **advertising**: one view in two shows an ad, at the price of its category; part of it is booked
