@@ -234,7 +234,7 @@ def judged(claim: str, *sides: Side, shown: str = "") -> Finding:
 
     >>> judged("it gains", Side("gain", mean([0.5, 1.0, 0.8, 0.9]), least=0)).verdict
     <Verdict.YES: 'yes'>
-    >>> found = judged("it gains", Side("gain", mean([-9.0, 9.0, 1.0]), least=0))
+    >>> found = judged("it gains", Side("gain", mean([-9.0, 9.0, 0.0]), least=0))
     >>> found.verdict, found.decided_by
     (<Verdict.CANNOT_TELL: 'cannot tell'>, 'gain: it lies at the edge, and hardly any number of seeds would tell')
     """

@@ -462,7 +462,7 @@ def file_name(creator_id: str) -> str:
     """A name for files of a creator, whatever the id holds, in one of 256 folders.
 
     >>> file_name("a/../b")
-    '3e/3eae83dcb7a9b6be50f4'
+    '90/900ea8b7e0d8fe30857c'
     """
     name = hashlib.sha256(creator_id.encode()).hexdigest()[:20]
     return f"{name[:2]}/{name}"

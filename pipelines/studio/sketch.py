@@ -26,7 +26,7 @@ from pipelines.settings import Home
 from pipelines.store.warehouse import Connection, Warehouse
 from pipelines.whatif.frontier import MOST_POINTS, Axis, VaryError, turned
 from solvers import InfeasibleError
-from solvers.ad_pool import allocate_buckets
+from solvers.ad_pool import paid_by_bucket
 from solvers.arrays import Floats
 from solvers.inequality import gini
 
@@ -206,7 +206,7 @@ class DaySketch:
                 carried += money - carry_in
                 continue
             cap = float(ads.unit_cap(round(money)))
-            pay = allocate_buckets(
+            pay = paid_by_bucket(
                 money,
                 pool.views,
                 pool.rows,

@@ -10,7 +10,7 @@ solver, and share with them no more than the `inputs`.
 """
 
 from solvers.ad_pool.allocate import PoolAllocation, allocate_pool
-from solvers.ad_pool.buckets import allocate_buckets
+from solvers.ad_pool.buckets import paid_by_bucket
 from solvers.ad_pool.certificate import Certificate, certify_pool
 from solvers.ad_pool.chunked_certificate import certify_chunks
 from solvers.ad_pool.chunks import ChunkedAllocation, allocate_chunks
@@ -27,11 +27,11 @@ __all__ = [
     "Rule",
     "RuledAllocation",
     "ShareSketch",
-    "allocate_buckets",
     "allocate_chunks",
     "allocate_pool",
     "allocate_with_rules",
     "certify_chunks",
     "certify_pool",
     "paid_at",
+    "paid_by_bucket",
 ]

@@ -20,7 +20,7 @@ from solvers.errors import InfeasibleError
 _STEPS = 200
 
 
-def allocate_buckets(
+def paid_by_bucket(
     pool: float,
     share: npt.ArrayLike,
     rows: npt.ArrayLike,
@@ -58,7 +58,7 @@ def allocate_buckets(
 
     Examples
     --------
-    >>> allocate_buckets(100.0, [1.0, 4.0], [2, 1], lambda_eff=0.0).tolist()
+    >>> paid_by_bucket(100.0, [1.0, 4.0], [2, 1], lambda_eff=0.0).tolist()
     [25.0, 50.0]
     """
     pool = checked_pool(pool, alpha, lambda_fair, lambda_eff, objective)

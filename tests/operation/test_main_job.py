@@ -77,9 +77,10 @@ def test_pools_are_split_by_the_blend_formula(finished: Home) -> None:
     for day, category, pool in pools:
         units = rows(
             finished,
-            """SELECT a.unit_id, sum(a.payout_micros), list(q.effective_views
-                ORDER BY q.video_id) FROM ad_payouts a
-               JOIN video_quality q USING (day, video_id) WHERE a.day = ?
+            """SELECT a.unit_id, sum(a.payout_micros), list(coalesce(w.effective_views,
+                q.effective_views) ORDER BY q.video_id) FROM ad_payouts a
+               JOIN video_quality q USING (day, video_id)
+               LEFT JOIN ad_views w USING (day, video_id) WHERE a.day = ?
                AND a.category = ? GROUP BY a.unit_id ORDER BY a.unit_id""",
             day,
             category,

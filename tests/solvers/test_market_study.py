@@ -86,9 +86,9 @@ def test_a_week_does_not_echo_the_share_it_is_told(today):
     """The same counts under another share: costs are tried in units of pay, so the best split that
     fits follows the share told. Nobody knows V, so the share told may be the best one.
     """
-    market = few_places(0.5, 20)
+    market = truth()
     now = market.equilibrium(ALPHA).serving
-    problem = {"alpha": today, "window": 1, "opportunity_costs": [0.1, 0.9]}
+    problem = {"alpha": today, "window": WINDOW, "opportunity_costs": [0.1, 0.9]}
     problem |= {"deviation_costs": [20]}
     found = study_market(market.viewers, now, DONATION.value(market.viewers, now), **problem)
     assert not found.supported

@@ -90,7 +90,8 @@ def ad_revenue(impressions: DuckDBPyRelation, seed: int) -> DuckDBPyRelation:
     return shown.project(
         f"""'ad-' || event_id AS ad_id, ts, category, CASE WHEN {u["near"]} < {NEAR_SHARE}
             THEN video_id END AS video_id,
-        floor({cpm} * 1000 * (0.5 + {u["price"]}))::BIGINT AS amount_micros, 'modelled' AS source"""
+        floor({cpm} * 1000 * (0.5 + {u["price"]}))::BIGINT AS amount_micros,
+        'final' AS status, 'modelled' AS source"""
     ).distinct()
 
 
